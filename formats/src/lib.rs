@@ -1,0 +1,4 @@
+//! Part of mote.
+#![no_std]
+#[cfg(feature = "std")]
+extern crate std;

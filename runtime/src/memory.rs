@@ -1,0 +1,71 @@
+//! Lent memory: measure first, then carve the same pieces in the same order.
+//!
+//! A constructor names its pieces twice, in the same order: to [`Measure`], which counts the bytes
+//! that `bytes_needed` reports, and to [`Carver`], which hands out typed pieces of a lent
+//! `&mut [u8]`. A test of each constructor lends exactly what was asked.
+
+use bytemuck::Pod;
+
+/// Every piece starts at a multiple of this: a cache line, and the widest vector.
+pub const ALIGN: usize = 64;
+
+/// The lent buffer is smaller than what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooSmall {
+    /// Bytes that the whole construction needs, as far as it got.
+    pub needed: usize,
+    /// Bytes that were lent.
+    pub given: usize,
+}
+
+/// Counts the bytes of a sequence of pieces.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Measure {
+    bytes: usize,
+}
+
+impl Measure {
+    /// Adds a piece of `len` values of `T`. Saturates, so that an absurd size is refused later.
+    pub fn add<T: Pod>(&mut self, len: usize) -> &mut Self {
+        let piece = len.saturating_mul(size_of::<T>()).saturating_add(ALIGN - 1) / ALIGN * ALIGN;
+        self.bytes = self.bytes.saturating_add(piece);
+        self
+    }
+
+    /// Bytes to lend, with room to align the first piece wherever the buffer starts.
+    pub fn bytes(&self) -> usize {
+        self.bytes.saturating_add(ALIGN - 1)
+    }
+}
+
+/// Cuts a lent buffer into aligned, typed pieces.
+#[derive(Debug)]
+pub struct Carver<'a> {
+    rest: &'a mut [u8],
+    given: usize,
+}
+
+impl<'a> Carver<'a> {
+    /// Starts at the first aligned byte of `buffer`.
+    pub fn new(buffer: &'a mut [u8]) -> Self {
+        let given = buffer.len();
+        let skip = buffer.as_ptr().align_offset(ALIGN).min(given);
+        let (_, rest) = buffer.split_at_mut(skip);
+        Carver { rest, given }
+    }
+
+    /// The next piece: `len` values of `T`, with whatever bits the buffer had.
+    pub fn take<T: Pod>(&mut self, len: usize) -> Result<&'a mut [T], TooSmall> {
+        let bytes = len.saturating_mul(size_of::<T>());
+        let padded = bytes.saturating_add(ALIGN - 1) / ALIGN * ALIGN;
+        let rest = core::mem::take(&mut self.rest);
+        if bytes > rest.len() {
+            let used = self.given - rest.len();
+            self.rest = rest;
+            return Err(TooSmall { needed: used.saturating_add(padded), given: self.given });
+        }
+        let (piece, rest) = rest.split_at_mut(padded.min(rest.len()));
+        self.rest = rest;
+        Ok(bytemuck::cast_slice_mut(&mut piece[..bytes]))
+    }
+}

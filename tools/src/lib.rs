@@ -1,0 +1,1 @@
+//! The binary `mote` as a library.

@@ -1,0 +1,2 @@
+//! The binary `mote`.
+fn main() {}
