@@ -113,5 +113,5 @@ for name in "$@"; do
                 $package-part3==1.0.0 $package-part4==1.0.0
             ;;
     esac
-    rm -rf "$temporary"/*
+    rm -rf "${temporary:?}"/*
 done
