@@ -1,41 +1,182 @@
 //! How weights are stored. **The list of encodings**: to add one, write its file, add its `mod`
-//! line and its line in `quant_types!`.
+//! line, and its line in `quant_types!`. It then loads, runs on every target (scalar), is tested
+//! and measured; speed comes later, under `arch`.
+//!
+//! An encoding is its block and one function, [`Integer::unpack`]: unsigned codes, and for each
+//! unit of 16 or 32 weights a scale and perhaps a minimum, so that
+//! `weight = scale * (code - BIAS) + minimum`. Decoding, dot products and panels follow from it.
+
+mod bf16;
+mod f16;
+mod f32;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+mod search;
+
+use crate::scalar::{float, integer};
+use crate::table::{Gemv, Unpack};
+
+/// Weights in the largest block.
+pub const MAX_BLOCK: usize = 256;
+
+/// What every encoding states about itself.
+pub trait Encoding {
+    /// ggml's type id, as GGUF files have it.
+    const ID: u32;
+    /// Lower case, as in GGUF file names.
+    const NAME: &'static str;
+    /// Weights in a block.
+    const LEN: usize;
+    /// The block's bytes. Alignment 1: rows start anywhere in a file.
+    type Block: bytemuck::Pod;
+}
+
+/// An encoding whose weights are floats; activations stay f32.
+pub trait Float: Encoding {
+    /// The weight, exactly.
+    fn decode(block: &Self::Block) -> f32;
+    /// The nearest code, ties to even.
+    fn encode(x: f32) -> Self::Block;
+}
+
+/// An encoding of small integers with scales; activations are quantised.
+pub trait Integer: Encoding {
+    /// Weights that share one scale: 32, or 16.
+    const UNIT: usize;
+    /// What the unsigned codes are above the integer weights.
+    const BIAS: i32;
+    /// Whether units have a minimum beside the scale.
+    const MINIMUM: bool;
+    /// One block into codes, scales and minima.
+    fn unpack(block: &Self::Block, out: &mut Unpacked);
+    /// `LEN` weights into a block, as near as this encoding gets with little search.
+    fn encode(x: &[f32], block: &mut Self::Block);
+}
+
+/// One block in the common form. Only the first `LEN` codes and `LEN / UNIT` scales are used.
+#[derive(Clone, Copy, Debug)]
+pub struct Unpacked {
+    /// Unsigned codes, in the order of the weights.
+    pub codes: [u8; MAX_BLOCK],
+    /// One for each unit.
+    pub scales: [f32; MAX_BLOCK / 16],
+    /// One for each unit; what is added to every weight.
+    pub minima: [f32; MAX_BLOCK / 16],
+}
+
+impl Unpacked {
+    /// All zero.
+    pub const fn new() -> Self {
+        Unpacked { codes: [0; MAX_BLOCK], scales: [0.0; MAX_BLOCK / 16], minima: [0.0; 16] }
+    }
+}
+
+impl Default for Unpacked {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Facts about an integer encoding that panels and kernels need at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntegerFacts {
+    /// [`Integer::UNIT`].
+    pub unit: usize,
+    /// [`Integer::BIAS`].
+    pub bias: i32,
+    /// [`Integer::MINIMUM`].
+    pub minimum: bool,
+}
 
 macro_rules! quant_types {
-    ($($variant:ident = $id:literal, $name:literal, $len:literal, $bytes:literal;)*) => {
+    ($($family:ident $variant:ident = $module:ident;)*) => {
         /// How the weights of a tensor are stored.
         #[allow(non_camel_case_types)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(usize)]
-        pub enum QuantType { $(#[allow(missing_docs)] $variant),* }
+        pub enum QuantType { $(#[doc = concat!("See `quant/", stringify!($module), ".rs`.")] $variant),* }
+
         impl QuantType {
             /// Every encoding.
             pub const ALL: &'static [QuantType] = &[$(QuantType::$variant),*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
             /// By ggml's type id, as GGUF files have it.
             pub const fn from_gguf_id(id: u32) -> Option<QuantType> {
-                match id { $($id => Some(QuantType::$variant),)* _ => None }
+                $(if id == $module::$variant::ID { return Some(QuantType::$variant); })*
+                None
             }
             /// ggml's type id.
-            pub const fn gguf_id(self) -> u32 { match self { $(Self::$variant => $id),* } }
+            pub const fn gguf_id(self) -> u32 {
+                match self { $(Self::$variant => $module::$variant::ID),* }
+            }
             /// The name in lower case, as in GGUF file names.
-            pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name),* } }
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $module::$variant::NAME),* }
+            }
             /// Weights in a block.
-            pub const fn block_len(self) -> usize { match self { $(Self::$variant => $len),* } }
+            pub const fn block_len(self) -> usize {
+                match self { $(Self::$variant => $module::$variant::LEN),* }
+            }
             /// Bytes of a block.
-            pub const fn block_bytes(self) -> usize { match self { $(Self::$variant => $bytes),* } }
+            pub const fn block_bytes(self) -> usize {
+                match self {
+                    $(Self::$variant => size_of::<<$module::$variant as Encoding>::Block>()),*
+                }
+            }
+            /// Facts of an integer encoding; `None` for a float one.
+            pub const fn integer(self) -> Option<IntegerFacts> {
+                match self { $(Self::$variant => $family::facts::<$module::$variant>()),* }
+            }
+            /// Decodes whole blocks. Panics unless `out` has as many weights as `data` holds.
+            pub fn decode(self, data: &[u8], out: &mut [f32]) {
+                match self { $(Self::$variant => $family::decode::<$module::$variant>(data, out)),* }
+            }
+            /// Encodes whole blocks. Panics unless `data` has room for exactly the weights in `x`.
+            pub fn encode(self, x: &[f32], data: &mut [u8]) {
+                match self { $(Self::$variant => $family::encode::<$module::$variant>(x, data)),* }
+            }
         }
+
+        pub(crate) const SCALAR_GEMV: [Gemv; QuantType::COUNT] =
+            [$($family::gemv::<$module::$variant>),*];
+        pub(crate) const SCALAR_UNPACK: [Unpack; QuantType::COUNT] =
+            [$($family::unpack::<$module::$variant>),*];
     };
 }
+
 quant_types! {
-    F32 = 0, "f32", 1, 4;
-    F16 = 1, "f16", 1, 2;
-    Q4_0 = 2, "q4_0", 32, 18;
-    Q4_1 = 3, "q4_1", 32, 20;
-    Q5_0 = 6, "q5_0", 32, 22;
-    Q5_1 = 7, "q5_1", 32, 24;
-    Q8_0 = 8, "q8_0", 32, 34;
-    Q4_K = 12, "q4_k", 256, 144;
-    Q5_K = 13, "q5_k", 256, 176;
-    Q6_K = 14, "q6_k", 256, 210;
-    BF16 = 30, "bf16", 1, 2;
+    float F32 = f32;
+    float F16 = f16;
+    float BF16 = bf16;
+    integer Q4_0 = q4_0;
+    integer Q4_1 = q4_1;
+    integer Q5_0 = q5_0;
+    integer Q5_1 = q5_1;
+    integer Q8_0 = q8_0;
+    integer Q4_K = q4_k;
+    integer Q5_K = q5_k;
+    integer Q6_K = q6_k;
+}
+
+impl QuantType {
+    /// By the name of [`QuantType::name`], in any case.
+    pub fn from_name(name: &str) -> Option<QuantType> {
+        Self::ALL.iter().copied().find(|kind| kind.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Bytes of a row of `cols` weights; `None` if that is not a whole number of blocks.
+    pub const fn row_bytes(self, cols: usize) -> Option<usize> {
+        if !cols.is_multiple_of(self.block_len()) {
+            return None;
+        }
+        (cols / self.block_len()).checked_mul(self.block_bytes())
+    }
 }

@@ -1,0 +1,23 @@
+//! The avx2 target.
+#![allow(unsafe_code)]
+
+use crate::Kernels;
+
+static TABLE: Kernels = Kernels { name: "avx2", ..Kernels::SCALAR };
+
+/// The table, if this CPU has the features that its entries enable.
+pub fn kernels() -> Option<&'static Kernels> {
+    detected().then_some(&TABLE)
+}
+
+#[cfg(feature = "std")]
+fn detected() -> bool {
+    std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+        && std::arch::is_x86_feature_detected!("f16c")
+}
+
+#[cfg(not(feature = "std"))]
+fn detected() -> bool {
+    cfg!(all(target_feature = "avx2", target_feature = "fma", target_feature = "f16c"))
+}

@@ -1,0 +1,56 @@
+//! Q4_0: 32 weights, one f16 scale, 4 bits each.
+//!
+//! ```text
+//! byte  0   2                             18
+//!       | d | q0|q16<<4 ... q15|q31<<4 |      weight = d * (q - 8)
+//! ```
+
+use super::search::{half, nearest, to_half};
+use super::{Encoding, Integer, Unpacked};
+
+/// The encoding.
+#[allow(non_camel_case_types)]
+pub struct Q4_0;
+
+/// Bytes as the file has them.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Block {
+    d: [u8; 2],
+    codes: [u8; 16],
+}
+const _: () = assert!(size_of::<Block>() == 18);
+
+impl Encoding for Q4_0 {
+    const ID: u32 = 2;
+    const NAME: &'static str = "q4_0";
+    const LEN: usize = 32;
+    type Block = Block;
+}
+
+impl Integer for Q4_0 {
+    const UNIT: usize = 32;
+    const BIAS: i32 = 8;
+    const MINIMUM: bool = false;
+
+    #[inline(always)]
+    fn unpack(block: &Block, out: &mut Unpacked) {
+        for (i, &byte) in block.codes.iter().enumerate() {
+            out.codes[i] = byte & 15;
+            out.codes[i + 16] = byte >> 4;
+        }
+        out.scales[0] = half(block.d);
+    }
+
+    /// The value of largest magnitude gets the code 0 (-8): the only end without a counterpart.
+    fn encode(x: &[f32], block: &mut Block) {
+        let extreme = x.iter().fold(0.0f32, |m, &v| if v.abs() > m.abs() { v } else { m });
+        let (d, scale) = to_half(extreme / -8.0);
+        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+        let code = |v: f32| nearest(v * inverse, -8, 7) + 8;
+        block.d = d;
+        for i in 0..16 {
+            block.codes[i] = code(x[i]) as u8 | (code(x[i + 16]) as u8) << 4;
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Q4_1: 32 weights, f16 scale and minimum, 4 bits each.
+//!
+//! ```text
+//! byte  0   2   4                             20
+//!       | d | m | q0|q16<<4 ... q15|q31<<4 |      weight = d * q + m
+//! ```
+
+use super::search::{half, nearest, range, to_half};
+use super::{Encoding, Integer, Unpacked};
+
+/// The encoding.
+#[allow(non_camel_case_types)]
+pub struct Q4_1;
+
+/// Bytes as the file has them.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Block {
+    d: [u8; 2],
+    m: [u8; 2],
+    codes: [u8; 16],
+}
+const _: () = assert!(size_of::<Block>() == 20);
+
+impl Encoding for Q4_1 {
+    const ID: u32 = 3;
+    const NAME: &'static str = "q4_1";
+    const LEN: usize = 32;
+    type Block = Block;
+}
+
+impl Integer for Q4_1 {
+    const UNIT: usize = 32;
+    const BIAS: i32 = 0;
+    const MINIMUM: bool = true;
+
+    #[inline(always)]
+    fn unpack(block: &Block, out: &mut Unpacked) {
+        for (i, &byte) in block.codes.iter().enumerate() {
+            out.codes[i] = byte & 15;
+            out.codes[i + 16] = byte >> 4;
+        }
+        out.scales[0] = half(block.d);
+        out.minima[0] = half(block.m);
+    }
+
+    fn encode(x: &[f32], block: &mut Block) {
+        let (low, high) = range(x);
+        let (m, low) = to_half(low);
+        let (d, scale) = to_half((high - low) / 15.0);
+        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+        let code = |v: f32| nearest((v - low) * inverse, 0, 15) as u8;
+        (block.d, block.m) = (d, m);
+        for i in 0..16 {
+            block.codes[i] = code(x[i]) | code(x[i + 16]) << 4;
+        }
+    }
+}

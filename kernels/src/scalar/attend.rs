@@ -1,0 +1,200 @@
+//! Attention over a cache (NUMERICS.md, "Attention"): for each query, chunks of 256 absolute
+//! positions, each a softmax-weighted sum of values, merged left to right (the online softmax of
+//! Milakov and Gimelshein 2018; chunks as in FlashAttention, Dao et al. 2022).
+//!
+//! Keys lie in tiles of 16 positions, transposed: `[position / 16][kv head][dimension]
+//! [position % 16]`, so that 16 scores are one vector and a score is one fma chain over the
+//! dimensions, without any horizontal sum. (The alternative, 16 lanes over the dimensions, needs
+//! about three shuffles for each score.) Values lie as they come: `[position][kv head][dimension]`.
+
+use super::exp::exp;
+use super::{LANES, tree};
+use crate::cast::Tile;
+use crate::fma;
+
+/// Positions in a tile of keys.
+pub const KEY_TILE: usize = 16;
+
+/// Positions in a chunk of the softmax.
+pub(crate) const CHUNK: usize = 256;
+
+/// Queries that a kernel may take together.
+pub(crate) const MAX_QUERIES: usize = 16;
+
+/// How the cache stores keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheType {
+    /// As computed.
+    F32,
+    /// Rounded to the nearest half.
+    F16,
+}
+
+/// One layer's keys or values, the whole context.
+#[derive(Clone, Copy, Debug)]
+pub enum Cache<'a> {
+    /// See [`CacheType::F32`].
+    F32(&'a [f32]),
+    /// See [`CacheType::F16`]; the bits of halves.
+    F16(&'a [u16]),
+}
+
+impl Cache<'_> {
+    /// Values stored.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        match self {
+            Cache::F32(c) => c.len(),
+            Cache::F16(c) => c.len(),
+        }
+    }
+}
+
+/// The query heads of one key-value head, for consecutive tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Attend<'a> {
+    /// Token t's heads lie at `t * query_stride ..+ heads * head_dim`.
+    pub queries: &'a [f32],
+    /// Floats from one token's query heads to the next token's.
+    pub query_stride: usize,
+    /// Query tokens.
+    pub tokens: usize,
+    /// Query heads that share this key-value head.
+    pub heads: usize,
+    /// Dimensions of a head.
+    pub head_dim: usize,
+    /// The layer's keys.
+    pub keys: Cache<'a>,
+    /// The layer's values, of the same type.
+    pub values: Cache<'a>,
+    /// Key-value heads in the cache.
+    pub kv_heads: usize,
+    /// The one to attend to.
+    pub kv_head: usize,
+    /// Absolute position of the first query token. Token t sees the keys up to `first + t`.
+    pub first: usize,
+    /// How many positions a query sees, itself included (at least 1).
+    pub window: usize,
+    /// Multiplies each dot product.
+    pub scale: f32,
+}
+
+impl Attend<'_> {
+    /// The positions that token `t` sees.
+    #[inline]
+    pub(crate) fn visible(&self, t: usize) -> core::ops::Range<usize> {
+        let end = self.first + t + 1;
+        end.saturating_sub(self.window)..end
+    }
+
+    /// Index in `keys` of dimension 0 of the tile that holds `position`, its lane 0.
+    #[inline]
+    pub(crate) fn key_tile(&self, position: usize) -> usize {
+        (position / KEY_TILE * self.kv_heads + self.kv_head) * self.head_dim * KEY_TILE
+    }
+
+    /// Index in `values` of dimension 0 of `position`.
+    #[inline]
+    pub(crate) fn value_row(&self, position: usize) -> usize {
+        (position * self.kv_heads + self.kv_head) * self.head_dim
+    }
+}
+
+/// Floats of scratch that [`crate::Kernels::attend`] needs.
+pub const fn attend_scratch_len(head_dim: usize) -> usize {
+    MAX_QUERIES * (CHUNK + head_dim + LANES)
+}
+
+/// Attention of every token and head into `out` (tokens × heads * head_dim).
+pub(crate) fn attend(job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) {
+    match (job.keys, job.values) {
+        (Cache::F32(k), Cache::F32(v)) => with_cache(job, |i| k[i], |i| v[i], out, scratch),
+        (Cache::F16(k), Cache::F16(v)) => {
+            let wide = |bits| half::f16::from_bits(bits).to_f32();
+            with_cache(job, |i| wide(k[i]), |i| wide(v[i]), out, scratch)
+        }
+        _ => {}
+    }
+}
+
+fn with_cache(
+    job: &Attend<'_>,
+    key: impl Fn(usize) -> f32,
+    value: impl Fn(usize) -> f32,
+    out: &mut Tile<'_>,
+    scratch: &mut [f32],
+) {
+    let dim = job.head_dim;
+    let (scores, chunk_out) = scratch.split_at_mut(CHUNK);
+    let chunk_out = &mut chunk_out[..dim];
+    for t in 0..job.tokens {
+        let visible = job.visible(t);
+        for head in 0..job.heads {
+            let query = &job.queries[t * job.query_stride + head * dim..][..dim];
+            let out = &mut out.token(t)[head * dim..][..dim];
+            let mut state = Running { largest: f32::NEG_INFINITY, sum: 0.0 };
+            out.fill(0.0);
+            let mut from = visible.start;
+            while from < visible.end {
+                let to = visible.end.min((from / CHUNK + 1) * CHUNK);
+                let part = chunk(job, from..to, query, (&key, &value), scores, chunk_out);
+                state.merge(part, out, chunk_out);
+                from = to;
+            }
+            let inverse = 1.0 / state.sum;
+            out.iter_mut().for_each(|o| *o *= inverse);
+        }
+    }
+}
+
+/// Largest score and sum of exponentials of the keys seen so far.
+#[derive(Clone, Copy)]
+struct Running {
+    largest: f32,
+    sum: f32,
+}
+
+impl Running {
+    /// `self` stands to the left of `next`: both are brought to the larger maximum.
+    fn merge(&mut self, next: Running, out: &mut [f32], next_out: &[f32]) {
+        let largest = if next.largest > self.largest { next.largest } else { self.largest };
+        let (a, b) = (exp(self.largest - largest), exp(next.largest - largest));
+        self.sum = fma(self.sum, a, next.sum * b);
+        self.largest = largest;
+        for (o, &n) in out.iter_mut().zip(next_out) {
+            *o = fma(*o, a, n * b);
+        }
+    }
+}
+
+/// One query and the keys of `range`, which lies in one chunk: `out` gets the unnormalised sum.
+fn chunk(
+    job: &Attend<'_>,
+    range: core::ops::Range<usize>,
+    query: &[f32],
+    (key, value): (impl Fn(usize) -> f32, impl Fn(usize) -> f32),
+    scores: &mut [f32],
+    out: &mut [f32],
+) -> Running {
+    for position in range.clone() {
+        let at = job.key_tile(position) + position % KEY_TILE;
+        let mut dot = 0.0;
+        for (d, &q) in query.iter().enumerate() {
+            dot = fma(q, key(at + d * KEY_TILE), dot);
+        }
+        scores[position % CHUNK] = dot * job.scale;
+    }
+    let scores = &mut scores[range.start % CHUNK..][..range.len()];
+    let largest = super::norm::maximum(scores);
+    let mut lanes = [0.0f32; LANES];
+    out.fill(0.0);
+    for (position, score) in range.zip(scores) {
+        let p = exp(*score - largest);
+        lanes[position % LANES] += p;
+        let row = job.value_row(position);
+        for (d, o) in out.iter_mut().enumerate() {
+            *o = fma(p, value(row + d), *o);
+        }
+    }
+    Running { largest, sum: tree(lanes) }
+}
