@@ -1,4 +1,18 @@
-//! Part of mote.
+//! File formats of mote: bytes in, borrowed views out.
+//!
+//! - [`gguf`]: the model container. [`Gguf::parse`] proves every length and range of a file once;
+//!   afterwards its accessors cannot fail and borrow from the file's bytes.
+//! - `gguf::Builder` (feature `alloc`) writes such files.
+//! - `mmap::Mapping` (feature `std`) gives the bytes of a file, mapped or copied; `file::replace`
+//!   writes a file so that a half-written one never stands under its final name.
+//!
+//! Nothing here trusts its input: no panic, no recursion, and no memory whose size a file claims.
 #![no_std]
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", test))]
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
 extern crate std;
+
+pub mod gguf;
+
+pub use gguf::{Gguf, ParseError};

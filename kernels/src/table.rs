@@ -28,6 +28,7 @@ pub(crate) type Gemv = unsafe fn(&[u8], &Rows<'_>, &mut Tile<'_>);
 /// Whole rows (at most the panel's) into a panel.
 pub(crate) type Unpack = unsafe fn(&[u8], &mut Panel<'_>);
 type Gemm = unsafe fn(&Panel<'_>, &Activations<'_>, &mut Tile<'_>);
+type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 type GemmFloat = unsafe fn(&Panel<'_>, &[f32], &mut Tile<'_>);
 
 /// Unpacked rows in a layout of the target's own, written by its `unpack` and read by its `gemm`.
@@ -57,7 +58,7 @@ pub struct Kernels {
     pub(crate) gemm_float: GemmFloat,
     pub(crate) quantize: unsafe fn(&[f32], &mut RowMut<'_>),
     pub(crate) rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
-    pub(crate) layer_norm: unsafe fn(&[f32], (&[f32], &[f32]), f32, &mut [f32]),
+    pub(crate) layer_norm: LayerNorm,
     pub(crate) exp_sum: unsafe fn(&mut [f32]) -> f32,
     pub(crate) rope: unsafe fn(RopeLayout, &mut [f32], &[f32], &[f32]),
     pub(crate) gate: unsafe fn(Gate, &mut [f32], &[f32]),
@@ -185,13 +186,14 @@ impl Kernels {
     pub fn layer_norm(
         &self,
         x: &[f32],
-        (weight, bias): (&[f32], &[f32]),
+        weight: &[f32],
+        bias: &[f32],
         epsilon: f32,
         out: &mut [f32],
     ) {
         assert!(x.len() == weight.len() && x.len() == bias.len() && x.len() == out.len());
         // SAFETY: a table is handed out only to a CPU that can run it; lengths are equal.
-        unsafe { (self.layer_norm)(x, (weight, bias), epsilon, out) }
+        unsafe { (self.layer_norm)(x, weight, bias, epsilon, out) }
     }
 
     /// Replaces `x` by `exp(x - largest)` and returns the sum.

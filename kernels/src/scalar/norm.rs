@@ -30,12 +30,7 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32])
 }
 
 /// `out = ((x - mean) / deviation) * weight + bias`.
-pub(crate) fn layer_norm(
-    x: &[f32],
-    (weight, bias): (&[f32], &[f32]),
-    epsilon: f32,
-    out: &mut [f32],
-) {
+pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
     let n = x.len() as f32;
     let mean = sum(x, |v, s| s + v) / n;
     let variance = sum(x, |v, s| fma(v - mean, v - mean, s)) / n;
