@@ -26,5 +26,5 @@ pub use quant::QuantType;
 pub use scalar::attend::{Attend, Cache, CacheType, KEY_TILE, attend_scratch_len};
 pub use scalar::exp::{Gate, exp, gelu_tanh, silu};
 pub use scalar::rope::{RopeLayout, inverse_frequencies, rope_angles, sin_cos};
-pub use scalar::top::{argmax, is_finite, top_k};
+pub use scalar::top::{Candidate, argmax, is_finite, top_k};
 pub use table::{Kernels, PANEL_ROWS};

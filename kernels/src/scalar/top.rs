@@ -7,6 +7,16 @@ pub fn is_finite(x: &[f32]) -> bool {
     !x.iter().fold(false, |bad, v| bad | (v.to_bits() & EXPONENT == EXPONENT))
 }
 
+/// A token and its logit (or, later, its probability).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Candidate {
+    /// The logit, or what the sampler made of it.
+    pub value: f32,
+    /// The token's id: the index among the logits.
+    pub id: u32,
+}
+
 /// Index of the largest value, the lowest index of equals; `None` for an empty slice. NaN is
 /// skipped.
 pub fn argmax(x: &[f32]) -> Option<usize> {
@@ -16,16 +26,16 @@ pub fn argmax(x: &[f32]) -> Option<usize> {
 
 /// The `top.len()` largest values with their indices, largest first, the lower index first among
 /// equals. Returns how many there are (fewer than `top.len()` only if `x` is shorter).
-pub fn top_k(x: &[f32], top: &mut [(f32, u32)]) -> usize {
+pub fn top_k(x: &[f32], top: &mut [Candidate]) -> usize {
     let k = top.len().min(x.len());
     if k == 0 {
         return 0;
     }
-    let above = |a: (f32, u32), b: (f32, u32)| {
-        a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)) == core::cmp::Ordering::Greater
+    let above = |a: Candidate, b: Candidate| {
+        a.value.total_cmp(&b.value).then(b.id.cmp(&a.id)) == core::cmp::Ordering::Greater
     };
     // A heap of the k best so far, the worst of them at the root.
-    let sift = |heap: &mut [(f32, u32)], mut at: usize| {
+    let sift = |heap: &mut [Candidate], mut at: usize| {
         loop {
             let (left, right) = (2 * at + 1, 2 * at + 2);
             let mut worst = at;
@@ -43,15 +53,15 @@ pub fn top_k(x: &[f32], top: &mut [(f32, u32)]) -> usize {
     };
     let heap = &mut top[..k];
     for (i, slot) in heap.iter_mut().enumerate() {
-        *slot = (x[i], i as u32);
+        *slot = Candidate { value: x[i], id: i as u32 };
     }
     for at in (0..k / 2).rev() {
         sift(heap, at);
     }
     for (i, &v) in x.iter().enumerate().skip(k) {
         // Strictly greater, because an equal value has a higher index here.
-        if v > heap[0].0 {
-            heap[0] = (v, i as u32);
+        if v > heap[0].value {
+            heap[0] = Candidate { value: v, id: i as u32 };
             sift(heap, 0);
         }
     }
@@ -70,17 +80,17 @@ mod tests {
     #[test]
     fn top_k_is_a_stable_sort() {
         let x: [f32; 97] = core::array::from_fn(|i| ((i * 37) % 11) as f32);
-        let mut all = [(0.0, 0u32); 97];
+        let mut all = [Candidate::default(); 97];
         assert_eq!(top_k(&x, &mut all), 97);
         for pair in all.windows(2) {
-            assert!(pair[0].0 > pair[1].0 || pair[0].0 == pair[1].0 && pair[0].1 < pair[1].1);
+            assert!(pair[0].value > pair[1].value || pair[0].id < pair[1].id);
         }
         for k in 0..97 {
-            let mut some = [(0.0, 0u32); 97];
+            let mut some = [Candidate::default(); 97];
             assert_eq!(top_k(&x, &mut some[..k]), k);
             assert_eq!(some[..k], all[..k]);
         }
-        assert_eq!(argmax(&x), Some(all[0].1 as usize));
+        assert_eq!(argmax(&x), Some(all[0].id as usize));
     }
 
     #[test]
