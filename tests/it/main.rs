@@ -1,1 +1,2 @@
 //! What mote guarantees.
+mod tidy;

@@ -1,0 +1,186 @@
+#!/bin/bash
+# Everything that CI runs, one named job each.
+# usage: ./ci.sh [JOB...]    all jobs, or the named ones;    ./ci.sh --list
+#
+# MOTE_REQUIRE=scalar,avx2,…   kernel tables that must be tested (default: what this CPU has)
+# MOTE_CROSS=debian            cross-compile with Debian's toolchain even where rustup has the target
+# CI=true                      nothing may be left out: the large test sets in ../shared must be there
+set -euo pipefail
+cd "$(dirname "$0")"
+
+libraries=(-p mote-kernels -p mote-formats -p mote-runtime)
+target_dir=${CARGO_TARGET_DIR:-target}
+logs=$target_dir/ci
+
+# ---- The jobs, quick ones first
+
+jobs=(fmt clippy doc features models test test-release no-std)
+# Emulated CPUs and cross-compilers: set up for an x86-64 host.
+[ "$(uname -m)" != x86_64 ] || jobs+=(old-x86 aarch64)
+
+job_fmt() { cargo fmt --all --check; }
+
+job_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
+
+job_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
+
+# Every crate alone with every feature set: in a workspace build the features of all are united.
+job_features() {
+    local crate features
+    for crate in kernels: kernels:std {formats,runtime}:{,alloc,std} tools:; do
+        features=${crate#*:}
+        crate=${crate%:*}
+        echo "$crate, features: ${features:-none}"
+        cargo clippy -p "mote-$crate" --no-default-features --features "$features" -- -D warnings
+    done
+}
+
+job_models() { models/fetch.sh smollm2-135m gemma-3-270m; }
+
+job_test() {
+    require_shared
+    cargo test --workspace --no-fail-fast
+}
+
+# Optimised code has other bugs than unoptimised; and only here are the real models fast enough.
+job_test_release() {
+    require_shared
+    MOTE_REQUIRE_MODELS=1 cargo test --release --workspace --no-fail-fast
+}
+
+# The two bare-metal families. A `std` or an operating system that crept in does not compile.
+job_no_std() {
+    local target
+    for target in thumbv7em-none-eabihf riscv32imac-unknown-none-elf; do
+        cross "$target" core,alloc
+        "${cargo[@]}" build --release --target "$target" "${libraries[@]}" --no-default-features
+        "${cargo[@]}" build --release --target "$target" -p mote-formats -p mote-runtime \
+            --no-default-features --features mote-formats/alloc,mote-runtime/alloc
+    done
+}
+
+# What older CPUs are given: a kernel chosen wrongly dies here of an illegal instruction.
+job_old_x86() {
+    local cpu
+    for cpu in Haswell=scalar,avx2 Nehalem=scalar; do
+        echo "CPU ${cpu%=*}"
+        CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="qemu-x86_64-static -cpu ${cpu%=*}" \
+            MOTE_REQUIRE=${cpu#*=} cargo test --release -p mote-kernels --lib --no-fail-fast
+    done
+}
+
+# The whole suite as a Raspberry Pi would run it, emulated.
+job_aarch64() {
+    local target=aarch64-unknown-linux-gnu
+    cross "$target" std,test
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu max" \
+        MOTE_REQUIRE=scalar "${cargo[@]}" test --release --target "$target" \
+        "${libraries[@]}" -p mote-tests --lib --tests --no-fail-fast
+}
+
+# ---- What they share
+
+# The large test sets lie beside the checkout: run where present, required in CI.
+require_shared() {
+    if [ -d ../shared ] || [ "${CI:-}" = true ]; then
+        export MOTE_REQUIRE_SHARED=1
+    fi
+}
+
+# cross TARGET CRATES: sets `cargo` to a command that builds for TARGET, with rustup's standard
+# library or else with one built by Debian's toolchain (see tests/cross/mksysroot.sh).
+cross() {
+    local target=$1 crates=$2 variable root
+    cargo=(cargo)
+    if [ "${MOTE_CROSS:-}" != debian ]; then
+        [ ! -d "$(rustc --print target-libdir --target "$target")" ] || return 0
+        ! rustup target add "$target" || return 0
+    fi
+    root=$(mkdir -p "$target_dir/cross/$target" && cd "$target_dir/cross/$target" && pwd)
+    tests/cross/mksysroot.sh "$target" "$root" "$crates"
+    variable=CARGO_TARGET_${target//-/_}_RUSTFLAGS
+    cargo=(env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
+        "${variable^^}=--sysroot $root/sysroot" "CARGO_TARGET_DIR=$target_dir/cross/debian"
+        /usr/bin/cargo)
+}
+
+# Sets `required` and `untested`: the kernel tables that this CPU can and cannot run.
+detect_instruction_sets() {
+    local flags
+    required=scalar untested=
+    flags=" $(grep -m1 '^flags' /proc/cpuinfo 2>/dev/null || true) "
+    has() {
+        local flag
+        for flag in "$@"; do
+            [[ $flags == *" $flag "* ]] || return 1
+        done
+    }
+    [ "$(uname -m)" = x86_64 ] || return 0
+    if has avx2 fma f16c; then required+=,avx2; else untested+=" avx2"; fi
+    if has avx512f avx512bw avx512dq avx512vl avx512_vnni avx512vbmi; then
+        required+=,avx512
+    else
+        untested+=" avx512"
+    fi
+}
+
+# count WORD LOG: how many tests `cargo test` reported as passed, or as failed.
+count() {
+    awk -v word="$1;" '/^test result: / { for (i = 4; i < NF; i++) if ($(i + 1) == word) sum += $i }
+        END { print sum + 0 }' "$2"
+}
+
+# ---- The run
+
+case "${1:-}" in
+    --list)
+        printf '%s\n' "${jobs[@]}"
+        exit
+        ;;
+    -*)
+        sed -n '2,3s/^# //p' "$0" >&2
+        exit 2
+        ;;
+esac
+selected=("$@")
+[ $# -gt 0 ] || selected=("${jobs[@]}")
+for job in "${selected[@]}"; do
+    if [[ " ${jobs[*]} " != *" $job "* ]]; then
+        echo "ci.sh: no job is called '$job'; ./ci.sh --list names them" >&2
+        exit 2
+    fi
+done
+
+mkdir -p "$logs"
+detect_instruction_sets
+export MOTE_REQUIRE=${MOTE_REQUIRE:-$required}
+summary=$(printf '%-14s %7s %7s %7s  %s' job seconds passed failed result)
+all_passed=0 all_failed=0
+for job in "${selected[@]}"; do
+    printf '\n==== %s\n' "$job"
+    start=$SECONDS
+    # Not as a condition: that would switch -e off inside the job.
+    set +e
+    (
+        set -e
+        "job_${job//-/_}"
+    ) 2>&1 | tee "$logs/$job.log"
+    status=${PIPESTATUS[0]}
+    set -e
+    passed=$(count passed "$logs/$job.log") failed=$(count failed "$logs/$job.log") result=ok
+    if [ "$status" -ne 0 ]; then
+        result="FAILED, exit code $status"
+        # A job that failed without a failed test (a lint, a crash) counts as one.
+        [ "$failed" -gt 0 ] || failed=1
+    fi
+    all_passed=$((all_passed + passed)) all_failed=$((all_failed + failed))
+    summary+=$(printf '\n%-14s %7d %7d %7d  %s' \
+        "$job" $((SECONDS - start)) "$passed" "$failed" "$result")
+done
+
+printf '\n==== summary, %d seconds; kernel tables required: %s\n%s\n' \
+    "$SECONDS" "$MOTE_REQUIRE" "$summary"
+[ -z "$untested" ] || echo "NOT TESTED natively, because this CPU lacks them:$untested"
+echo "$all_passed passed, $all_failed failed"
+[ "$all_failed" -eq 0 ]
