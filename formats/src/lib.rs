@@ -3,7 +3,7 @@
 //! - [`gguf`]: the model container. [`Gguf::parse`] proves every length and range of a file once;
 //!   afterwards its accessors cannot fail and borrow from the file's bytes.
 //! - `gguf::Builder` (feature `alloc`) writes such files.
-//! - `mmap::Mapping` (feature `std`) gives the bytes of a file, mapped or copied; `file::replace`
+//! - `mmap::Mapping` (feature `std`) gives the bytes of a file, mapped or copied; `file::write`
 //!   writes a file so that a half-written one never stands under its final name.
 //!
 //! Nothing here trusts its input: no panic, no recursion, and no memory whose size a file claims.
@@ -13,6 +13,12 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "std")]
+pub mod file;
 pub mod gguf;
+#[cfg(feature = "std")]
+pub mod mmap;
 
 pub use gguf::{Gguf, ParseError};
+#[cfg(feature = "std")]
+pub use mmap::Mapping;

@@ -211,6 +211,7 @@ mod sealed {
     pub trait Sealed {
         type Bytes: for<'a> TryFrom<&'a [u8]> + Default + AsRef<[u8]>;
         fn from_le(bytes: Self::Bytes) -> Self;
+        #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
         fn to_le(self) -> Self::Bytes;
     }
 }
@@ -229,5 +230,18 @@ macro_rules! elements {
         }
     )*};
 }
+impl Element for bool {
+    const VALUE_TYPE: ValueType = ValueType::Bool;
+}
+impl sealed::Sealed for bool {
+    type Bytes = [u8; 1];
+    fn from_le([byte]: [u8; 1]) -> Self {
+        byte == 1
+    }
+    fn to_le(self) -> [u8; 1] {
+        [self.into()]
+    }
+}
+
 elements!(u8 => U8, i8 => I8, u16 => U16, i16 => I16, u32 => U32, i32 => I32, f32 => F32,
     u64 => U64, i64 => I64, f64 => F64);

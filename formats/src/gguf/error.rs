@@ -148,11 +148,11 @@ impl ParseError {
     }
 
     pub(super) fn of_key(self, key: &[u8]) -> Self {
-        ParseError { subject: Subject::Key(ShortName::new(key)), ..self }
+        ParseError { subject: Subject::key(key), ..self }
     }
 
     pub(super) fn of_tensor(self, name: &[u8]) -> Self {
-        ParseError { subject: Subject::Tensor(ShortName::new(name)), ..self }
+        ParseError { subject: Subject::tensor(name), ..self }
     }
 
     /// What is wrong.
@@ -175,12 +175,28 @@ impl core::error::Error for ParseError {}
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.subject {
-            Subject::File => {}
-            Subject::Key(name) => write!(f, "key \"{name}\": ")?,
-            Subject::Tensor(name) => write!(f, "tensor \"{name}\": ")?,
+        write!(f, "{}{} (at byte {})", self.subject, self.reason, self.offset)
+    }
+}
+
+impl Subject {
+    pub(super) fn key(key: &[u8]) -> Self {
+        Subject::Key(ShortName::new(key))
+    }
+
+    pub(super) fn tensor(name: &[u8]) -> Self {
+        Subject::Tensor(ShortName::new(name))
+    }
+}
+
+/// What a sentence about it begins with: `key "...": `, or nothing for the file.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::File => Ok(()),
+            Subject::Key(name) => write!(f, "key \"{name}\": "),
+            Subject::Tensor(name) => write!(f, "tensor \"{name}\": "),
         }
-        write!(f, "{} (at byte {})", self.reason, self.offset)
     }
 }
 

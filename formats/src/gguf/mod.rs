@@ -27,6 +27,8 @@ mod skips;
 mod tensor;
 mod unique;
 mod value;
+#[cfg(feature = "alloc")]
+mod write;
 
 pub use array::{Array, Element, Elements, Strings};
 pub use error::{Foreign, ParseError, Reason, ShortName, Subject};
@@ -36,6 +38,10 @@ pub use limits::{
 };
 pub use tensor::{Tensor, TensorType};
 pub use value::{Text, Value, ValueType};
+#[cfg(feature = "std")]
+pub use write::IoSink;
+#[cfg(feature = "alloc")]
+pub use write::{BuildError, Builder, DataWriter, Sink, WriteError};
 
 use cursor::Cursor;
 use skips::Skips;
@@ -298,24 +304,13 @@ impl<'a> Gguf<'a> {
 
     /// The keys that concern the container itself.
     fn check_well_known_keys(&mut self) -> Result<(), ParseError> {
-        const ALIGNMENT: &str = "general.alignment";
-        if let Some(entry) = self.entry(ALIGNMENT) {
-            let error = |reason| ParseError::new(reason, entry.value_at).of_key(entry.key);
-            // The format names this one type; a reader that takes others sees another layout.
-            let Value::U32(alignment) = entry.value else {
-                return Err(error(Reason::WrongType));
-            };
-            if !ALIGNMENTS.contains(&alignment) || !alignment.is_power_of_two() {
-                return Err(error(Reason::Alignment(alignment)));
-            }
-            self.alignment = alignment;
-        }
-        if let Some(entry) = self.entry("split.count") {
-            let error = |reason| ParseError::new(reason, entry.value_at).of_key(entry.key);
-            match entry.value.as_u64() {
-                Some(0..=1) => {}
-                Some(count) => return Err(error(Reason::Split(count))),
-                None => return Err(error(Reason::WrongType)),
+        for entry in self.entries() {
+            match well_known(entry.key, &entry.value) {
+                Ok(Some(alignment)) => self.alignment = alignment,
+                Ok(None) => {}
+                Err(reason) => {
+                    return Err(ParseError::new(reason, entry.value_at).of_key(entry.key));
+                }
             }
         }
         Ok(())
@@ -362,6 +357,27 @@ impl<'a> Gguf<'a> {
             expected = end.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
         }
         Ok(())
+    }
+}
+
+/// The alignment, if `key` states it; an error if `key` concerns the container and says something
+/// that this one cannot be.
+fn well_known(key: &[u8], value: &Value<'_>) -> Result<Option<u32>, Reason> {
+    match (key, value) {
+        (b"general.alignment", &Value::U32(alignment)) => {
+            if !ALIGNMENTS.contains(&alignment) || !alignment.is_power_of_two() {
+                return Err(Reason::Alignment(alignment));
+            }
+            Ok(Some(alignment))
+        }
+        // The format names one type; a reader that takes no other would see another layout.
+        (b"general.alignment", _) => Err(Reason::WrongType),
+        (b"split.count", value) => match value.as_u64() {
+            Some(0..=1) => Ok(None),
+            Some(count) => Err(Reason::Split(count)),
+            None => Err(Reason::WrongType),
+        },
+        _ => Ok(None),
     }
 }
 

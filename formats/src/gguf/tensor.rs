@@ -165,7 +165,7 @@ impl TensorType {
         QuantType::from_gguf_id(self.id)
     }
 
-    /// Bytes of a tensor of this shape.
+    /// Bytes of a tensor of this shape, or what is wrong with the shape.
     pub(super) fn data_bytes(&self, shape: [u64; 4]) -> Result<u64, Reason> {
         let [row, rest @ ..] = shape;
         if shape.contains(&0) {
@@ -227,20 +227,22 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A key or a tensor's name.
+/// Reads a key or a tensor's name. That it is UTF-8 is checked in parsing only.
 pub(super) fn read_name<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], ParseError> {
     let here = *cursor;
     let name = cursor.string()?;
-    let reason = if name.is_empty() {
-        Reason::EmptyName
-    } else if name.len() as u64 > MAX_NAME_BYTES {
-        Reason::NameTooLong(name.len() as u64)
-    } else if name.contains(&0) {
-        Reason::NameHasNul
-    } else {
-        return Ok(name);
-    };
-    Err(here.error(reason))
+    check_name(name).map_err(|reason| here.error(reason))?;
+    Ok(name)
+}
+
+/// What every key and every tensor's name must be, besides UTF-8.
+pub(super) fn check_name(name: &[u8]) -> Result<(), Reason> {
+    match name.len() as u64 {
+        0 => Err(Reason::EmptyName),
+        len if len > MAX_NAME_BYTES => Err(Reason::NameTooLong(len)),
+        _ if name.contains(&0) => Err(Reason::NameHasNul),
+        _ => Ok(()),
+    }
 }
 
 const fn other(id: u32, name: &'static str, block_len: u32, block_bytes: u32) -> TensorType {
