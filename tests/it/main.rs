@@ -1,2 +1,3 @@
 //! What mote guarantees.
+mod kernels_match_scalar;
 mod tidy;

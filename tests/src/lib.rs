@@ -1,1 +1,6 @@
 //! Helpers shared by the tests.
+
+pub mod equal;
+#[path = "../support/guard.rs"]
+pub mod guard;
+pub mod random;

@@ -1,0 +1,156 @@
+//! Attention. Cells that no query may visit hold NaN: one visit too many shows in the output.
+
+use mote_kernels::{Attend, Cache, CacheType, KEY_TILE, Kernels, Tile, arch, attend_scratch_len};
+use mote_tests::equal::assert_same_bits;
+use mote_tests::guard::Guarded;
+use mote_tests::random::Random;
+
+use super::scalar;
+
+struct Shape {
+    tokens: usize,
+    heads: usize,
+    head_dim: usize,
+    kv_heads: usize,
+    first: usize,
+    window: usize,
+}
+
+/// Both forms of one cache; the f16 one is rounded from the other.
+struct Values {
+    wide: Guarded<f32>,
+    half: Guarded<u16>,
+}
+
+impl Values {
+    fn new(wide: &[f32]) -> Self {
+        let mut half = vec![0; wide.len()];
+        scalar().narrow(wide, &mut half);
+        Values { wide: Guarded::new(wide), half: Guarded::new(&half) }
+    }
+
+    fn cache(&self, kind: CacheType) -> Cache<'_> {
+        match kind {
+            CacheType::F32 => Cache::F32(self.wide.as_slice()),
+            CacheType::F16 => Cache::F16(self.half.as_slice()),
+        }
+    }
+}
+
+/// Keys and values, finite only where some query of `shape` looks.
+fn caches(shape: &Shape, kv_head: usize, random: &mut Random) -> (Values, Values) {
+    let positions = shape.first + shape.tokens;
+    let row = shape.kv_heads * shape.head_dim;
+    let mut keys = vec![f32::NAN; positions.next_multiple_of(KEY_TILE) * row];
+    let mut values = vec![f32::NAN; positions * row];
+    for position in (shape.first + 1).saturating_sub(shape.window)..positions {
+        let tile = (position / KEY_TILE * shape.kv_heads + kv_head) * shape.head_dim * KEY_TILE;
+        for d in 0..shape.head_dim {
+            keys[tile + d * KEY_TILE + position % KEY_TILE] = random.normal();
+            values[position * row + kv_head * shape.head_dim + d] = random.normal();
+        }
+    }
+    (Values::new(&keys), Values::new(&values))
+}
+
+fn check(shape: &Shape) {
+    let mut random = Random::new((shape.first * 31 + shape.head_dim) as u64);
+    let kv_head = random.below(shape.kv_heads);
+    let (keys, values) = caches(shape, kv_head, &mut random);
+    let row = shape.heads * shape.head_dim;
+    let query_stride = row + [0, 16][random.below(2)];
+    let length = (shape.tokens - 1) * query_stride + row;
+    // Large queries make some probabilities vanish.
+    let large = [1.0, 8.0][random.below(2)];
+    let queries: Vec<_> = random.normals(length).iter().map(|q| q * large).collect();
+    let queries = Guarded::new(&queries);
+    for kind in [CacheType::F32, CacheType::F16] {
+        let job = Attend {
+            queries: queries.as_slice(),
+            query_stride,
+            tokens: shape.tokens,
+            heads: shape.heads,
+            head_dim: shape.head_dim,
+            keys: keys.cache(kind),
+            values: values.cache(kind),
+            kv_heads: shape.kv_heads,
+            kv_head,
+            first: shape.first,
+            window: shape.window,
+            scale: 1.0 / (shape.head_dim as f32).sqrt(),
+        };
+        let want = run(scalar(), &job);
+        assert!(want.iter().all(|v| v.is_finite()), "the scalar one left its cells");
+        for by in arch::available() {
+            let got = run(by, &job);
+            assert_same_bits(&got, &want, || {
+                let Shape { tokens, heads, head_dim, kv_heads, first, window } = shape;
+                format!(
+                    "{} {kind:?}: tokens {tokens}, heads {heads}, head_dim {head_dim}, \
+                     kv_heads {kv_heads}, first {first}, window {window}",
+                    by.name()
+                )
+            });
+        }
+        // Each token alone gives what it gave among the others.
+        if let Some(t) = shape.tokens.checked_sub(2) {
+            let queries = &job.queries[t * query_stride..];
+            let alone = Attend { queries, tokens: 1, first: shape.first + t, ..job };
+            for by in arch::available() {
+                assert_same_bits(&run(by, &alone), &want[t * row..][..row], || {
+                    format!("{} token {t} alone", by.name())
+                });
+            }
+        }
+    }
+}
+
+fn run(by: &Kernels, job: &Attend<'_>) -> Vec<f32> {
+    let row = job.heads * job.head_dim;
+    let mut out = Guarded::new(&vec![f32::MAX; job.tokens * row]);
+    let mut scratch = Guarded::new(&vec![f32::NAN; attend_scratch_len(job.head_dim)]);
+    let mut tile = Tile::new(out.as_mut_slice(), job.tokens, row);
+    by.attend(job, &mut tile, scratch.as_mut_slice());
+    out.as_slice().to_vec()
+}
+
+const ALL: usize = usize::MAX;
+
+/// First positions around tiles of 16 and around the chunk border at 256.
+#[test]
+fn attend_equals_scalar_around_borders() {
+    for first in [0, 1, 7, 15, 16, 17, 31, 100, 254, 255, 256, 257, 511, 512, 520] {
+        for (tokens, heads) in [(1, 1), (1, 5), (3, 3), (17, 1)] {
+            check(&Shape { tokens, heads, head_dim: 24, kv_heads: 2, first, window: ALL });
+        }
+    }
+}
+
+/// Windows that begin inside a tile, at a border, and before the start.
+#[test]
+fn attend_equals_scalar_with_windows() {
+    for window in [1, 2, 15, 16, 17, 100, 255, 256, 257, 300] {
+        for first in [0, 14, 240, 255, 256, 300] {
+            check(&Shape { tokens: 5, heads: 2, head_dim: 16, kv_heads: 3, first, window });
+        }
+    }
+}
+
+/// Every number of tokens and heads, in groups that kernels may take together or not.
+#[test]
+fn attend_equals_scalar_for_every_group() {
+    for tokens in 1..=20 {
+        for heads in 1..=5 {
+            check(&Shape { tokens, heads, head_dim: 16, kv_heads: 1, first: 9, window: ALL });
+        }
+    }
+}
+
+/// Head sizes of real models, and sizes that are no multiple of a vector or of four of them.
+#[test]
+fn attend_equals_scalar_for_every_head_size() {
+    for head_dim in [2, 8, 12, 16, 20, 24, 40, 64, 72, 80, 96, 112, 128, 256] {
+        check(&Shape { tokens: 2, heads: 3, head_dim, kv_heads: 2, first: 33, window: ALL });
+        check(&Shape { tokens: 1, heads: 1, head_dim, kv_heads: 1, first: 256, window: 20 });
+    }
+}
