@@ -1,0 +1,229 @@
+//! What the encodings mean: decoding, dot products and encoding against a second definition in
+//! f64, written from the format's description and sharing no code with the library.
+
+mod oracle;
+
+use mote_kernels::{
+    Activations, ActivationsMut, Kernels, Matrix, Precision, QuantType, Rows, Tile, arch,
+};
+use mote_tests::random::Random;
+
+/// How far from normal weights each encoding may be: root mean square error over that of the
+/// weights. A uniform step gives step / sqrt(12); the reason says the step in standard deviations.
+const ENCODING_ERROR: &[(&str, f64, &str)] = &[
+    ("f32", 0.0, "exact"),
+    ("f16", 2.5e-4, "11 bits: 2^-12 relative at most, uniform in the binade"),
+    ("bf16", 2e-3, "8 bits: 2^-9 relative at most"),
+    ("q4_0", 0.088, "step = largest of 32 (about 2.1 to 2.6) / 8"),
+    ("q4_1", 0.082, "step = range of 32 (about 4.1) / 15"),
+    ("q5_0", 0.045, "as q4_0, half the step"),
+    ("q5_1", 0.040, "as q4_1, half the step"),
+    ("q8_0", 0.0055, "step = largest of 32 (about 2.1 to 2.6) / 127"),
+    ("q4_k", 0.074, "as q4_1, minus the search's gain, plus 6-bit scales"),
+    ("q5_k", 0.037, "as q5_1, likewise"),
+    ("q6_k", 0.0185, "step = largest of 16 (about 2) / 32, plus scales of 7 bits"),
+];
+
+/// How much of the weights' size a second round trip may change. It is 0 where the codes in use give
+/// the scale back; only the searched scales of Q5_K change (0.001).
+const SECOND_TRIP: f64 = 0.002;
+
+fn encoding_error(kind: QuantType) -> f64 {
+    let line = ENCODING_ERROR.iter().find(|(name, ..)| *name == kind.name());
+    line.unwrap_or_else(|| panic!("{} needs a line in the table", kind.name())).1
+}
+
+/// Random blocks, of any bits at all: scales are then also subnormal, infinite and NaN.
+#[test]
+fn decode_means_what_the_format_says() {
+    for &kind in QuantType::ALL {
+        let mut random = Random::new(kind as u64);
+        let mut block = vec![0; kind.block_bytes()];
+        let mut got = vec![0.0; kind.block_len()];
+        for round in 0..20_000 / kind.block_len() + 200 {
+            match round {
+                0 => block.fill(0),
+                1 => block.fill(0x7b),
+                _ => random.fill(&mut block),
+            }
+            kind.decode(&block, &mut got);
+            let want = oracle::weights(kind.name(), &block);
+            assert_eq!(want.len(), got.len());
+            for (i, (&got, want)) in got.iter().zip(&want).enumerate() {
+                let exact = want.product + want.minimum;
+                // One rounding of the product, one of the sum.
+                let bound = (want.product.abs() + exact.abs()) * 2f64.powi(-24);
+                let near = (got as f64 - exact).abs() <= bound;
+                let same = got as f64 == exact || got.is_nan() && exact.is_nan();
+                assert!(near || same, "{} weight {i}: {got:e}, not {exact:e}", kind.name());
+            }
+        }
+    }
+}
+
+/// The error of a product against f64, by cause:
+/// * arithmetic: a chain of n terms rounds n times the running sum and once each product of scales
+///   and conversion, so (n + 3) 2^-24 of the sum of magnitudes bounds it;
+/// * 8 or 16 bits: at most half a step for each activation, the step being amax / 127 or / 32512.
+#[test]
+fn matmul_means_what_the_format_says() {
+    let (rows, tokens) = (5, 10);
+    for &kind in QuantType::ALL {
+        let k = 3 * kind.block_len().max(32);
+        let mut random = Random::new(1000 + kind as u64);
+        let weights: Vec<_> = (0..rows * k).map(|_| random.normal() * 0.1).collect();
+        let mut data = vec![0; kind.row_bytes(rows * k).expect("whole blocks")];
+        kind.encode(&weights, &mut data);
+        let exact: Vec<f64> = data
+            .chunks_exact(kind.block_bytes())
+            .flat_map(|block| oracle::weights(kind.name(), block))
+            .map(|w| w.product + w.minimum)
+            .collect();
+        // The magnitudes that the sum is made of: a minimum is summed apart from the product.
+        let sizes: Vec<f64> = data
+            .chunks_exact(kind.block_bytes())
+            .flat_map(|block| oracle::weights(kind.name(), block))
+            .map(|w| w.product.abs() + w.minimum.abs())
+            .collect();
+        let x = random.normals(tokens * k);
+        for (by, (precision, largest)) in arch::available().flat_map(|by| {
+            [(Precision::Bits8, 127.0), (Precision::Bits16, 32512.0)].map(|p| (by, p))
+        }) {
+            let got = product(by, &Matrix::new(kind, rows, k, &data).unwrap(), &x, precision);
+            for (t, x) in x.chunks_exact(k).enumerate() {
+                for r in 0..rows {
+                    let (w, size) = (&exact[r * k..][..k], &sizes[r * k..][..k]);
+                    let dot: f64 = w.iter().zip(x).map(|(w, &x)| w * x as f64).sum();
+                    let mut bound = 0.0;
+                    for (b, x) in x.chunks(32).enumerate() {
+                        let amax = x.iter().fold(0.0f64, |m, &v| m.max(v.abs() as f64));
+                        let step = if kind.integer().is_some() { amax / largest } else { 0.0 };
+                        for (i, &x) in x.iter().enumerate() {
+                            bound += w[32 * b + i].abs() * step * 0.5001;
+                            bound += size[32 * b + i]
+                                * (x.abs() as f64 + step)
+                                * (k / 16 + 3) as f64
+                                * 2f64.powi(-24);
+                        }
+                    }
+                    let got = got[t * rows + r] as f64;
+                    let what = format!("{} {} {precision:?}", by.name(), kind.name());
+                    assert!((got - dot).abs() <= bound, "{what}: {got} {dot}, bound {bound:e}");
+                }
+            }
+        }
+    }
+}
+
+/// Tokens × rows, from unquantised tokens.
+fn product(by: &Kernels, w: &Matrix<'_>, x: &[f32], precision: Precision) -> Vec<f32> {
+    let (k, rows) = (w.cols(), w.rows());
+    let tokens = x.len() / k;
+    let n = tokens * ActivationsMut::stride(k);
+    let (mut high, mut low) = (vec![0i8; n], vec![0i8; n]);
+    let (mut scales, mut sums) = (vec![0.0; n / 32], vec![0; n / 16]);
+    let mut scaled_sums = vec![0.0; n / 32];
+    let low = (precision == Precision::Bits16).then_some(&mut low[..]);
+    let planes = (&mut high[..], low);
+    let mut quantized =
+        ActivationsMut::new((tokens, k), planes, &mut scales, &mut sums, &mut scaled_sums);
+    for (t, x) in x.chunks_exact(k).enumerate() {
+        by.quantize(x, &mut quantized, t);
+    }
+    let quantized: Activations<'_> = quantized.freeze();
+    let mut out = vec![0.0; tokens * rows];
+    // Room to begin at a multiple of 64 bytes.
+    let mut scratch = vec![0.0f32; Kernels::panel_bytes(k) / 4 + 16];
+    let start = scratch.as_ptr().align_offset(64);
+    by.matmul(
+        w,
+        &Rows::new((tokens, k), Some(x), Some(quantized)),
+        &mut Tile::new(&mut out, tokens, rows),
+        &mut scratch[start..],
+    );
+    out
+}
+
+fn encoded(kind: QuantType, x: &[f32]) -> Vec<f32> {
+    let mut data = vec![0; kind.row_bytes(x.len()).expect("whole blocks")];
+    kind.encode(x, &mut data);
+    let mut out = vec![0.0; x.len()];
+    kind.decode(&data, &mut out);
+    out
+}
+
+/// Root mean square of the difference over that of `x`.
+fn relative_error(got: &[f32], x: &[f32]) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
+    let error = square(&mut got.iter().zip(x).map(|(&g, &x)| g as f64 - x as f64));
+    (error / square(&mut x.iter().map(|&x| x as f64))).sqrt()
+}
+
+/// On normal weights of ordinary and of very small size, and on weights that lie on one side.
+#[test]
+fn encoding_keeps_its_error_bound() {
+    for &kind in QuantType::ALL {
+        let mut random = Random::new(7);
+        let bound = encoding_error(kind);
+        for scale in [1.0, 0.02] {
+            let x: Vec<_> = (0..65536).map(|_| random.normal() * scale).collect();
+            let error = relative_error(&encoded(kind, &x), &x);
+            assert!(error <= bound, "{} x {scale}: {error}", kind.name());
+        }
+        let x: Vec<_> = (0..65536).map(|_| random.normal() + 3.0).collect();
+        let error = relative_error(&encoded(kind, &x), &x);
+        // Without a minimum half of the codes are lost, but the weights are larger by more.
+        assert!(error <= bound, "{} on one side: {error}", kind.name());
+    }
+}
+
+#[test]
+fn a_second_round_trip_changes_next_to_nothing() {
+    for &kind in QuantType::ALL {
+        let mut random = Random::new(8);
+        let x: Vec<_> = (0..65536).map(|_| random.normal() * 0.05).collect();
+        let once = encoded(kind, &x);
+        let error = relative_error(&encoded(kind, &once), &once);
+        assert!(error <= SECOND_TRIP, "{}: {error}", kind.name());
+    }
+}
+
+/// Constants, zeros, single spikes, and values beyond f16: never a NaN from finite weights that
+/// the encoding can hold, and zeros stay zero.
+#[test]
+fn encoding_survives_odd_blocks() {
+    for &kind in QuantType::ALL {
+        let n = kind.block_len().max(32);
+        assert!(encoded(kind, &vec![0.0; n]).iter().all(|&v| v == 0.0), "{}", kind.name());
+        for value in [1.0, -1.0, 1e-3, -1e-3, 100.0, -100.0] {
+            let constant = encoded(kind, &vec![value; n]);
+            // Half a step of the coarsest encoding: 1/15.
+            let near = constant.iter().all(|v| (v - value).abs() <= value.abs() / 15.0);
+            assert!(near, "{}: {value} became {:?}", kind.name(), &constant[..4]);
+            let mut spike = vec![0.0; n];
+            spike[n / 3] = value;
+            let got = encoded(kind, &spike);
+            assert!(relative_error(&got, &spike) < 0.07, "{}: spike {value}", kind.name());
+        }
+        for tiny in [1e-8, 1e-20, 1e-40] {
+            let got = encoded(kind, &vec![tiny; n]);
+            assert!(got.iter().all(|v| v.abs() <= 1e-7), "{}: {tiny}", kind.name());
+        }
+    }
+}
+
+/// Ids and names are the format's, so they are stated here a second time.
+#[test]
+fn ids_and_names_are_ggufs() {
+    for &kind in QuantType::ALL {
+        assert_eq!(QuantType::from_gguf_id(kind.gguf_id()), Some(kind));
+        assert_eq!(QuantType::from_name(kind.name()), Some(kind));
+        assert_eq!(QuantType::from_name(&kind.name().to_uppercase()), Some(kind));
+        let (id, len, bytes) = oracle::facts(kind.name());
+        assert_eq!((kind.gguf_id(), kind.block_len(), kind.block_bytes()), (id, len, bytes));
+        assert_eq!(kind.row_bytes(3 * len), Some(3 * bytes));
+        assert_eq!(kind.row_bytes(3 * len + 1), if len == 1 { Some(4 * bytes) } else { None });
+    }
+    assert_eq!(QuantType::from_gguf_id(u32::MAX), None);
+    assert_eq!(QuantType::from_name(""), None);
+}

@@ -1,0 +1,105 @@
+//! The encodings, a second time: one weight at a time, bit by bit, in f64, from the description of
+//! the GGUF format. Slow on purpose.
+
+/// A weight is the sum of both.
+pub struct Weight {
+    pub product: f64,
+    pub minimum: f64,
+}
+
+/// GGUF's type id, weights in a block, bytes of a block.
+pub fn facts(name: &str) -> (u32, usize, usize) {
+    match name {
+        "f32" => (0, 1, 4),
+        "f16" => (1, 1, 2),
+        "q4_0" => (2, 32, 2 + 16),
+        "q4_1" => (3, 32, 2 + 2 + 16),
+        "q5_0" => (6, 32, 2 + 4 + 16),
+        "q5_1" => (7, 32, 2 + 2 + 4 + 16),
+        "q8_0" => (8, 32, 2 + 32),
+        "q4_k" => (12, 256, 2 + 2 + 12 + 128),
+        "q5_k" => (13, 256, 2 + 2 + 12 + 32 + 128),
+        "q6_k" => (14, 256, 128 + 64 + 16 + 2),
+        "bf16" => (30, 1, 2),
+        _ => panic!("{name} needs its facts here"),
+    }
+}
+
+/// All weights of one block.
+pub fn weights(name: &str, block: &[u8]) -> Vec<Weight> {
+    (0..facts(name).1).map(|i| weight(name, block, i)).collect()
+}
+
+fn weight(name: &str, block: &[u8], i: usize) -> Weight {
+    let plain = |product: f64| Weight { product, minimum: 0.0 };
+    let half = |at: usize| binary(u16_at(block, at).into(), 5, 10);
+    // Of 32 weights, the first sixteen are in low nibbles, the others in high ones.
+    let nibble = |from: usize| block[from + i % 16] >> (i / 16 * 4) & 15;
+    let bit = |from: usize, n: usize| block[from + n / 8] >> (n % 8) & 1;
+    match name {
+        "f32" => plain(binary(u32_at(block, 0), 8, 23)),
+        "f16" => plain(half(0)),
+        "bf16" => plain(binary(u16_at(block, 0).into(), 8, 7)),
+        "q4_0" => plain(half(0) * (nibble(2) as f64 - 8.0)),
+        "q4_1" => Weight { product: half(0) * nibble(4) as f64, minimum: half(2) },
+        "q5_0" => plain(half(0) * ((nibble(6) + 16 * bit(2, i)) as f64 - 16.0)),
+        "q5_1" => {
+            Weight { product: half(0) * (nibble(8) + 16 * bit(4, i)) as f64, minimum: half(2) }
+        }
+        "q8_0" => plain(half(0) * block[2 + i] as i8 as f64),
+        "q4_k" => k_weight(block, i, 0),
+        // Bit u of byte l is the fifth bit of weight l of unit u.
+        "q5_k" => k_weight(block, i, 16 * (block[16 + i % 32] >> (i / 32) & 1)),
+        "q6_k" => {
+            let (part, quarter, lane) = (i / 128, i / 32 % 4, i % 32);
+            let low = block[64 * part + 32 * (quarter % 2) + lane] >> (quarter / 2 * 4) & 15;
+            let high = block[128 + 32 * part + lane] >> (2 * quarter) & 3;
+            let scale = block[192 + i / 16] as i8 as f64;
+            plain(half(208) * scale * ((low + 16 * high) as f64 - 32.0))
+        }
+        _ => panic!("{name} needs its definition here"),
+    }
+}
+
+/// Q4_K and Q5_K: the last 128 bytes hold nibbles, 64 weights in 32 bytes, low nibbles first.
+fn k_weight(block: &[u8], i: usize, fifth: u8) -> Weight {
+    let nibbles = &block[block.len() - 128..];
+    let code = (nibbles[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15) + fifth;
+    // Twelve bytes as three groups of four: six-bit scales 0-3, six-bit minima 0-3, nibbles of
+    // scales and minima 4-7, whose upper two bits are the upper two bits of the first groups.
+    let (packed, unit) = (&block[4..16], i / 32);
+    let (scale, minimum) = match unit {
+        0..4 => (packed[unit] % 64, packed[4 + unit] % 64),
+        _ => {
+            let both = packed[4 + unit];
+            (both % 16 + packed[unit - 4] / 64 * 16, both / 16 + packed[unit] / 64 * 16)
+        }
+    };
+    let factor = |at: usize| binary(u16_at(block, at).into(), 5, 10);
+    Weight {
+        product: factor(0) * scale as f64 * code as f64,
+        minimum: -(factor(2) * minimum as f64),
+    }
+}
+
+/// An IEEE 754 binary number: sign, `exponent` bits, `fraction` bits.
+fn binary(bits: u32, exponent: u32, fraction: u32) -> f64 {
+    let sign = if bits >> (exponent + fraction) & 1 == 1 { -1.0 } else { 1.0 };
+    let (special, bias) = ((1 << exponent) - 1, (1 << (exponent - 1)) - 1);
+    let part = (bits & ((1 << fraction) - 1)) as f64 / 2f64.powi(fraction as i32);
+    let power = |e: i32| 2f64.powi(e - bias);
+    match (bits >> fraction & special) as i32 {
+        0 => sign * part * power(1),
+        e if e == special as i32 && part == 0.0 => sign * f64::INFINITY,
+        e if e == special as i32 => f64::NAN,
+        e => sign * (1.0 + part) * power(e),
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    bytes[at] as u16 | (bytes[at + 1] as u16) << 8
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u16_at(bytes, at) as u32 | (u16_at(bytes, at + 2) as u32) << 16
+}
