@@ -25,6 +25,8 @@ mod error;
 mod limits;
 mod skips;
 mod tensor;
+#[cfg(all(test, feature = "alloc"))]
+mod tests;
 mod unique;
 mod value;
 #[cfg(feature = "alloc")]

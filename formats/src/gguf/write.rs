@@ -302,6 +302,11 @@ impl<S: Sink> DataWriter<'_, S> {
         Ok(())
     }
 
+    /// Bytes of the current tensor still to come; 0 when every tensor is complete.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Gives the sink back, if every tensor has its data.
     pub fn finish(self) -> Result<S, WriteError<S::Error>> {
         match self.tensors.len() {
