@@ -1,4 +1,5 @@
 //! What mote guarantees.
 mod encodings;
+mod gguf_malformed;
 mod kernels_match_scalar;
 mod tidy;

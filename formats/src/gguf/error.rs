@@ -299,7 +299,8 @@ impl ShortName {
     /// Bytes of a name that an error keeps.
     const CAPACITY: usize = 64;
 
-    fn new(name: &[u8]) -> Self {
+    /// Keeps the first bytes of a name.
+    pub fn new(name: &[u8]) -> Self {
         let mut bytes = [0; Self::CAPACITY];
         let len = name.len().min(Self::CAPACITY);
         for (kept, byte) in bytes.iter_mut().zip(name) {
