@@ -5,6 +5,8 @@ use crate::Kernels;
 
 mod fused;
 #[cfg(target_arch = "x86_64")]
+mod generic;
+#[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 pub(crate) use fused::fma;

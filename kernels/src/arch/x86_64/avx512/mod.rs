@@ -1,9 +1,12 @@
 //! The avx512 target.
 #![allow(unsafe_code)]
 
+mod float;
+mod lanes;
+
 use crate::Kernels;
 
-static TABLE: Kernels = Kernels { name: "avx512", ..Kernels::SCALAR };
+static TABLE: Kernels = float::with_floats(Kernels { name: "avx512", ..Kernels::SCALAR });
 
 /// The table, if this CPU has the features that its entries enable.
 pub fn kernels() -> Option<&'static Kernels> {
