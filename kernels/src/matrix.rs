@@ -13,9 +13,14 @@ pub struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// `None` if a row is not a whole number of blocks, or `data` is not exactly `rows` of them.
-    pub fn new(kind: QuantType, rows: usize, cols: usize, data: &'a [u8]) -> Option<Self> {
-        let bytes = kind.row_bytes(cols)?.checked_mul(rows)?;
-        (bytes == data.len()).then_some(Matrix { kind, rows, cols, data })
+    pub const fn new(kind: QuantType, rows: usize, cols: usize, data: &'a [u8]) -> Option<Self> {
+        match kind.row_bytes(cols) {
+            Some(bytes) => match bytes.checked_mul(rows) {
+                Some(bytes) if bytes == data.len() => Some(Matrix { kind, rows, cols, data }),
+                _ => None,
+            },
+            None => None,
+        }
     }
 
     /// The encoding of every row.
