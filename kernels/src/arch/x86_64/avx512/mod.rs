@@ -2,11 +2,19 @@
 #![allow(unsafe_code)]
 
 mod float;
+mod gemv;
+mod gemv_blocks;
+mod gemv_super;
+mod integer;
 mod lanes;
+mod quantize;
 
 use crate::Kernels;
 
-static TABLE: Kernels = float::with_floats(Kernels { name: "avx512", ..Kernels::SCALAR });
+static TABLE: Kernels = integer::with_integers(float::with_floats(Kernels {
+    name: "avx512",
+    ..Kernels::SCALAR
+}));
 
 /// The table, if this CPU has the features that its entries enable.
 pub fn kernels() -> Option<&'static Kernels> {

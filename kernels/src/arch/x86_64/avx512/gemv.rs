@@ -1,0 +1,412 @@
+//! Integer rows as the file has them × 1 to 8 tokens.
+//!
+//! Four rows go together, in groups of four units. A row's dots with a group fill one register
+//! whose 128-bit quarter `q` belongs to unit `q`; adding up inside the quarters and transposing
+//! turns the registers of four rows into one, with unit `q` of row `r` in lane `4q + r`. Its
+//! quarters are the four chains, so that everything after that is one instruction for 16 units.
+
+use core::arch::x86_64::*;
+
+use crate::activation::{Activations, Rows};
+use crate::cast::Tile;
+use crate::quant::{IntegerFacts, QuantType};
+
+/// An encoding in registers.
+///
+/// The methods are unsafe because they read memory: `bytes` (a step of the encoding, or all the
+/// whole blocks that are left of a row) from a pointer must be readable. `WHOLE` says that it is a
+/// whole step; otherwise what is missing reads as zero.
+pub(super) trait Format {
+    /// What it is.
+    const KIND: QuantType;
+    /// Four rows' step.
+    type Step;
+
+    unsafe fn open<const WHOLE: bool>(rows: Four, bytes: usize) -> Self::Step;
+    /// Codes of one row's group: the first 16 of each unit, and the second 16 if a unit has 32.
+    unsafe fn codes(step: &Self::Step, row: usize, group: usize) -> [__m512i; 2];
+    /// Scales and minima of a group: unit `q` of row `r` in lane `4q + r`.
+    unsafe fn factors(step: &Self::Step, group: usize) -> (__m512, __m512);
+}
+
+/// What follows from a format.
+pub(super) struct Facts<F>(F);
+
+impl<F: Format> Facts<F> {
+    pub const FACTS: IntegerFacts = match F::KIND.integer() {
+        Some(facts) => facts,
+        None => panic!("an integer encoding"),
+    };
+    /// Weights in a step: a large block, or four small ones.
+    pub const STEP: usize = if F::KIND.block_len() == 256 { 256 } else { 128 };
+    pub const STEP_BYTES: usize = Self::STEP / F::KIND.block_len() * F::KIND.block_bytes();
+    /// Weights in a group.
+    const GROUP: usize = 4 * Self::FACTS.unit;
+    pub const GROUPS: usize = Self::STEP / Self::GROUP;
+}
+
+/// Pointers to the same place in four rows.
+#[derive(Clone, Copy)]
+pub(super) struct Four {
+    pub first: *const u8,
+    pub stride: usize,
+}
+
+impl Four {
+    /// The place in row `r`.
+    #[inline(always)]
+    pub fn row(self, r: usize) -> *const u8 {
+        self.first.wrapping_add(r * self.stride)
+    }
+
+    /// The same rows, `bytes` further.
+    #[inline(always)]
+    pub fn step(self, bytes: usize) -> Self {
+        Four { first: self.first.wrapping_add(bytes), stride: self.stride }
+    }
+}
+
+/// How far ahead of the weights in use the next ones are called into the caches (two distances
+/// are better than one: PERFORMANCE.md has the measurement). Distances are linear, as rows are
+/// taken in the order of their addresses.
+const AHEAD_FAR: usize = 36 * 1024;
+const AHEAD_NEAR: usize = 8 * 1024;
+
+/// See [`crate::scalar::integer::gemv`].
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) unsafe fn gemv<F: Format>(w: &[u8], x: &Rows<'_>, out: &mut Tile<'_>) {
+    let Some(x) = x.quantized else { return };
+    // SAFETY: what the caller promises of a `Gemv`.
+    unsafe {
+        match (x.tokens, x.low.is_some()) {
+            (1, false) => one_token::<F, false>(w, &x, out),
+            (1, true) => one_token::<F, true>(w, &x, out),
+            (_, false) => some_tokens::<F, false>(w, &x, out),
+            (_, true) => some_tokens::<F, true>(w, &x, out),
+        }
+    }
+}
+
+/// Two times four rows at once.
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn one_token<F: Format, const WIDE: bool>(
+    w: &[u8],
+    x: &Activations<'_>,
+    out: &mut Tile<'_>,
+) {
+    let out = out.token(0);
+    let stride = w.len() / out.len();
+    let mut r = 0;
+    while r < out.len() {
+        let packs = [pack(r, out.len()), pack(r + 4, out.len())];
+        let rows = packs.map(|first| four(w, first, stride, out.len()));
+        let mut chains = [_mm512_setzero_ps(); 2];
+        let (steps, rest) = (x.k / Facts::<F>::STEP, x.k % Facts::<F>::STEP);
+        for s in 0..steps {
+            ahead(
+                rows[0].first.wrapping_add(s * 8 * Facts::<F>::STEP_BYTES),
+                8 * Facts::<F>::STEP_BYTES,
+            );
+            let at = s * Facts::<F>::STEP_BYTES;
+            // SAFETY: step `s` lies inside the rows.
+            let steps = unsafe {
+                [F::open::<true>(rows[0].step(at), 0), F::open::<true>(rows[1].step(at), 0)]
+            };
+            // SAFETY: as above; the activations are as long as the rows.
+            unsafe { pair_step::<F, WIDE>(&steps, x, s, &mut chains) };
+        }
+        if rest > 0 {
+            let at = steps * Facts::<F>::STEP_BYTES;
+            let bytes = stride - at;
+            // SAFETY: `bytes` are left in every row.
+            let steps_left = unsafe {
+                [
+                    F::open::<false>(rows[0].step(at), bytes),
+                    F::open::<false>(rows[1].step(at), bytes),
+                ]
+            };
+            // SAFETY: activations are padded to whole steps.
+            unsafe { pair_step::<F, WIDE>(&steps_left, x, steps, &mut chains) };
+        }
+        for (chains, first) in chains.into_iter().zip(packs) {
+            store(out, first, chains);
+        }
+        r += if out.len() < 4 { 1 } else { 8 };
+    }
+}
+
+/// One step of two times four rows for one token.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn pair_step<F: Format, const WIDE: bool>(
+    steps: &[F::Step; 2],
+    x: &Activations<'_>,
+    s: usize,
+    chains: &mut [__m512; 2],
+) {
+    for group in 0..Facts::<F>::GROUPS {
+        // SAFETY: the step's activations exist.
+        unsafe {
+            let x = Group::load::<F, WIDE>(x, 0, s * Facts::<F>::GROUPS + group);
+            let dots = Dots::<F, WIDE>::of(&steps[0], group);
+            let factors = F::factors(&steps[0], group);
+            chains[0] = dots.add(&x, factors, chains[0]);
+            let dots = Dots::<F, WIDE>::of(&steps[1], group);
+            let factors = F::factors(&steps[1], group);
+            chains[1] = dots.add(&x, factors, chains[1]);
+        }
+    }
+}
+
+/// Four rows at once; their codes stay in registers for all tokens.
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn some_tokens<F: Format, const WIDE: bool>(
+    w: &[u8],
+    x: &Activations<'_>,
+    out: &mut Tile<'_>,
+) {
+    let n = out.rows();
+    let stride = w.len() / n;
+    let mut r = 0;
+    while r < n {
+        let first = pack(r, n);
+        let rows = four(w, first, stride, n);
+        let mut chains = [_mm512_setzero_ps(); 8];
+        let (steps, rest) = (x.k / Facts::<F>::STEP, x.k % Facts::<F>::STEP);
+        for s in 0..steps {
+            ahead(
+                rows.first.wrapping_add(s * 4 * Facts::<F>::STEP_BYTES),
+                4 * Facts::<F>::STEP_BYTES,
+            );
+            // SAFETY: step `s` lies inside the rows; the activations are as long as the rows.
+            unsafe {
+                let step = F::open::<true>(rows.step(s * Facts::<F>::STEP_BYTES), 0);
+                token_step::<F, WIDE>(&step, x, s, &mut chains);
+            }
+        }
+        if rest > 0 {
+            let at = steps * Facts::<F>::STEP_BYTES;
+            // SAFETY: these bytes are left in every row; activations are padded to whole steps.
+            unsafe {
+                let step = F::open::<false>(rows.step(at), stride - at);
+                token_step::<F, WIDE>(&step, x, steps, &mut chains);
+            }
+        }
+        for (t, &chains) in chains.iter().enumerate().take(x.tokens) {
+            store(out.token(t), first, chains);
+        }
+        r += if n < 4 { 1 } else { 4 };
+    }
+}
+
+/// One step of four rows for every token.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn token_step<F: Format, const WIDE: bool>(
+    step: &F::Step,
+    x: &Activations<'_>,
+    s: usize,
+    chains: &mut [__m512; 8],
+) {
+    for group in 0..Facts::<F>::GROUPS {
+        // SAFETY: the step's activations exist for every token.
+        unsafe {
+            let dots = Dots::<F, WIDE>::of(step, group);
+            let factors = F::factors(step, group);
+            for (t, chains) in chains.iter_mut().enumerate().take(x.tokens) {
+                let x = Group::load::<F, WIDE>(x, t, s * Facts::<F>::GROUPS + group);
+                *chains = dots.add(&x, factors, *chains);
+            }
+        }
+    }
+}
+
+/// The first of four rows that begin at `r`, or of the last four. Rows done twice get the same
+/// result twice.
+#[inline(always)]
+fn pack(r: usize, rows: usize) -> usize {
+    if rows < 4 { r.min(rows - 1) } else { r.min(rows - 4) }
+}
+
+/// Four rows from `first`; where the matrix has fewer than four, one row four times.
+#[inline(always)]
+fn four(w: &[u8], first: usize, stride: usize, rows: usize) -> Four {
+    let stride_of_rows = if rows < 4 { 0 } else { stride };
+    Four { first: w[first * stride..].as_ptr(), stride: stride_of_rows }
+}
+
+/// Calls `bytes` into the caches, at both distances from `here`.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+#[allow(unused_unsafe)] // the intrinsic became safe in a later compiler than our oldest
+fn ahead(here: *const u8, bytes: usize) {
+    for line in (0..bytes).step_by(64) {
+        // SAFETY: a prefetch reads nothing that the program could see, and never faults.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T2>(here.wrapping_add(AHEAD_FAR + line).cast());
+            _mm_prefetch::<_MM_HINT_T0>(here.wrapping_add(AHEAD_NEAR + line).cast());
+        }
+    }
+}
+
+/// The results of four rows, or of one where the matrix has fewer than four.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn store(out: &mut [f32], first: usize, chains: __m512) {
+    let c01 = _mm_add_ps(_mm512_castps512_ps128(chains), _mm512_extractf32x4_ps::<1>(chains));
+    let c23 = _mm_add_ps(_mm512_extractf32x4_ps::<2>(chains), _mm512_extractf32x4_ps::<3>(chains));
+    let mut sums = [0.0; 4];
+    // SAFETY: four floats.
+    unsafe { _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(c01, c23)) };
+    match out.get_mut(first..first + 4) {
+        Some(out) => out.copy_from_slice(&sums),
+        None => out[first] = sums[0],
+    }
+}
+
+/// One token's activations beside a group.
+struct Group {
+    /// Both planes, in the order of [`Format::codes`].
+    high: [__m512i; 2],
+    low: [__m512i; 2],
+    /// What the bias adds to the dots of every row, partial sums in the lanes of the dots.
+    start: __m512i,
+    /// Lane `4q + r` has what belongs to unit `q`.
+    scales: __m512,
+    scaled_sums: __m512,
+}
+
+impl Group {
+    /// Group `group` of token `t`.
+    #[inline]
+    #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+    unsafe fn load<F: Format, const WIDE: bool>(
+        x: &Activations<'_>,
+        t: usize,
+        group: usize,
+    ) -> Self {
+        let facts = Facts::<F>::FACTS;
+        let at = t * x.stride + group * Facts::<F>::GROUP;
+        // SAFETY: the caller's group lies inside the planes.
+        let plane = |plane: &[i8]| unsafe {
+            let first = _mm512_loadu_si512(plane.as_ptr().add(at).cast());
+            if facts.unit == 16 {
+                return [first, _mm512_setzero_si512()];
+            }
+            let second = _mm512_loadu_si512(plane.as_ptr().add(at + 64).cast());
+            [
+                _mm512_shuffle_i64x2::<0b10_00_10_00>(first, second),
+                _mm512_shuffle_i64x2::<0b11_01_11_01>(first, second),
+            ]
+        };
+        let zero = _mm512_setzero_si512();
+        let bias = _mm512_set1_epi8(facts.bias as u8 as i8);
+        let sums = |plane: &[__m512i; 2]| dot::<F>(zero, &[bias, bias], plane);
+        let high = plane(x.high);
+        let low = if WIDE { plane(x.low.unwrap_or(x.high)) } else { [zero; 2] };
+        let start = if facts.bias == 0 {
+            zero
+        } else if WIDE {
+            _mm512_sub_epi32(zero, join(sums(&high), sums(&low)))
+        } else {
+            _mm512_sub_epi32(zero, sums(&high))
+        };
+        // SAFETY: as above; units of 16 share a scale in pairs.
+        let scales = unsafe {
+            if facts.unit == 16 {
+                let two = _mm_loadl_epi64(x.scales.as_ptr().add(at / 32).cast());
+                let lanes = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+                _mm512_permutexvar_ps(lanes, _mm512_castps128_ps512(_mm_castsi128_ps(two)))
+            } else {
+                quarters(x.scales.as_ptr().add(at / 32))
+            }
+        };
+        // SAFETY: as above. Only encodings with a minimum read it, and their units have 32.
+        let scaled_sums = unsafe {
+            if facts.minimum { quarters(x.scaled_sums.as_ptr().add(at / 32)) } else { scales }
+        };
+        Group { high, low, start, scales, scaled_sums }
+    }
+}
+
+/// Float `q` of four in every lane of quarter `q`.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn quarters(p: *const f32) -> __m512 {
+    // SAFETY: the caller has four floats there.
+    let four = unsafe { _mm512_castps128_ps512(_mm_loadu_ps(p)) };
+    let lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    _mm512_permutexvar_ps(lanes, four)
+}
+
+/// 255 * high + low.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn join(high: __m512i, low: __m512i) -> __m512i {
+    _mm512_add_epi32(low, _mm512_sub_epi32(_mm512_slli_epi32::<8>(high), high))
+}
+
+/// `start` plus unsigned codes times signed values, in fours.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn dot<F: Format>(start: __m512i, codes: &[__m512i; 2], x: &[__m512i; 2]) -> __m512i {
+    let first = _mm512_dpbusd_epi32(start, codes[0], x[0]);
+    if Facts::<F>::FACTS.unit == 16 {
+        return first;
+    }
+    _mm512_dpbusd_epi32(first, codes[1], x[1])
+}
+
+/// Four rows' codes of a group.
+struct Dots<F, const WIDE: bool> {
+    codes: [[__m512i; 2]; 4],
+    format: core::marker::PhantomData<F>,
+}
+
+impl<F: Format, const WIDE: bool> Dots<F, WIDE> {
+    #[inline]
+    #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+    unsafe fn of(step: &F::Step, group: usize) -> Self {
+        // SAFETY: the caller's step is open.
+        let codes = unsafe {
+            [
+                F::codes(step, 0, group),
+                F::codes(step, 1, group),
+                F::codes(step, 2, group),
+                F::codes(step, 3, group),
+            ]
+        };
+        Dots { codes, format: core::marker::PhantomData }
+    }
+
+    /// Adds the 16 units to their chains.
+    #[inline]
+    #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+    fn add(&self, x: &Group, (scales, minima): (__m512, __m512), chains: __m512) -> __m512 {
+        let row = |codes: &[__m512i; 2]| {
+            if WIDE {
+                let high = dot::<F>(_mm512_setzero_si512(), codes, &x.high);
+                join(high, dot::<F>(x.start, codes, &x.low))
+            } else {
+                dot::<F>(x.start, codes, &x.high)
+            }
+        };
+        let [a, b, c, d] = &self.codes;
+        let sums = transposed_sums(row(a), row(b), row(c), row(d));
+        let scales = _mm512_mul_ps(scales, x.scales);
+        let chains = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), scales, chains);
+        if Facts::<F>::FACTS.minimum {
+            return _mm512_fmadd_ps(minima, x.scaled_sums, chains);
+        }
+        chains
+    }
+}
+
+/// Lane `4q + r` of the result is the sum of quarter `q` of operand `r`.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn transposed_sums(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
+    let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))
+}
