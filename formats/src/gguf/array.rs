@@ -9,7 +9,7 @@ use super::skips::Skips;
 use super::value::{Text, Value, ValueType};
 
 /// An array of a metadata value. Its elements are scalars or strings, all of one type.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Array<'a> {
     element_type: ValueType,
     len: usize,
@@ -136,6 +136,14 @@ impl<'a> Array<'a> {
             offset: self.offset,
             left: self.len,
         })
+    }
+}
+
+/// Equal bytes of one type, wherever they stand. (So NaN equals itself, unlike in a scalar.)
+impl PartialEq for Array<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let Array { element_type, len, bytes, offset: _ } = *self;
+        (element_type, len, bytes) == (other.element_type, other.len, other.bytes)
     }
 }
 

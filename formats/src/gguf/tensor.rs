@@ -84,7 +84,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// Elements along each dimension, the one whose elements are neighbours first: a matrix is
-    /// `[columns, rows, 1, 1]`. Never 0; 1 past [`n_dims`](Self::n_dims).
+    /// `[columns, rows, 1, 1]`. Never 0; 1 where the file has no dimension.
     pub fn shape(&self) -> [u64; 4] {
         self.shape
     }
