@@ -2,11 +2,17 @@
 #![allow(unsafe_code)]
 
 mod float;
+mod gemv;
+mod groups;
+mod integer;
 mod lanes;
 
 use crate::Kernels;
 
-static TABLE: Kernels = float::with_floats(Kernels { name: "avx2", ..Kernels::SCALAR });
+static TABLE: Kernels = integer::with_integers(float::with_floats(Kernels {
+    name: "avx2",
+    ..Kernels::SCALAR
+}));
 
 /// The table, if this CPU has the features that its entries enable.
 pub fn kernels() -> Option<&'static Kernels> {
