@@ -61,12 +61,16 @@ job_no_std() {
 
 # What older CPUs are given: a kernel chosen wrongly dies here of an illegal instruction.
 job_old_x86() {
-    local cpu
-    for cpu in Haswell=scalar,avx2 Nehalem=scalar; do
-        echo "CPU ${cpu%=*}"
-        CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="qemu-x86_64-static -cpu ${cpu%=*}" \
-            MOTE_REQUIRE=${cpu#*=} cargo test --release -p mote-kernels --lib --no-fail-fast
-    done
+    # The features that the emulator lacks are switched off, so that it does not warn at each thread.
+    old_x86 Haswell,-pcid,-x2apic,-tsc-deadline,-invpcid,-hle,-rtm scalar,avx2
+    old_x86 Nehalem scalar
+}
+
+old_x86() {
+    echo "CPU $1"
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="qemu-x86_64-static -cpu $1" MOTE_REQUIRE=$2 \
+        cargo test --release -p mote-kernels -p mote-tests --lib --tests --no-fail-fast \
+        -- "${emulated[@]}"
 }
 
 # The whole suite as a Raspberry Pi would run it, emulated.
@@ -76,10 +80,13 @@ job_aarch64() {
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu max" \
         MOTE_REQUIRE=scalar "${cargo[@]}" test --release --target "$target" \
-        "${libraries[@]}" -p mote-tests --lib --tests --no-fail-fast
+        "${libraries[@]}" -p mote-tests --lib --tests --no-fail-fast -- "${emulated[@]}"
 }
 
 # ---- What they share
+
+# What an emulated process cannot do: see inaccessible pages in /proc/self/maps, map 4 TiB.
+emulated=(--skip guards_guard --skip a_file_larger_than_memory_is_mapped)
 
 # The large test sets lie beside the checkout: run where present, required in CI.
 require_shared() {
@@ -100,7 +107,8 @@ cross() {
     root=$(mkdir -p "$target_dir/cross/$target" && cd "$target_dir/cross/$target" && pwd)
     tests/cross/mksysroot.sh "$target" "$root" "$crates"
     variable=CARGO_TARGET_${target//-/_}_RUSTFLAGS
-    cargo=(env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
+    # No LTO: the standard library made there has no bitcode.
+    cargo=(env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc CARGO_PROFILE_RELEASE_LTO=off
         "${variable^^}=--sysroot $root/sysroot" "CARGO_TARGET_DIR=$target_dir/cross/debian"
         /usr/bin/cargo)
 }
