@@ -1,6 +1,39 @@
 //! A language model that speaks, in memory that the caller lends.
+//!
+//! ```text
+//! Gguf -> Model::new(&gguf, tables) -> Session::new(&model, options, ..., memory)
+//!         session.feed(ids) -> session.logits() -> Sampler::pick -> feed again
+//! ```
+//!
+//! `no_std`, without `alloc`: sizes are asked for first ([`Model::bytes_needed`],
+//! [`Session::plan`]) and the bytes are lent. Under `std` there is a thread pool.
 #![no_std]
+#[cfg(feature = "alloc")]
+extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod arch;
+mod cache;
+pub mod config;
+mod engine;
+mod error;
+pub mod executor;
+mod forward;
 pub mod memory;
+mod model;
+mod plan;
+pub mod sample;
+pub mod score;
+mod session;
+#[cfg(feature = "std")]
+pub mod threads;
+pub mod tokenizer;
+pub mod weights;
+
+pub use config::Config;
+pub use error::{KeyError, LoadError, SessionError, TensorError};
+pub use model::Model;
+pub use plan::{Options, Plan};
+pub use session::Session;
+pub use tokenizer::Tokenizer;

@@ -18,6 +18,14 @@ pub struct TooSmall {
     pub given: usize,
 }
 
+impl core::fmt::Display for TooSmall {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} bytes of memory are needed, {} were lent", self.needed, self.given)
+    }
+}
+
+impl core::error::Error for TooSmall {}
+
 /// Counts the bytes of a sequence of pieces.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Measure {
@@ -30,6 +38,11 @@ impl Measure {
         let piece = len.saturating_mul(size_of::<T>()).saturating_add(ALIGN - 1) / ALIGN * ALIGN;
         self.bytes = self.bytes.saturating_add(piece);
         self
+    }
+
+    /// Bytes of the pieces alone.
+    pub fn pieces(&self) -> usize {
+        self.bytes
     }
 
     /// Bytes to lend, with room to align the first piece wherever the buffer starts.

@@ -2,4 +2,5 @@
 mod encodings;
 mod gguf_malformed;
 mod kernels_match_scalar;
+mod reference;
 mod tidy;

@@ -4,3 +4,5 @@ pub mod equal;
 #[path = "../support/guard.rs"]
 pub mod guard;
 pub mod random;
+pub mod shared;
+pub mod speak;

@@ -1,0 +1,32 @@
+//! Llama 2 and 3, SmolLM2 and what else is stored as `llama` (Touvron et al. 2023): RMSNorm,
+//! rotary positions, grouped-query attention, SwiGLU. Llama 3's stretched frequencies come as the
+//! tensor `rope_freqs.weight`; the head may share the embedding's weights; projections may have
+//! biases.
+
+use super::{Architecture, Keys};
+use crate::config::Config;
+use crate::error::LoadError;
+use crate::weights::Slot;
+use mote_kernels::RopeLayout;
+
+pub static LLAMA: Architecture = Architecture {
+    name: "llama",
+    config,
+    required: &[],
+    optional: &[
+        Slot::QBias,
+        Slot::KBias,
+        Slot::VBias,
+        Slot::OBias,
+        Slot::GateBias,
+        Slot::UpBias,
+        Slot::DownBias,
+    ],
+};
+
+fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
+    // Mixtral is stored under the same name.
+    keys.refuse("expert_count")?;
+    keys.refuse("expert_used_count")?;
+    keys.decoder(RopeLayout::Interleaved)
+}

@@ -1,0 +1,194 @@
+//! The steps of a forward pass, each one phase of the executor. None knows a model.
+
+use mote_kernels::{Gate, Kernels, Matrix, PANEL_ROWS, RopeLayout, Rows};
+
+use crate::executor::{ActivationParts, Chunks, Executor, Outputs, Planes, for_each};
+
+/// Tokens that one item of an element-wise phase takes.
+const TOKEN_CHUNK: usize = 16;
+
+/// Bytes of weights that one item reads when a phase is a matrix times few tokens: some hundred
+/// nanoseconds of work at least, and many items even in a small matrix.
+const ITEM_BYTES: usize = 24 << 10;
+
+/// Rows of an item are a multiple of this, so that kernels may take them together.
+const ROW_GROUP: usize = 8;
+
+/// Most tokens for which weights are read raw rather than unpacked.
+const FEW_TOKENS: usize = 8;
+
+/// What runs a phase.
+pub(crate) struct Engine<'e> {
+    pub kernels: &'static Kernels,
+    pub executor: &'e dyn Executor,
+    pub scratch: &'e mut [f32],
+    pub norm_epsilon: f32,
+}
+
+/// Whether any of the matrices needs quantised rows.
+pub(crate) fn quantized(matrices: &[Matrix<'_>]) -> bool {
+    matrices.iter().any(|matrix| matrix.kind().integer().is_some())
+}
+
+impl Engine<'_> {
+    /// `normed = rms_norm(x) * weight`, and its quantised form in `planes` (rows of k values).
+    pub fn normalize<'a>(
+        &mut self,
+        x: &mut [f32],
+        weight: &[f32],
+        normed: &'a mut [f32],
+        planes: Option<Planes<'a>>,
+    ) -> Rows<'a> {
+        let (k, kernels, epsilon) = (weight.len(), self.kernels, self.norm_epsilon);
+        let norm = |x: &mut [f32], normed: &mut [f32]| kernels.rms_norm(x, weight, epsilon, normed);
+        self.quantize_with(k, Some(x), normed, planes, norm)
+    }
+
+    /// The quantised form of rows that are already there.
+    pub fn quantize<'a>(
+        &mut self,
+        k: usize,
+        rows: &'a mut [f32],
+        planes: Option<Planes<'a>>,
+    ) -> Rows<'a> {
+        match planes {
+            None => Rows::new((rows.len() / k, k), Some(rows), None),
+            planes => self.quantize_with(k, None, rows, planes, |_, _| ()),
+        }
+    }
+
+    /// `gate = activation(gate + bias) * (up + bias)`, and its quantised form.
+    pub fn gate<'a>(
+        &mut self,
+        kind: Gate,
+        gate: &'a mut [f32],
+        up: &mut [f32],
+        (gate_bias, up_bias): (Option<&[f32]>, Option<&[f32]>),
+        (n_ff, planes): (usize, Option<Planes<'a>>),
+    ) -> Rows<'a> {
+        let kernels = self.kernels;
+        self.quantize_with(n_ff, Some(up), gate, planes, |up, gate| {
+            add(gate, gate_bias);
+            add(up, up_bias);
+            kernels.gate(kind, gate, up);
+        })
+    }
+
+    /// Token by token: `make(other row, row)`, then the row quantised.
+    fn quantize_with<'a>(
+        &mut self,
+        k: usize,
+        other: Option<&mut [f32]>,
+        rows: &'a mut [f32],
+        planes: Option<Planes<'a>>,
+        make: impl Fn(&mut [f32], &mut [f32]) + Sync,
+    ) -> Rows<'a> {
+        let (t, kernels, chunk) = (rows.len() / k, self.kernels, TOKEN_CHUNK * k);
+        let Some(mut planes) = planes else {
+            let parts = (other.map(|other| Chunks::new(other, chunk)), Chunks::new(rows, chunk));
+            for_each(self.executor, self.scratch, parts, |_, (mut other, rows), _| {
+                for (token, row) in rows.chunks_exact_mut(k).enumerate() {
+                    make(row_of(&mut other, token, k), row);
+                }
+            });
+            return Rows::new((t, k), Some(rows), None);
+        };
+        let parts = (
+            other.map(|other| Chunks::new(other, chunk)),
+            (
+                Chunks::new(rows, chunk),
+                ActivationParts::new((t, k), TOKEN_CHUNK, planes.reborrow()),
+            ),
+        );
+        for_each(self.executor, self.scratch, parts, |_, (mut other, (rows, mut out)), _| {
+            for (token, row) in rows.chunks_exact_mut(k).enumerate() {
+                make(row_of(&mut other, token, k), row);
+                kernels.quantize(row, &mut out, token);
+            }
+        });
+        Rows::new((t, k), Some(rows), Some(planes.freeze((t, k))))
+    }
+
+    /// `outputs[i] = weights[i] × input`, (t, rows) each, in one phase.
+    pub fn project<const N: usize>(
+        &mut self,
+        weights: [Matrix<'_>; N],
+        input: &Rows<'_>,
+        outputs: [&mut [f32]; N],
+    ) {
+        let t = input.tokens();
+        let groups = weights.map(|w| match t {
+            ..=FEW_TOKENS => {
+                (ITEM_BYTES / w.row_bytes().max(1)).next_multiple_of(ROW_GROUP).max(ROW_GROUP)
+            }
+            _ => PANEL_ROWS,
+        });
+        let kernels = self.kernels;
+        let parts = Outputs::new(t, t, outputs, groups);
+        for_each(self.executor, self.scratch, parts, |_, mut out, scratch| {
+            let rows = weights[out.which].part(out.row, out.tile.rows());
+            kernels.matmul(&rows, input, &mut out.tile, scratch);
+        });
+    }
+
+    /// `x += branch + bias`, the branch normed first if the model has a norm for it.
+    pub fn add_branch(
+        &mut self,
+        n_embd: usize,
+        x: &mut [f32],
+        branch: &mut [f32],
+        bias: Option<&[f32]>,
+        norm: Option<&[f32]>,
+    ) {
+        let (kernels, epsilon, chunk) = (self.kernels, self.norm_epsilon, TOKEN_CHUNK * n_embd);
+        let parts = (Chunks::new(x, chunk), Chunks::new(branch, chunk));
+        for_each(self.executor, self.scratch, parts, |_, (x, branch), scratch| {
+            for (x, branch) in x.chunks_exact_mut(n_embd).zip(branch.chunks_exact_mut(n_embd)) {
+                add(branch, bias);
+                match norm {
+                    None => add(x, Some(branch)),
+                    Some(norm) => {
+                        kernels.rms_norm(branch, norm, epsilon, &mut scratch[..n_embd]);
+                        add(x, Some(&scratch[..n_embd]));
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn row_of<'a>(rows: &'a mut Option<&mut [f32]>, token: usize, k: usize) -> &'a mut [f32] {
+    rows.as_mut().map_or(&mut [], |rows| &mut rows[token * k..(token + 1) * k])
+}
+
+/// `x += y`, if there is a y.
+pub(crate) fn add(x: &mut [f32], y: Option<&[f32]>) {
+    for (x, y) in x.iter_mut().zip(y.unwrap_or(&[])) {
+        *x += y;
+    }
+}
+
+/// Makes queries or keys of one token ready: bias, norm of each head, rotation.
+pub(crate) struct Heads<'a> {
+    pub kernels: &'static Kernels,
+    pub head_dim: usize,
+    pub bias: Option<&'a [f32]>,
+    pub norm: Option<&'a [f32]>,
+    pub norm_epsilon: f32,
+    pub layout: RopeLayout,
+}
+
+impl Heads<'_> {
+    /// In place. `spare` has room for a head.
+    pub fn prepare(&self, heads: &mut [f32], cos: &[f32], sin: &[f32], spare: &mut [f32]) {
+        add(heads, self.bias);
+        for head in heads.chunks_exact_mut(self.head_dim) {
+            if let Some(norm) = self.norm {
+                let spare = &mut spare[..self.head_dim];
+                spare.copy_from_slice(head);
+                self.kernels.rms_norm(spare, norm, self.norm_epsilon, head);
+            }
+            self.kernels.rope(self.layout, head, cos, sin);
+        }
+    }
+}

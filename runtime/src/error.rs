@@ -1,0 +1,162 @@
+//! Why a model is refused, or a session cannot go on.
+
+use core::fmt;
+
+use mote_formats::gguf::ShortName;
+
+use crate::memory::TooSmall;
+use crate::tokenizer;
+
+/// Why a GGUF file is not a model that runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// `general.architecture` is absent or not a string.
+    NoArchitecture,
+    /// No file under `runtime/src/arch` describes it.
+    Architecture(ShortName),
+    /// A hyper-parameter: its key without the architecture's prefix.
+    Key(&'static str, KeyError),
+    /// A tensor: its name without the layer's prefix, the layer, and what is wrong with it.
+    Tensor(&'static str, Option<u32>, TensorError),
+    /// The vocabulary.
+    Tokenizer(tokenizer::LoadError),
+    /// The vocabulary and the embedding disagree about the number of tokens.
+    Vocabulary {
+        /// Tokens in the vocabulary.
+        tokens: usize,
+        /// Rows of the embedding.
+        rows: usize,
+    },
+    /// The file's bytes do not begin at a multiple of 4: float tensors are used where they lie.
+    Misaligned,
+    /// The lent memory is too small.
+    Memory(TooSmall),
+}
+
+/// What is wrong with a hyper-parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum KeyError {
+    /// Absent, and there is no default.
+    Missing,
+    /// Not a number (or whatever else it must be).
+    WrongType,
+    /// Outside what any model has, or at odds with the others.
+    OutOfRange,
+    /// It asks for something that this architecture's file does not do yet.
+    Unsupported,
+}
+
+/// What is wrong with a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TensorError {
+    /// Absent.
+    Missing,
+    /// Its dimensions are not those that the hyper-parameters ask for.
+    Shape {
+        /// Columns (inputs) and rows (outputs) asked for.
+        expected: [u64; 2],
+        /// The file's dimensions, fastest first.
+        found: [u64; 4],
+    },
+    /// Its encoding (ggml's type id) cannot be computed with here.
+    Type(u32),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::NoArchitecture => write!(f, "the file names no architecture"),
+            LoadError::Architecture(name) => write!(f, "no support for architecture '{name}'"),
+            LoadError::Key(key, error) => {
+                write!(f, "hyper-parameter '{key}' ")?;
+                match error {
+                    KeyError::Missing => write!(f, "is missing"),
+                    KeyError::WrongType => write!(f, "has a value of the wrong type"),
+                    KeyError::OutOfRange => write!(f, "is out of range"),
+                    KeyError::Unsupported => write!(f, "asks for something not supported"),
+                }
+            }
+            LoadError::Tensor(name, layer, error) => {
+                write!(f, "tensor '{name}'")?;
+                if let Some(layer) = layer {
+                    write!(f, " of layer {layer}")?;
+                }
+                match error {
+                    TensorError::Missing => write!(f, " is missing"),
+                    TensorError::Shape { expected: [cols, rows], found } => {
+                        write!(f, " has the shape {found:?} where {cols} x {rows} is needed")
+                    }
+                    TensorError::Type(id) => write!(f, " has the unsupported encoding {id}"),
+                }
+            }
+            LoadError::Tokenizer(error) => write!(f, "{error}"),
+            LoadError::Vocabulary { tokens, rows } => {
+                write!(f, "the vocabulary has {tokens} tokens, the embedding {rows} rows")
+            }
+            LoadError::Misaligned => write!(f, "the file's bytes are not aligned to 4"),
+            LoadError::Memory(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl core::error::Error for LoadError {}
+
+impl From<TooSmall> for LoadError {
+    fn from(error: TooSmall) -> Self {
+        LoadError::Memory(error)
+    }
+}
+
+impl From<tokenizer::LoadError> for LoadError {
+    fn from(error: tokenizer::LoadError) -> Self {
+        LoadError::Tokenizer(error)
+    }
+}
+
+/// Why a session did not do what was asked. The session stays as it was before the call, except
+/// after [`SessionError::NotFinite`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// A token id that the vocabulary does not have.
+    Token(u32),
+    /// More tokens than the context has room for.
+    ContextFull {
+        /// Tokens in the context, and given.
+        needed: usize,
+        /// Its capacity.
+        capacity: usize,
+    },
+    /// Nothing was fed, so there is nothing to continue.
+    Empty,
+    /// A logit is infinite or NaN: broken weights, or a text that overflows them.
+    NotFinite,
+    /// An option that cannot be.
+    Option(&'static str),
+    /// The lent memory is too small.
+    Memory(TooSmall),
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SessionError::Token(id) => write!(f, "token id {id} is not in the vocabulary"),
+            SessionError::ContextFull { needed, capacity } => {
+                write!(f, "{needed} tokens do not fit a context of {capacity}")
+            }
+            SessionError::Empty => write!(f, "there is no token to continue from"),
+            SessionError::NotFinite => write!(f, "the logits are not finite"),
+            SessionError::Option(option) => write!(f, "{option}"),
+            SessionError::Memory(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl core::error::Error for SessionError {}
+
+impl From<TooSmall> for SessionError {
+    fn from(error: TooSmall) -> Self {
+        SessionError::Memory(error)
+    }
+}

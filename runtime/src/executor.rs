@@ -1,0 +1,309 @@
+//! Who computes: an executor runs the items of a phase on its threads; how an item is computed
+//! does not depend on it.
+//!
+//! This is also the one place where a buffer is cut so that several threads write to it at once:
+//! [`for_each`] hands each item its own part.
+#![allow(unsafe_code)]
+
+use core::marker::PhantomData;
+
+use mote_kernels::{Activations, ActivationsMut, Tile};
+
+/// Runs the items of a phase.
+///
+/// # Safety
+/// `run(items, job)` must call `job(item, worker)` exactly once for each `item < items`, with
+/// `worker < threads()` and never two calls at once with the same worker, and must return only
+/// after all of them have returned.
+pub unsafe trait Executor: Sync {
+    /// Workers that may be at work at once; at least 1.
+    fn threads(&self) -> usize;
+    /// Runs a phase.
+    fn run(&self, items: usize, job: &(dyn Fn(usize, usize) + Sync));
+}
+
+/// Everything on the calling thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serial;
+
+// SAFETY: a plain loop calls each item once, one after the other.
+unsafe impl Executor for Serial {
+    fn threads(&self) -> usize {
+        1
+    }
+    fn run(&self, items: usize, job: &(dyn Fn(usize, usize) + Sync)) {
+        (0..items).for_each(|item| job(item, 0));
+    }
+}
+
+/// Something that can be cut into parts that do not overlap.
+///
+/// # Safety
+/// Parts of different indices must not share memory that either writes.
+pub unsafe trait Parts: Sync {
+    /// What one item works on.
+    type Part;
+    /// How many parts there are.
+    fn count(&self) -> usize;
+    /// One of them.
+    ///
+    /// # Safety
+    /// `index < count()`, and no index is asked for twice while an earlier part lives.
+    unsafe fn part(&self, index: usize) -> Self::Part;
+}
+
+/// Runs `work(index, part, scratch)` for every part. Each worker has its own piece of `scratch`.
+pub fn for_each<P: Parts>(
+    executor: &dyn Executor,
+    scratch: &mut [f32],
+    parts: P,
+    work: impl Fn(usize, P::Part, &mut [f32]) + Sync,
+) {
+    let each = scratch.len() / executor.threads().max(1);
+    let scratch = Chunks::new(scratch, each);
+    executor.run(parts.count(), &|item, worker| {
+        // SAFETY: the executor calls each item once, and a worker's calls one after the other.
+        let (part, scratch) = unsafe { (parts.part(item), scratch.range(worker * each, each)) };
+        work(item, part, scratch);
+    });
+}
+
+/// A slice in chunks of one length; the first may be shorter than the others, and the last.
+pub struct Chunks<'a, T> {
+    start: *mut T,
+    len: usize,
+    first: usize,
+    chunk: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it stands for an exclusive slice, and parts go to one thread each.
+unsafe impl<T: Send> Sync for Chunks<'_, T> {}
+
+impl<'a, T> Chunks<'a, T> {
+    /// Chunks of `chunk`.
+    pub fn new(slice: &'a mut [T], chunk: usize) -> Self {
+        Self::with_first(slice, chunk, chunk)
+    }
+
+    /// The first chunk has `first` values, the others `chunk`.
+    pub fn with_first(slice: &'a mut [T], first: usize, chunk: usize) -> Self {
+        let (start, len) = (slice.as_mut_ptr(), slice.len());
+        Chunks { start, len, first, chunk, borrow: PhantomData }
+    }
+
+    /// # Safety
+    /// Ranges that live at the same time do not overlap.
+    unsafe fn range(&self, from: usize, len: usize) -> &'a mut [T] {
+        assert!(from <= self.len && len <= self.len - from);
+        // SAFETY: inside the slice that `new` borrowed for 'a; exclusive by the caller's promise.
+        unsafe { core::slice::from_raw_parts_mut(self.start.add(from), len) }
+    }
+}
+
+// SAFETY: chunks are consecutive ranges.
+unsafe impl<'a, T: Send> Parts for Chunks<'a, T> {
+    type Part = &'a mut [T];
+    fn count(&self) -> usize {
+        let rest = self.len.saturating_sub(self.first);
+        usize::from(self.len > 0) + rest.div_ceil(self.chunk.max(1))
+    }
+    unsafe fn part(&self, index: usize) -> &'a mut [T] {
+        let (from, to) = match index {
+            0 => (0, self.first),
+            _ => (self.first + (index - 1) * self.chunk, self.first + index * self.chunk),
+        };
+        let (from, to) = (from.min(self.len), to.min(self.len));
+        // SAFETY: ranges of different indices do not overlap.
+        unsafe { self.range(from, to - from) }
+    }
+}
+
+/// Two things cut alike.
+// SAFETY: each half keeps its promise.
+unsafe impl<A: Parts, B: Parts> Parts for (A, B) {
+    type Part = (A::Part, B::Part);
+    fn count(&self) -> usize {
+        self.0.count().min(self.1.count())
+    }
+    unsafe fn part(&self, index: usize) -> Self::Part {
+        // SAFETY: as promised by the caller.
+        unsafe { (self.0.part(index), self.1.part(index)) }
+    }
+}
+
+/// Something that a phase may lack, cut like what stands beside it.
+// SAFETY: the inner one keeps its promise.
+unsafe impl<A: Parts> Parts for Option<A> {
+    type Part = Option<A::Part>;
+    fn count(&self) -> usize {
+        self.as_ref().map_or(usize::MAX, Parts::count)
+    }
+    unsafe fn part(&self, index: usize) -> Self::Part {
+        // SAFETY: as promised by the caller.
+        self.as_ref().map(|parts| unsafe { parts.part(index) })
+    }
+}
+
+/// Planes of quantised activations, cut between tokens.
+pub struct ActivationParts<'a> {
+    tokens: usize,
+    k: usize,
+    chunk: usize,
+    high: Chunks<'a, i8>,
+    low: Option<Chunks<'a, i8>>,
+    scales: Chunks<'a, f32>,
+    sums: Chunks<'a, i32>,
+    scaled_sums: Chunks<'a, f32>,
+}
+
+/// The lent planes that [`ActivationParts`] cuts; each exactly as long as `tokens` rows need.
+pub struct Planes<'a> {
+    /// The int8 plane, or the high one of two.
+    pub high: &'a mut [i8],
+    /// The low plane of 16-bit activations.
+    pub low: Option<&'a mut [i8]>,
+    /// See [`mote_kernels::Activations`], as for the two below.
+    pub scales: &'a mut [f32],
+    /// Sums of 16.
+    pub sums: &'a mut [i32],
+    /// Scaled sums of 32.
+    pub scaled_sums: &'a mut [f32],
+}
+
+impl<'a> Planes<'a> {
+    /// The same planes for a shorter time.
+    pub fn reborrow(&mut self) -> Planes<'_> {
+        Planes {
+            high: self.high,
+            low: self.low.as_deref_mut(),
+            scales: self.scales,
+            sums: self.sums,
+            scaled_sums: self.scaled_sums,
+        }
+    }
+
+    /// As activations (tokens × k) to be read.
+    pub fn freeze(self, size: (usize, usize)) -> Activations<'a> {
+        let Planes { high, low, scales, sums, scaled_sums } = self;
+        ActivationsMut::new(size, (high, low), scales, sums, scaled_sums).freeze()
+    }
+}
+
+impl<'a> ActivationParts<'a> {
+    /// Parts of `chunk` tokens.
+    pub fn new((tokens, k): (usize, usize), chunk: usize, planes: Planes<'a>) -> Self {
+        let n = chunk * ActivationsMut::stride(k);
+        ActivationParts {
+            tokens,
+            k,
+            chunk,
+            high: Chunks::new(planes.high, n),
+            low: planes.low.map(|low| Chunks::new(low, n)),
+            scales: Chunks::new(planes.scales, n / 32),
+            sums: Chunks::new(planes.sums, n / 16),
+            scaled_sums: Chunks::new(planes.scaled_sums, n / 32),
+        }
+    }
+}
+
+// SAFETY: every plane is cut at the same tokens, without overlap.
+unsafe impl<'a> Parts for ActivationParts<'a> {
+    type Part = ActivationsMut<'a>;
+    fn count(&self) -> usize {
+        self.tokens.div_ceil(self.chunk.max(1))
+    }
+    unsafe fn part(&self, index: usize) -> ActivationsMut<'a> {
+        let tokens = self.chunk.min(self.tokens - index * self.chunk);
+        // SAFETY: as promised by the caller.
+        unsafe {
+            ActivationsMut::new(
+                (tokens, self.k),
+                (self.high.part(index), self.low.part(index)),
+                self.scales.part(index),
+                self.sums.part(index),
+                self.scaled_sums.part(index),
+            )
+        }
+    }
+}
+
+/// Output matrices (tokens × rows each) of one phase, cut into groups of rows and tokens.
+pub struct Outputs<'a, const N: usize> {
+    tokens: usize,
+    token_group: usize,
+    row_groups: [usize; N],
+    matrices: [(*mut f32, usize); N],
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+/// One item of [`Outputs`].
+pub struct Output<'a> {
+    /// Which matrix.
+    pub which: usize,
+    /// Its first row.
+    pub row: usize,
+    /// Its first token.
+    pub token: usize,
+    /// Where the results go.
+    pub tile: Tile<'a>,
+}
+
+// SAFETY: it stands for exclusive slices, and parts go to one thread each.
+unsafe impl<const N: usize> Sync for Outputs<'_, N> {}
+
+impl<'a, const N: usize> Outputs<'a, N> {
+    /// Matrices of `tokens` rows each, with the rows that go together; `token_group` tokens go
+    /// together. Panics if a length is not a multiple of `tokens`.
+    pub fn new(
+        tokens: usize,
+        token_group: usize,
+        matrices: [&'a mut [f32]; N],
+        row_groups: [usize; N],
+    ) -> Self {
+        let matrices = matrices.map(|data| {
+            let rows = data.len() / tokens.max(1);
+            assert_eq!(data.len(), tokens * rows);
+            (data.as_mut_ptr(), rows)
+        });
+        let row_groups = row_groups.map(|rows| rows.max(1));
+        Outputs {
+            tokens,
+            token_group: token_group.max(1),
+            row_groups,
+            matrices,
+            borrow: PhantomData,
+        }
+    }
+
+    fn token_groups(&self) -> usize {
+        self.tokens.div_ceil(self.token_group)
+    }
+}
+
+// SAFETY: rectangles of a grid do not overlap.
+unsafe impl<'a, const N: usize> Parts for Outputs<'a, N> {
+    type Part = Output<'a>;
+    fn count(&self) -> usize {
+        let groups = |i: usize| self.matrices[i].1.div_ceil(self.row_groups[i]);
+        (0..N).map(groups).sum::<usize>() * self.token_groups()
+    }
+    unsafe fn part(&self, index: usize) -> Output<'a> {
+        // Token groups of one row group follow each other: they share its weights.
+        let mut row_group = index / self.token_groups();
+        let token = index % self.token_groups() * self.token_group;
+        let mut which = 0;
+        while row_group >= self.matrices[which].1.div_ceil(self.row_groups[which]) {
+            row_group -= self.matrices[which].1.div_ceil(self.row_groups[which]);
+            which += 1;
+        }
+        let ((start, rows), group) = (self.matrices[which], self.row_groups[which]);
+        let row = row_group * group;
+        let tokens = self.token_group.min(self.tokens - token);
+        // SAFETY: the rectangle lies in matrix `which`, and no other index has a part of it.
+        let tile = unsafe {
+            Tile::from_raw(start.add(token * rows + row), tokens, group.min(rows - row), rows)
+        };
+        Output { which, row, token, tile }
+    }
+}

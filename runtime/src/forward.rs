@@ -1,0 +1,227 @@
+//! The forward pass: token ids in, logits out. Read it top to bottom; t is the number of tokens
+//! that go through together, and a comment gives the shape of what a line makes.
+
+use mote_kernels::{Attend, KEY_TILE, Matrix, rope_angles};
+
+use crate::cache::{Element, tiles};
+use crate::config::Config;
+use crate::engine::{Engine, Heads, quantized};
+use crate::executor::{Chunks, Outputs, for_each};
+use crate::plan::{Buffers, PlaneBuffers, Store};
+use crate::weights::{Layer, Slot, Weights};
+
+/// Query tokens that one item of attention takes.
+const ATTENTION_TOKENS: usize = 16;
+
+/// What every step of a pass sees.
+pub(crate) struct Pass<'p> {
+    pub config: &'p Config,
+    pub weights: &'p Weights<'p>,
+    pub engine: Engine<'p>,
+    /// Position of the first token.
+    pub first: usize,
+}
+
+impl Pass<'_> {
+    /// Runs `tokens` through all layers: their keys and values go into the cache, their final
+    /// states into `b.x` (t, n_embd).
+    pub fn layers(&mut self, tokens: &[u32], store: &mut Store<'_>, b: &mut Buffers<'_>) {
+        let (c, weights, t) = (self.config, self.weights, tokens.len());
+        let x = &mut b.x[..t * c.n_embd]; // (t, n_embd)
+        self.embed(tokens, x);
+        self.angles(t, b.frequencies, b.cos, b.sin);
+        for index in 0..c.n_layers {
+            let w = weights.layer(index);
+
+            // Attention: what do the tokens before say about this one?
+            let qkv = [w.matrix(Slot::Q), w.matrix(Slot::K), w.matrix(Slot::V)];
+            let norm = w.vector(Slot::AttentionNorm).unwrap_or_default();
+            let planes = planes(&mut b.planes, &qkv, t);
+            let input = self.engine.normalize(x, norm, &mut b.normed[..t * c.n_embd], planes);
+            let q = &mut b.q[..t * c.q_dim()]; // (t, n_heads * head_dim)
+            let k = &mut b.k[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
+            let v = &mut b.v[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
+            self.engine.project(qkv, &input, [q, k, v]);
+            let angles = self.layer_angles(index, t, b.cos, b.sin);
+            match store {
+                Store::F32 { keys, values } => {
+                    self.remember(index, &w, (q, k, v), angles, keys, values)
+                }
+                Store::F16 { keys, values } => {
+                    self.remember(index, &w, (q, k, v), angles, keys, values)
+                }
+            }
+            let attention = &mut b.attention[..t * c.q_dim()]; // (t, n_heads * head_dim)
+            self.attend(index, t, q, store, attention);
+            let o = w.matrix(Slot::O);
+            let input =
+                self.engine.quantize(c.q_dim(), attention, self::planes(&mut b.planes, &[o], t));
+            let branch = &mut b.branch[..t * c.n_embd]; // (t, n_embd)
+            self.engine.project([o], &input, [branch]);
+            let (bias, norm) = (w.vector(Slot::OBias), w.vector(Slot::PostAttentionNorm));
+            self.engine.add_branch(c.n_embd, x, branch, bias, norm);
+
+            // Feed-forward: what does this token's state call up?
+            let gate_up = [w.matrix(Slot::Gate), w.matrix(Slot::Up)];
+            let norm = w.vector(Slot::FfnNorm).unwrap_or_default();
+            let planes = self::planes(&mut b.planes, &gate_up, t);
+            let input = self.engine.normalize(x, norm, &mut b.normed[..t * c.n_embd], planes);
+            let gate = &mut b.gate[..t * c.n_ff]; // (t, n_ff)
+            let up = &mut b.up[..t * c.n_ff]; // (t, n_ff)
+            self.engine.project(gate_up, &input, [gate, up]);
+            let down = w.matrix(Slot::Down);
+            let planes = self::planes(&mut b.planes, &[down], t);
+            let biases = (w.vector(Slot::GateBias), w.vector(Slot::UpBias));
+            let input = self.engine.gate(c.gate, gate, up, biases, (c.n_ff, planes));
+            self.engine.project([down], &input, [branch]);
+            let (bias, norm) = (w.vector(Slot::DownBias), w.vector(Slot::PostFfnNorm));
+            self.engine.add_branch(c.n_embd, x, branch, bias, norm);
+        }
+    }
+
+    /// Logits of tokens `from..from + n` of the last [`Pass::layers`] into `b.logits` (n, n_vocab).
+    pub fn head(&mut self, from: usize, n: usize, b: &mut Buffers<'_>) {
+        let (c, output) = (self.config, self.weights.output());
+        let x = &mut b.x[from * c.n_embd..(from + n) * c.n_embd]; // (n, n_embd)
+        let normed = &mut b.normed[..n * c.n_embd]; // (n, n_embd)
+        let planes = planes(&mut b.planes, &[output], n);
+        let input = self.engine.normalize(x, self.weights.output_norm(), normed, planes);
+        self.engine.project([output], &input, [&mut b.logits[..n * c.n_vocab]]);
+    }
+
+    /// Each token's row of the embedding.
+    fn embed(&mut self, tokens: &[u32], x: &mut [f32]) {
+        let (embedding, scale) = (self.weights.embedding(), self.config.embedding_scale);
+        let parts = Chunks::new(x, self.config.n_embd);
+        for_each(self.engine.executor, self.engine.scratch, parts, |i, row, _| {
+            embedding.decode_row(tokens[i] as usize, row);
+            if scale != 1.0 {
+                row.iter_mut().for_each(|v| *v *= scale);
+            }
+        });
+    }
+
+    /// Cosines and sines of every token's position, for each kind of layer.
+    fn angles(&self, t: usize, frequencies: &[f64], cos: &mut [f32], sin: &mut [f32]) {
+        let pairs = self.config.rope.dims / 2;
+        for (kind, frequencies) in frequencies.chunks_exact(pairs.max(1)).enumerate() {
+            for i in 0..t {
+                let at = (kind * t + i) * pairs;
+                let (cos, sin) = (&mut cos[at..at + pairs], &mut sin[at..at + pairs]);
+                rope_angles(self.first + i, frequencies, cos, sin);
+            }
+        }
+    }
+
+    /// The angles (t, rope dims / 2) of one layer's kind.
+    fn layer_angles<'a>(
+        &self,
+        layer: usize,
+        t: usize,
+        cos: &'a mut [f32],
+        sin: &'a mut [f32],
+    ) -> (&'a mut [f32], &'a mut [f32]) {
+        let n = t * self.config.rope.dims / 2;
+        let kind = usize::from(self.config.window(layer).is_some());
+        (&mut cos[kind * n..(kind + 1) * n], &mut sin[kind * n..(kind + 1) * n])
+    }
+
+    /// Bias, norm and rotation of queries and keys; keys and values into the layer's cache.
+    fn remember<T: Element>(
+        &mut self,
+        layer: usize,
+        w: &Layer<'_>,
+        (q, k, v): (&mut [f32], &mut [f32], &mut [f32]),
+        (cos, sin): (&mut [f32], &mut [f32]),
+        keys: &mut [T],
+        values: &mut [T],
+    ) {
+        let (c, first, kernels) = (self.config, self.first, self.engine.kernels);
+        let (q_dim, kv_dim, pairs) = (c.q_dim(), c.kv_dim(), c.rope.dims / 2);
+        let t = v.len() / kv_dim;
+        let n = keys.len() / c.n_layers;
+        let (keys, values) = (&mut keys[layer * n..][..n], &mut values[layer * n..][..n]);
+        let heads = |bias, norm| Heads {
+            kernels,
+            head_dim: c.head_dim,
+            bias: w.vector(bias),
+            norm: w.vector(norm),
+            norm_epsilon: c.norm_epsilon,
+            layout: c.rope.layout,
+        };
+        let queries = heads(Slot::QBias, Slot::QNorm);
+        let key_heads = heads(Slot::KBias, Slot::KNorm);
+        let value_bias = w.vector(Slot::VBias);
+        // Tokens go together that share a tile of keys.
+        let lead = (KEY_TILE - first % KEY_TILE).min(t);
+        let parts = (
+            (cut(q, lead, q_dim), (cut(k, lead, kv_dim), cut(v, lead, kv_dim))),
+            (
+                (cut(cos, lead, pairs), cut(sin, lead, pairs)),
+                tiles(keys, values, (first, t), kv_dim),
+            ),
+        );
+        for_each(self.engine.executor, self.engine.scratch, parts, |item, part, spare| {
+            let ((q, (k, v)), ((cos, sin), (keys, values))) = part;
+            // Only the first part may begin within a tile.
+            let start = if item == 0 { first % KEY_TILE } else { 0 };
+            for i in 0..v.len() / kv_dim {
+                let (cos, sin) = (&cos[i * pairs..][..pairs], &sin[i * pairs..][..pairs]);
+                let (k, v) = (&mut k[i * kv_dim..][..kv_dim], &mut v[i * kv_dim..][..kv_dim]);
+                queries.prepare(&mut q[i * q_dim..][..q_dim], cos, sin, spare);
+                key_heads.prepare(k, cos, sin, spare);
+                crate::engine::add(v, value_bias);
+                let values = &mut values[(start + i) * kv_dim..][..kv_dim];
+                T::store(kernels, start + i, (k, v), keys, values, spare);
+            }
+        });
+    }
+
+    /// Every query head's weighted sum of the values that its token sees.
+    fn attend(
+        &mut self,
+        layer: usize,
+        t: usize,
+        q: &[f32],
+        store: &Store<'_>,
+        attention: &mut [f32],
+    ) {
+        let (c, first, kernels) = (self.config, self.first, self.engine.kernels);
+        let (keys, values) = store.layer(layer, c.n_layers);
+        let heads = c.n_heads / c.n_kv_heads;
+        let window = c.window(layer).map_or(usize::MAX, |window| window.size);
+        let parts = Outputs::new(t, ATTENTION_TOKENS, [attention], [heads * c.head_dim]);
+        for_each(self.engine.executor, self.engine.scratch, parts, |_, mut out, scratch| {
+            let job = Attend {
+                queries: &q[out.token * c.q_dim() + out.row..],
+                query_stride: c.q_dim(),
+                tokens: out.tile.tokens(),
+                heads,
+                head_dim: c.head_dim,
+                keys,
+                values,
+                kv_heads: c.n_kv_heads,
+                kv_head: out.row / (heads * c.head_dim),
+                first: first + out.token,
+                window,
+                scale: c.attention_scale,
+            };
+            kernels.attend(&job, &mut out.tile, scratch);
+        });
+    }
+}
+
+/// A matrix of `width` floats a token, cut where tiles of keys begin: `lead` tokens, then 16 each.
+fn cut(rows: &mut [f32], lead: usize, width: usize) -> Chunks<'_, f32> {
+    Chunks::with_first(rows, lead * width, KEY_TILE * width)
+}
+
+/// Room for the quantised input of matrices, if any of them needs it.
+fn planes<'a>(
+    buffers: &'a mut PlaneBuffers<'_>,
+    matrices: &[Matrix<'_>],
+    t: usize,
+) -> Option<crate::executor::Planes<'a>> {
+    let k = matrices.first().map_or(0, Matrix::cols);
+    quantized(matrices).then(|| buffers.of(t, k))
+}

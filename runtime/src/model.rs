@@ -1,0 +1,78 @@
+//! A model: a GGUF file, and the tables that lead into it.
+
+use mote_formats::gguf::Gguf;
+
+use crate::arch::{self, Keys};
+use crate::config::{Config, MAX_VOCABULARY};
+use crate::error::LoadError;
+use crate::memory::{Carver, Measure};
+use crate::tokenizer::Tokenizer;
+use crate::weights::{self, Weights};
+
+/// An immutable model. Weights and vocabulary stay in the file's bytes; the tables (where each
+/// tensor and token lies, token hash, merge ranks) live in lent memory. Many sessions may share it.
+#[derive(Debug)]
+pub struct Model<'a> {
+    gguf: Gguf<'a>,
+    config: Config,
+    weights: Weights<'a>,
+    tokenizer: Tokenizer<'a>,
+}
+
+impl<'a> Model<'a> {
+    /// Bytes that [`Model::new`] needs for its tables.
+    pub fn bytes_needed(gguf: &Gguf<'a>) -> Result<usize, LoadError> {
+        let (_, config) = config(gguf)?;
+        Ok(tables(&config).bytes().saturating_add(Tokenizer::bytes_needed(gguf)?))
+    }
+
+    /// Checks every hyper-parameter, tensor and token, and fills the tables in `memory`.
+    pub fn new(gguf: &Gguf<'a>, memory: &'a mut [u8]) -> Result<Self, LoadError> {
+        let (architecture, config) = config(gguf)?;
+        let own = tables(&config).bytes();
+        let (own, rest) = memory.split_at_mut(own.min(memory.len()));
+        let weights = Weights::new(gguf, architecture, &config, &mut Carver::new(own))?;
+        let tokenizer = Tokenizer::new(gguf, rest)?;
+        if tokenizer.len() != config.n_vocab {
+            let (tokens, rows) = (tokenizer.len(), config.n_vocab);
+            return Err(LoadError::Vocabulary { tokens, rows });
+        }
+        Ok(Model { gguf: *gguf, config, weights, tokenizer })
+    }
+
+    /// The file.
+    pub fn gguf(&self) -> &Gguf<'a> {
+        &self.gguf
+    }
+
+    /// The facts of its architecture.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where its tensors lie.
+    pub fn weights(&self) -> &Weights<'a> {
+        &self.weights
+    }
+
+    /// Text to token ids and back.
+    pub fn tokenizer(&self) -> &Tokenizer<'a> {
+        &self.tokenizer
+    }
+}
+
+fn tables(config: &Config) -> Measure {
+    let mut measure = Measure::default();
+    Weights::measure(config, &mut measure);
+    measure
+}
+
+fn config(gguf: &Gguf<'_>) -> Result<(&'static arch::Architecture, Config), LoadError> {
+    let architecture = arch::of(gguf)?;
+    let mut config = (architecture.config)(&Keys::new(gguf, architecture.name))?;
+    config.n_vocab = weights::n_vocab(gguf)?;
+    if config.n_vocab > MAX_VOCABULARY {
+        return Err(LoadError::Vocabulary { tokens: 0, rows: config.n_vocab });
+    }
+    Ok((architecture, config))
+}

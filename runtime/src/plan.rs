@@ -1,0 +1,249 @@
+//! How many bytes a session needs, exactly, before it starts; and the same bytes cut into buffers.
+
+use mote_kernels::{ActivationsMut, CacheType, KEY_TILE, Kernels, Precision, attend_scratch_len};
+
+use crate::config::Config;
+use crate::error::SessionError;
+use crate::executor::Planes;
+use crate::memory::{Carver, Measure, TooSmall};
+
+/// What a session is asked to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Positions that the cache holds.
+    pub n_ctx: usize,
+    /// Most tokens that go through the layers together. It changes speed and memory, never a bit.
+    pub batch: usize,
+    /// Most tokens whose logits are computed together (1 unless every position is scored).
+    pub logit_rows: usize,
+    /// Bits of an activation that meets integer weights.
+    pub precision: Precision,
+    /// How keys and values are stored.
+    pub cache: CacheType,
+    /// Workers of the executor that will run the session.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    /// 2048 positions, batches of 512, 8-bit activations, an F16 cache, one thread.
+    fn default() -> Self {
+        Options {
+            n_ctx: 2048,
+            batch: 512,
+            logit_rows: 1,
+            precision: Precision::Bits8,
+            cache: CacheType::F16,
+            threads: 1,
+        }
+    }
+}
+
+/// The bytes of a session, by what they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Keys and values of every layer and position.
+    pub cache_bytes: usize,
+    /// Everything that a batch of tokens passes through.
+    pub activation_bytes: usize,
+    /// Logits.
+    pub logit_bytes: usize,
+    /// Each worker's own.
+    pub scratch_bytes: usize,
+    /// What to lend: the sum, and room to align.
+    pub total_bytes: usize,
+}
+
+/// Numbers of values; `measure` and `carve` name them in the same order.
+struct Sizes {
+    /// Batch tokens.
+    t: usize,
+    /// Padded length of the longest quantised row.
+    stride: usize,
+    two_planes: bool,
+    /// Values in one layer's keys, and in its values.
+    cache: usize,
+    n_layers: usize,
+    cache_type: CacheType,
+    angles: usize,
+    frequencies: usize,
+    logits: usize,
+    scratch: usize,
+}
+
+impl Sizes {
+    fn new(c: &Config, options: &Options) -> Result<Self, SessionError> {
+        let Options { n_ctx, batch, logit_rows, threads, .. } = *options;
+        if n_ctx == 0 || batch == 0 || logit_rows == 0 || threads == 0 {
+            return Err(SessionError::Option("context, batch and threads are at least 1"));
+        }
+        let t = batch.min(n_ctx);
+        let longest = c.n_embd.max(c.q_dim()).max(c.n_ff);
+        let kinds = 1 + usize::from(c.window.is_some());
+        // A worker unpacks a panel or attends, never both at once. Multiples of 16 floats, so that
+        // every worker's piece begins at a cache line.
+        let worker = (Kernels::panel_bytes(longest) / 4)
+            .max(attend_scratch_len(c.head_dim))
+            .max(c.kv_dim().max(c.n_embd))
+            .next_multiple_of(16);
+        let positions = n_ctx.checked_next_multiple_of(KEY_TILE).unwrap_or(usize::MAX);
+        Ok(Sizes {
+            t,
+            stride: ActivationsMut::stride(longest),
+            two_planes: options.precision == Precision::Bits16,
+            cache: positions.saturating_mul(c.kv_dim()),
+            n_layers: c.n_layers,
+            cache_type: options.cache,
+            angles: kinds * c.rope.dims / 2,
+            frequencies: kinds * c.rope.dims / 2,
+            logits: logit_rows.min(t).saturating_mul(c.n_vocab),
+            scratch: threads.saturating_mul(worker),
+        })
+    }
+}
+
+impl Plan {
+    /// The plan for a model with this configuration.
+    pub fn new(config: &Config, options: &Options) -> Result<Plan, SessionError> {
+        let s = Sizes::new(config, options)?;
+        let mut cache = Measure::default();
+        let values = s.cache.saturating_mul(2 * s.n_layers);
+        match s.cache_type {
+            CacheType::F32 => cache.add::<f32>(values),
+            CacheType::F16 => cache.add::<u16>(values),
+        };
+        let mut activations = Measure::default();
+        for width in row_widths(config) {
+            activations.add::<f32>(s.t * width);
+        }
+        activations.add::<i8>(s.t * s.stride);
+        activations.add::<i8>(if s.two_planes { s.t * s.stride } else { 0 });
+        activations.add::<f32>(s.t * s.stride / 32);
+        activations.add::<i32>(s.t * s.stride / 16);
+        activations.add::<f32>(s.t * s.stride / 32);
+        activations.add::<f32>(s.t * s.angles).add::<f32>(s.t * s.angles);
+        activations.add::<f64>(s.frequencies);
+        let logits = *Measure::default().add::<f32>(s.logits);
+        let scratch = *Measure::default().add::<f32>(s.scratch);
+        let parts = [cache, activations, logits, scratch].map(|part| part.pieces());
+        let [cache_bytes, activation_bytes, logit_bytes, scratch_bytes] = parts;
+        let total_bytes =
+            parts.iter().fold(Measure::default().bytes(), |a, &b| a.saturating_add(b));
+        if total_bytes > isize::MAX as usize {
+            return Err(SessionError::Option("the context does not fit the address space"));
+        }
+        Ok(Plan { cache_bytes, activation_bytes, logit_bytes, scratch_bytes, total_bytes })
+    }
+}
+
+/// Widths of the f32 matrices (tokens × width) of [`Buffers`], in its order.
+fn row_widths(c: &Config) -> [usize; 9] {
+    let (q, kv) = (c.q_dim(), c.kv_dim());
+    [c.n_embd, c.n_embd, c.n_embd, q, kv, kv, q, c.n_ff, c.n_ff]
+}
+
+/// Keys and values of all layers.
+pub(crate) enum Store<'s> {
+    F32 { keys: &'s mut [f32], values: &'s mut [f32] },
+    F16 { keys: &'s mut [u16], values: &'s mut [u16] },
+}
+
+/// What a batch of t tokens passes through.
+pub(crate) struct Buffers<'s> {
+    pub x: &'s mut [f32],         // (t, n_embd), the residual stream
+    pub normed: &'s mut [f32],    // (t, n_embd)
+    pub branch: &'s mut [f32],    // (t, n_embd), what a branch adds to the stream
+    pub q: &'s mut [f32],         // (t, n_heads * head_dim)
+    pub k: &'s mut [f32],         // (t, n_kv_heads * head_dim)
+    pub v: &'s mut [f32],         // (t, n_kv_heads * head_dim)
+    pub attention: &'s mut [f32], // (t, n_heads * head_dim)
+    pub gate: &'s mut [f32],      // (t, n_ff)
+    pub up: &'s mut [f32],        // (t, n_ff)
+    pub planes: PlaneBuffers<'s>,
+    pub cos: &'s mut [f32],         // (kinds, t, rope dims / 2)
+    pub sin: &'s mut [f32],         // (kinds, t, rope dims / 2)
+    pub frequencies: &'s mut [f64], // (kinds, rope dims / 2)
+    pub logits: &'s mut [f32],      // (logit_rows, n_vocab)
+    pub scratch: &'s mut [f32],     // (threads, ...)
+}
+
+/// Quantised activations of any width up to the longest.
+pub(crate) struct PlaneBuffers<'s> {
+    high: &'s mut [i8],
+    low: &'s mut [i8],
+    scales: &'s mut [f32],
+    sums: &'s mut [i32],
+    scaled_sums: &'s mut [f32],
+}
+
+impl PlaneBuffers<'_> {
+    /// The planes of `t` rows of `k` values.
+    pub fn of(&mut self, t: usize, k: usize) -> Planes<'_> {
+        let n = t * ActivationsMut::stride(k);
+        Planes {
+            high: &mut self.high[..n],
+            low: if self.low.is_empty() { None } else { Some(&mut self.low[..n]) },
+            scales: &mut self.scales[..n / 32],
+            sums: &mut self.sums[..n / 16],
+            scaled_sums: &mut self.scaled_sums[..n / 32],
+        }
+    }
+}
+
+/// Cuts lent memory as [`Plan::new`] counted it.
+pub(crate) fn carve<'s>(
+    c: &Config,
+    options: &Options,
+    memory: &'s mut [u8],
+) -> Result<(Store<'s>, Buffers<'s>), SessionError> {
+    let s = Sizes::new(c, options)?;
+    let plan = Plan::new(c, options)?;
+    if memory.len() < plan.total_bytes {
+        let (needed, given) = (plan.total_bytes, memory.len());
+        return Err(TooSmall { needed, given }.into());
+    }
+    let mut carver = Carver::new(memory);
+    let half = s.cache * s.n_layers;
+    let store = match s.cache_type {
+        CacheType::F32 => {
+            let (keys, values) = carver.take::<f32>(2 * half)?.split_at_mut(half);
+            Store::F32 { keys, values }
+        }
+        CacheType::F16 => {
+            let (keys, values) = carver.take::<u16>(2 * half)?.split_at_mut(half);
+            Store::F16 { keys, values }
+        }
+    };
+    let mut rows = row_widths(c).into_iter();
+    let mut matrix = || carver.take::<f32>(s.t * rows.next().unwrap_or(0));
+    let (x, normed, branch) = (matrix()?, matrix()?, matrix()?);
+    let (q, k, v, attention) = (matrix()?, matrix()?, matrix()?, matrix()?);
+    let (gate, up) = (matrix()?, matrix()?);
+    let planes = PlaneBuffers {
+        high: carver.take(s.t * s.stride)?,
+        low: carver.take(if s.two_planes { s.t * s.stride } else { 0 })?,
+        scales: carver.take(s.t * s.stride / 32)?,
+        sums: carver.take(s.t * s.stride / 16)?,
+        scaled_sums: carver.take(s.t * s.stride / 32)?,
+    };
+    let (cos, sin) = (carver.take(s.t * s.angles)?, carver.take(s.t * s.angles)?);
+    let frequencies = carver.take(s.frequencies)?;
+    let (logits, scratch) = (carver.take(s.logits)?, carver.take(s.scratch)?);
+    let buffers = Buffers {
+        x,
+        normed,
+        branch,
+        q,
+        k,
+        v,
+        attention,
+        gate,
+        up,
+        planes,
+        cos,
+        sin,
+        frequencies,
+        logits,
+        scratch,
+    };
+    Ok((store, buffers))
+}

@@ -1,0 +1,198 @@
+//! Choosing the next token. The logits are the log-probabilities of a categorical distribution up
+//! to a constant; at temperature T a token is drawn with probability p^(1/T), renormalised: T = 0
+//! is greedy, T = 1 as trained, T = infinity uniform over what the filters leave.
+//!
+//! Order: penalties, top-k, top-p, min-p, temperature, draw. Ties go to the lowest id. The draw for
+//! position p is a function of (seed, p) alone, so the text of a seed is the same on every platform
+//! and a rejected draft consumes nothing.
+
+use mote_kernels::{Candidate, argmax, exp, is_finite, top_k};
+
+use crate::error::SessionError;
+
+/// What changes the distribution. The defaults are those of [`Options::default`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// 0 is greedy, 1 as trained, infinity uniform.
+    pub temperature: f32,
+    /// Only the k most probable tokens; 0 for all.
+    pub top_k: usize,
+    /// Only the most probable tokens that together have this probability (nucleus sampling, Holtzman
+    /// et al. 2019); 1 for all.
+    pub top_p: f32,
+    /// Only tokens with at least this share of the most probable one's probability; 0 for all.
+    pub min_p: f32,
+    /// Divides positive logits of recent tokens and multiplies negative ones (Keskar et al. 2019);
+    /// 1 for none.
+    pub repetition_penalty: f32,
+    /// Subtracted from the logit of a recent token for each time it occurs.
+    pub frequency_penalty: f32,
+    /// Subtracted from the logit of every recent token.
+    pub presence_penalty: f32,
+    /// How many tokens are recent.
+    pub penalty_window: usize,
+    /// Which of the texts.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            temperature: 0.8,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            penalty_window: 64,
+            seed: 0,
+        }
+    }
+}
+
+impl Options {
+    /// Refuses what has no meaning.
+    pub fn check(&self) -> Result<(), SessionError> {
+        // Written so that NaN fails.
+        let rules = [
+            (self.temperature >= 0.0, "the temperature is 0 or more"),
+            ((0.0..=1.0).contains(&self.top_p), "top-p is between 0 and 1"),
+            ((0.0..=1.0).contains(&self.min_p), "min-p is between 0 and 1"),
+            (
+                self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite(),
+                "the repetition penalty is more than 0",
+            ),
+            (
+                self.frequency_penalty.is_finite() && self.presence_penalty.is_finite(),
+                "penalties are finite",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, sentence)) => Err(SessionError::Option(sentence)),
+            None => Ok(()),
+        }
+    }
+
+    /// Candidates that [`pick`] needs room for.
+    pub fn candidates(&self, n_vocab: usize) -> usize {
+        if self.temperature == 0.0 {
+            0
+        } else if self.top_k == 0 {
+            n_vocab
+        } else {
+            self.top_k.min(n_vocab)
+        }
+    }
+}
+
+/// Draws the token for position `recent.len()` of the text: `recent` holds all tokens so far (the
+/// last `penalty_window` of them are penalised). `candidates` has room for
+/// [`Options::candidates`].
+pub fn pick(
+    options: &Options,
+    logits: &mut [f32],
+    recent: &[u32],
+    candidates: &mut [Candidate],
+) -> Result<u32, SessionError> {
+    options.check()?;
+    if logits.is_empty() || !is_finite(logits) {
+        return Err(SessionError::NotFinite);
+    }
+    penalize(options, logits, recent);
+    if options.temperature == 0.0 {
+        return argmax(logits).map(|id| id as u32).ok_or(SessionError::NotFinite);
+    }
+    let k = options.candidates(logits.len());
+    let Some(candidates) = candidates.get_mut(..k) else {
+        return Err(SessionError::Option("no room for the candidates"));
+    };
+    top_k(logits, candidates);
+    let left = filter(options, candidates);
+    Ok(draw(options.temperature, &mut candidates[..left], uniform(options.seed, recent.len())))
+}
+
+fn penalize(options: &Options, logits: &mut [f32], recent: &[u32]) {
+    let Options { repetition_penalty, frequency_penalty, presence_penalty, .. } = *options;
+    if repetition_penalty == 1.0 && frequency_penalty == 0.0 && presence_penalty == 0.0 {
+        return;
+    }
+    let recent = &recent[recent.len().saturating_sub(options.penalty_window)..];
+    for (i, &id) in recent.iter().enumerate() {
+        let Some(logit) = logits.get_mut(id as usize) else { continue };
+        *logit -= frequency_penalty;
+        if recent[..i].contains(&id) {
+            continue;
+        }
+        *logit -= presence_penalty;
+        *logit =
+            if *logit > 0.0 { *logit / repetition_penalty } else { *logit * repetition_penalty };
+    }
+}
+
+/// How many of the candidates (largest logit first) top-p and then min-p leave: at least one.
+fn filter(options: &Options, candidates: &[Candidate]) -> usize {
+    let Some(best) = candidates.first().map(|best| best.value) else { return 0 };
+    let weight = |candidate: &Candidate| f64::from(exp(candidate.value - best));
+    let mut left = candidates.len();
+    if options.top_p < 1.0 {
+        let total: f64 = candidates.iter().map(weight).sum();
+        let enough = total * f64::from(options.top_p);
+        let mut sum = 0.0;
+        left = 0;
+        for candidate in candidates {
+            sum += weight(candidate);
+            left += 1;
+            if sum >= enough {
+                break;
+            }
+        }
+    }
+    // The best candidate has weight 1, so min-p compares weights directly.
+    let least = f64::from(options.min_p);
+    candidates[..left].iter().take_while(|candidate| weight(candidate) >= least).count().max(1)
+}
+
+/// One of the candidates (largest logit first), with probability p^(1/T) renormalised.
+fn draw(temperature: f32, candidates: &mut [Candidate], uniform: f64) -> u32 {
+    let best = candidates[0].value;
+    let mut total = 0.0;
+    for candidate in candidates.iter_mut() {
+        let distance = candidate.value - best;
+        // Not 0 / T, which would be NaN for a temperature so small that the quotient overflows.
+        candidate.value = if distance == 0.0 { 1.0 } else { exp(distance / temperature) };
+        total += f64::from(candidate.value);
+    }
+    let mut rest = uniform * total;
+    for candidate in candidates.iter() {
+        rest -= f64::from(candidate.value);
+        if rest < 0.0 {
+            return candidate.id;
+        }
+    }
+    candidates[0].id
+}
+
+/// A number in [0, 1) for one position of the text of one seed: 53 bits of Philox 4x32-10 (Salmon
+/// et al. 2011) with the position as counter and the seed as key.
+pub fn uniform(seed: u64, position: usize) -> f64 {
+    let position = position as u64;
+    let mut counter = [position as u32, (position >> 32) as u32, 0, 0];
+    let mut key = [seed as u32, (seed >> 32) as u32];
+    for _ in 0..10 {
+        let a = u64::from(counter[0]) * 0xD251_1F53;
+        let b = u64::from(counter[2]) * 0xCD9E_8D57;
+        counter = [
+            (b >> 32) as u32 ^ counter[1] ^ key[0],
+            b as u32,
+            (a >> 32) as u32 ^ counter[3] ^ key[1],
+            a as u32,
+        ];
+        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+    }
+    let bits = u64::from(counter[0]) | u64::from(counter[1]) << 32;
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! From ids to text, one at a time.
+
+use super::error::DecodeError;
+use super::vocabulary::{Spelling, TokenKind};
+use super::{Tokenizer, alphabet, piece};
+
+/// How tokens are written as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeOptions {
+    /// Control and unknown tokens are left out. Otherwise they are written as the vocabulary spells
+    /// them: `</s>`.
+    pub skip_special: bool,
+    /// The first token begins a text, so that the blank which the tokenizer put before it is taken
+    /// off again (vocabularies that add none are not affected). Off for what continues a text.
+    pub text_start: bool,
+    /// Bytes are passed on as they are, complete characters or not.
+    pub raw: bool,
+}
+
+/// Turns a stream of ids into a stream of text.
+///
+/// A character may be spread over several tokens. What is returned is always complete: the bytes
+/// of a character that is not are kept, 3 at most, until the rest comes. Bytes that cannot become
+/// UTF-8 any more are written as U+FFFD, one for each maximal part of a character, as
+/// [`String::from_utf8_lossy`](https://doc.rust-lang.org/std/string/struct.String.html) does.
+#[derive(Clone, Debug)]
+pub struct Decoder<'a> {
+    tokenizer: Tokenizer<'a>,
+    options: DecodeOptions,
+    state: State,
+}
+
+/// What a decoder knows between tokens.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// Nothing has been written, and the blank at the start is to be taken off.
+    strips_blank: bool,
+    /// The beginning of a character.
+    pending: [u8; 3],
+    len: u8,
+}
+
+impl Default for DecodeOptions {
+    /// A text from its start, without control tokens, in complete characters.
+    fn default() -> Self {
+        DecodeOptions { skip_special: true, text_start: true, raw: false }
+    }
+}
+
+impl<'a> Decoder<'a> {
+    /// A decoder before its first token.
+    pub fn new(tokenizer: &Tokenizer<'a>, options: DecodeOptions) -> Self {
+        let strips_blank = options.text_start && tokenizer.adds_space_prefix();
+        let state = State { strips_blank, pending: [0; 3], len: 0 };
+        Decoder { tokenizer: *tokenizer, options, state }
+    }
+
+    /// Writes the text that a token completes, and returns its bytes.
+    ///
+    /// A buffer of [`max_text_bytes`](Self::max_text_bytes) does for every token.
+    pub fn push(&mut self, id: u32, out: &mut [u8]) -> Result<usize, DecodeError> {
+        let kind = self.tokenizer.kind(id).ok_or(DecodeError::UnknownId(id))?;
+        if self.options.skip_special && matches!(kind, TokenKind::Control | TokenKind::Unknown) {
+            return Ok(0);
+        }
+        let tokenizer = self.tokenizer;
+        self.write(out, |state, raw, sink| {
+            for byte in tokenizer.bytes_of(id, kind) {
+                state.push(byte, raw, sink);
+            }
+        })
+    }
+
+    /// Ends the text: the beginning of a character that is still waiting is written as one U+FFFD.
+    /// The decoder can be used again, for a text that continues.
+    pub fn finish(&mut self, out: &mut [u8]) -> Result<usize, DecodeError> {
+        self.write(out, |state, _, sink| state.flush(sink))
+    }
+
+    /// The bytes of a character's beginning that are waiting for its rest.
+    pub fn pending(&self) -> &[u8] {
+        &self.state.pending[..usize::from(self.state.len)]
+    }
+
+    /// The most that one token can write: every byte of the longest one and every waiting byte
+    /// as U+FFFD.
+    pub fn max_text_bytes(&self) -> usize {
+        (self.tokenizer.max_token_bytes() + 3) * REPLACEMENT.len()
+    }
+
+    /// Runs `steps` twice: to count, and to write what fits for sure.
+    fn write(
+        &mut self,
+        out: &mut [u8],
+        steps: impl Fn(&mut State, bool, &mut dyn FnMut(u8)),
+    ) -> Result<usize, DecodeError> {
+        let mut needed = 0;
+        let mut trial = self.state;
+        steps(&mut trial, self.options.raw, &mut |_| needed += 1);
+        let Some(place) = out.get_mut(..needed) else {
+            return Err(DecodeError::OutputTooSmall { needed });
+        };
+        let mut place = place.iter_mut();
+        let mut state = self.state;
+        steps(&mut state, self.options.raw, &mut |byte| {
+            if let Some(place) = place.next() {
+                *place = byte;
+            }
+        });
+        self.state = state;
+        Ok(needed)
+    }
+}
+
+/// U+FFFD in UTF-8.
+const REPLACEMENT: [u8; 3] = [0xEF, 0xBF, 0xBD];
+
+impl State {
+    fn push(&mut self, byte: u8, raw: bool, sink: &mut dyn FnMut(u8)) {
+        if core::mem::take(&mut self.strips_blank) && byte == b' ' {
+            return;
+        }
+        if raw {
+            return sink(byte);
+        }
+        let mut bytes = [0; 4];
+        let len = usize::from(self.len);
+        bytes[..len].copy_from_slice(&self.pending[..len]);
+        bytes[len] = byte;
+        match core::str::from_utf8(&bytes[..=len]) {
+            Ok(_) => {
+                self.len = 0;
+                bytes[..=len].iter().for_each(|&byte| sink(byte));
+            }
+            // The beginning of a character.
+            Err(error) if error.error_len().is_none() && len < 3 => {
+                self.pending[len] = byte;
+                self.len += 1;
+            }
+            // The byte does not continue what is waiting, but it may begin another character.
+            Err(_) if len > 0 => {
+                self.flush(sink);
+                self.push(byte, raw, sink);
+            }
+            Err(_) => REPLACEMENT.into_iter().for_each(sink),
+        }
+    }
+
+    fn flush(&mut self, sink: &mut dyn FnMut(u8)) {
+        if core::mem::take(&mut self.len) > 0 {
+            REPLACEMENT.into_iter().for_each(sink);
+        }
+    }
+}
+
+impl<'a> Tokenizer<'a> {
+    /// The bytes that a token stands for.
+    fn bytes_of(&self, id: u32, kind: TokenKind) -> impl Iterator<Item = u8> + use<'a> {
+        let text = self.text(id);
+        let is_text = matches!(kind, TokenKind::Normal | TokenKind::Byte);
+        let (mut byte, mut spelled, mut piece, mut verbatim) = (None, None, None, None);
+        match self.vocabulary.spelling() {
+            Spelling::Pieces if kind == TokenKind::Byte => byte = piece::byte_value(text),
+            Spelling::Pieces => piece = Some(piece::bytes(text)),
+            Spelling::Bytes if is_text && alphabet::is_written_in(text) => {
+                spelled = Some(alphabet::bytes(text));
+            }
+            Spelling::Bytes => verbatim = Some(text.iter().copied()),
+        }
+        byte.into_iter()
+            .chain(spelled.into_iter().flatten())
+            .chain(piece.into_iter().flatten())
+            .chain(verbatim.into_iter().flatten())
+    }
+
+    /// Writes the bytes that a token stands for and returns their number. They need not be UTF-8:
+    /// see [`Decoder`].
+    pub fn token_bytes(&self, id: u32, out: &mut [u8]) -> Result<usize, DecodeError> {
+        let kind = self.kind(id).ok_or(DecodeError::UnknownId(id))?;
+        let mut needed = 0;
+        for byte in self.bytes_of(id, kind) {
+            if let Some(place) = out.get_mut(needed) {
+                *place = byte;
+            }
+            needed += 1;
+        }
+        if needed > out.len() {
+            return Err(DecodeError::OutputTooSmall { needed });
+        }
+        Ok(needed)
+    }
+}

@@ -1,0 +1,414 @@
+//! Text to token ids and back, by the vocabulary of a GGUF file.
+//!
+//! Two kinds of vocabulary (`tokenizer.ggml.model`):
+//! - `gpt2`, byte-level byte-pair encoding (Radford et al. 2019): the text is cut into words by a
+//!   [pre-tokenizer](pre), the bytes of each are merged by a list of merges.
+//! - `llama`, SentencePiece's byte-pair encoding (Kudo and Richardson 2018): characters of the whole
+//!   text are merged to pieces, the piece of the best score first; characters that are no piece
+//!   become bytes.
+//!
+//! The tables stay small because texts stay in the file: [`Tokenizer::new`] reads every token once
+//! and fills hash tables in lent memory. Nothing is allocated, here or in [`Tokenizer::encode`].
+//!
+//! ```text
+//! text -> special tokens (special) -> words (pre | scores::word_end) -> merge | chain -> ids
+//! ```
+//!
+//! Results are those of Hugging Face's tokenizers library. Where llama.cpp differs from it
+//! (normalization form C for qwen2; runs of blanks in gemma), Hugging Face is followed.
+
+mod alphabet;
+mod chain;
+mod characters;
+mod decode;
+mod encode;
+mod error;
+mod keys;
+mod merge;
+mod merges;
+mod nfc;
+mod nfc_tables;
+mod piece;
+mod pre;
+mod scores;
+mod special;
+mod table;
+mod vocabulary;
+
+use mote_formats::Gguf;
+
+pub use decode::{DecodeOptions, Decoder};
+pub use encode::EncodeOptions;
+pub use error::{DecodeError, EncodeError, LoadError};
+pub use vocabulary::TokenKind;
+
+use crate::memory::{Carver, Measure};
+use merges::Merges;
+use pre::PreTokenizer;
+use scores::Pieces;
+use special::Specials;
+use vocabulary::{Spelling, Vocabulary};
+
+/// The most tokens of a vocabulary.
+pub const MAX_TOKENS: usize = 1 << 20;
+/// The longest token in bytes.
+pub const MAX_TOKEN_BYTES: usize = 1 << 20;
+/// The most merges of a vocabulary.
+pub const MAX_MERGES: usize = (1 << 24) - 1;
+/// The longest text in bytes.
+pub const MAX_TEXT_BYTES: usize = 1 << 30;
+
+/// The vocabulary of a file, ready for use. A few hundred bytes that borrow from the file and from
+/// lent memory, and may be copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokenizer<'a> {
+    vocabulary: Vocabulary<'a>,
+    model: Model<'a>,
+    specials: Specials<'a>,
+    ids: SpecialIds,
+    ends: EndIds,
+    adds: Adds,
+    is_pre_known: bool,
+    max_token_bytes: usize,
+}
+
+/// How text becomes tokens.
+#[derive(Clone, Copy, Debug)]
+enum Model<'a> {
+    /// Byte-level byte-pair encoding.
+    Bytes { pre: PreTokenizer, merges: Merges<'a> },
+    /// SentencePiece; with `prefix`, a blank is put before a text.
+    Pieces { pieces: Pieces<'a>, prefix: bool },
+}
+
+/// Ids that the file names by keys.
+#[derive(Clone, Copy, Debug)]
+struct SpecialIds {
+    bos: Option<u32>,
+    eos: Option<u32>,
+    eot: Option<u32>,
+    eom: Option<u32>,
+    unknown: Option<u32>,
+    padding: Option<u32>,
+}
+
+/// Which tokens a model expects around a text.
+#[derive(Clone, Copy, Debug)]
+struct Adds {
+    bos: bool,
+    eos: bool,
+}
+
+impl<'a> Tokenizer<'a> {
+    /// Bytes to lend to [`new`](Self::new). Reads the token types, but no text.
+    pub fn bytes_needed(file: &Gguf<'a>) -> Result<usize, LoadError> {
+        let source = Source::new(file)?;
+        let mut memory = Measure::default();
+        source.measure(&mut memory);
+        Ok(memory.bytes())
+    }
+
+    /// Reads the vocabulary of a file once, checking all of it, into lent memory of at least
+    /// [`bytes_needed`](Self::bytes_needed).
+    pub fn new(file: &Gguf<'a>, memory: &'a mut [u8]) -> Result<Self, LoadError> {
+        Source::new(file)?.load(&mut Carver::new(memory))
+    }
+
+    /// Tokens of the vocabulary. Ids are below it.
+    #[allow(clippy::len_without_is_empty)] // No vocabulary is empty.
+    pub fn len(&self) -> usize {
+        self.vocabulary.len()
+    }
+
+    /// What a token is for; `None` for an id that is no token.
+    pub fn kind(&self, id: u32) -> Option<TokenKind> {
+        self.vocabulary.kind(id)
+    }
+
+    /// The text of a token as the file spells it: `Ġthe`, `▁the`, `<0x0A>`. Empty for an id that is
+    /// no token. See [`token_bytes`](Self::token_bytes) for what it stands for.
+    pub fn text(&self, id: u32) -> &'a [u8] {
+        self.vocabulary.text(id)
+    }
+
+    /// The token that the file spells so. Of several, the first that text can give.
+    pub fn find(&self, text: &[u8]) -> Option<u32> {
+        let merged = match &self.model {
+            Model::Bytes { .. } => self.vocabulary.find_merged(text),
+            Model::Pieces { pieces, .. } => self
+                .vocabulary
+                .find_piece(text)
+                .or_else(|| piece::byte_value(text).and_then(|byte| pieces.byte(byte))),
+        };
+        merged.or_else(|| self.vocabulary.find_other(text))
+    }
+
+    /// The token that begins a text.
+    pub fn bos(&self) -> Option<u32> {
+        self.ids.bos
+    }
+
+    /// The token that ends a text.
+    pub fn eos(&self) -> Option<u32> {
+        self.ids.eos
+    }
+
+    /// The token that ends a turn of a conversation, where the file names one.
+    pub fn eot(&self) -> Option<u32> {
+        self.ids.eot
+    }
+
+    /// The token that stands for text without token.
+    pub fn unknown(&self) -> Option<u32> {
+        self.ids.unknown
+    }
+
+    /// The token that fills up shorter texts of a batch.
+    pub fn padding(&self) -> Option<u32> {
+        self.ids.padding
+    }
+
+    /// Whether a model stops when it produces this token: the end of a text, of a turn or of a
+    /// message, as the file names them, and control tokens by the names that are customary.
+    pub fn is_end_of_generation(&self, id: u32) -> bool {
+        self.ends.contains(id)
+    }
+
+    /// Whether the model expects the BOS token before a text.
+    pub fn adds_bos(&self) -> bool {
+        self.adds.bos
+    }
+
+    /// Whether the model expects the EOS token after a text.
+    pub fn adds_eos(&self) -> bool {
+        self.adds.eos
+    }
+
+    /// Whether a blank is put before a text.
+    pub fn adds_space_prefix(&self) -> bool {
+        matches!(self.model, Model::Pieces { prefix: true, .. })
+    }
+
+    /// Whether the rules by which this vocabulary cuts a text into words are known. If not, those
+    /// of GPT-2 are used, and some texts get other tokens than the model was trained on.
+    pub fn is_pre_tokenizer_known(&self) -> bool {
+        self.is_pre_known
+    }
+
+    /// The length of the longest token's text as the file spells it. None stands for more bytes.
+    pub fn max_token_bytes(&self) -> usize {
+        self.max_token_bytes
+    }
+
+    /// What the model expects around a text, and control tokens in the text not trusted.
+    pub fn default_options(&self) -> EncodeOptions {
+        EncodeOptions { bos: self.adds.bos, eos: self.adds.eos, parse_special: false }
+    }
+
+    /// Bytes of scratch that do for every text of `text_len` bytes. Nearly all of it is for words
+    /// of more than 96 bytes; texts without any need little. [`encode`](Self::encode) says how
+    /// much it lacks, so starting with less and trying again is a way too.
+    pub fn scratch_bytes(&self, text_len: usize) -> usize {
+        encode::scratch_bytes(&self.model, text_len)
+    }
+
+    /// Writes the ids of a text to `out` and returns their number.
+    ///
+    /// The text is any bytes. What is not UTF-8 gets the tokens of its bytes where there are such,
+    /// and else the unknown token. Time grows with n log n at most, whatever the text.
+    pub fn encode(
+        &self,
+        text: &[u8],
+        options: EncodeOptions,
+        scratch: &mut [u8],
+        out: &mut [u32],
+    ) -> Result<usize, EncodeError> {
+        encode::encode(self, text, options, scratch, out)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Tokenizer<'_> {
+    /// The ids of a text, in memory that this makes.
+    pub fn encode_to_vec(
+        &self,
+        text: &[u8],
+        options: EncodeOptions,
+    ) -> Result<alloc::vec::Vec<u32>, EncodeError> {
+        let mut scratch = zeros(text.len().saturating_add(1))?;
+        let mut ids = zeros(text.len() / 2 + 16)?;
+        loop {
+            match self.encode(text, options, &mut scratch, &mut ids) {
+                Ok(len) => {
+                    ids.truncate(len);
+                    return Ok(ids);
+                }
+                Err(EncodeError::ScratchTooSmall(error)) => {
+                    drop(scratch);
+                    scratch = zeros(error.needed)?;
+                }
+                Err(EncodeError::OutputTooSmall { needed }) => {
+                    drop(ids);
+                    ids = zeros(needed)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+fn zeros<T: Copy + Default>(len: usize) -> Result<alloc::vec::Vec<T>, EncodeError> {
+    let mut values = alloc::vec::Vec::new();
+    values.try_reserve_exact(len).map_err(|_| EncodeError::OutOfMemory)?;
+    values.resize(len, T::default());
+    Ok(values)
+}
+
+/// What a file says, before its texts are read.
+struct Source<'a> {
+    vocabulary: vocabulary::Source<'a>,
+    rules: Rules<'a>,
+    ids: SpecialIds,
+    adds: Adds,
+    is_pre_known: bool,
+}
+
+enum Rules<'a> {
+    Bytes { pre: PreTokenizer, merges: merges::Source<'a> },
+    Pieces { scores: scores::Source<'a>, prefix: bool },
+}
+
+impl<'a> Source<'a> {
+    fn new(file: &Gguf<'a>) -> Result<Self, LoadError> {
+        let model = keys::text(file, keys::MODEL)?.ok_or(LoadError::Missing(keys::MODEL))?;
+        let spelling = match model {
+            "gpt2" => Spelling::Bytes,
+            "llama" => Spelling::Pieces,
+            _ => return Err(LoadError::Model),
+        };
+        let ids = SpecialIds::new(file)?;
+        let control = [ids.bos, ids.eos, ids.eot, ids.padding];
+        let vocabulary = vocabulary::Source::new(*file, spelling, ids.unknown, control)?;
+        ids.check(file, vocabulary.len())?;
+        let name = keys::text(file, keys::PRE)?;
+        let add_bos = keys::flag(file, keys::ADD_BOS)?;
+        let add_eos = keys::flag(file, keys::ADD_EOS)?;
+        let prefix = keys::flag(file, keys::ADD_SPACE_PREFIX)?;
+        let (rules, default_bos, is_pre_known) = match spelling {
+            Spelling::Bytes => {
+                let known = name.and_then(PreTokenizer::by_name);
+                let pre = known.unwrap_or_default();
+                let merges = merges::Source::new(keys::array(file, keys::MERGES)?)?;
+                (Rules::Bytes { pre, merges }, pre.add_bos, known.is_some())
+            }
+            Spelling::Pieces => {
+                let scores = keys::array(file, keys::SCORES)?;
+                let scores = scores::Source::new(scores, vocabulary.len())?;
+                (Rules::Pieces { scores, prefix: prefix.unwrap_or(true) }, true, true)
+            }
+        };
+        let adds = Adds { bos: add_bos.unwrap_or(default_bos), eos: add_eos.unwrap_or(false) };
+        Ok(Source { vocabulary, rules, ids, adds, is_pre_known })
+    }
+
+    /// The pieces of memory, in the order of [`load`](Self::load).
+    fn measure(&self, memory: &mut Measure) {
+        self.vocabulary.measure(memory);
+        match &self.rules {
+            Rules::Bytes { merges, .. } => merges.measure(memory),
+            Rules::Pieces { scores, .. } => scores.measure(memory),
+        }
+        special::measure(memory);
+    }
+
+    fn load(self, memory: &mut Carver<'a>) -> Result<Tokenizer<'a>, LoadError> {
+        let vocabulary = self.vocabulary.load(memory)?;
+        let model = match self.rules {
+            Rules::Bytes { pre, merges } => {
+                Model::Bytes { pre, merges: merges.load(&vocabulary, memory)? }
+            }
+            Rules::Pieces { scores, prefix } => {
+                Model::Pieces { pieces: scores.load(&vocabulary, memory)?, prefix }
+            }
+        };
+        let mut ids = self.ids;
+        if ids.unknown.is_none() {
+            ids.unknown = vocabulary.first_unknown();
+        }
+        Ok(Tokenizer {
+            specials: Specials::load(&vocabulary, ids.unknown, memory)?,
+            ends: EndIds::new(&vocabulary, &ids),
+            max_token_bytes: vocabulary.max_text_bytes(),
+            vocabulary,
+            model,
+            ids,
+            adds: self.adds,
+            is_pre_known: self.is_pre_known,
+        })
+    }
+}
+
+impl SpecialIds {
+    /// The keys, with ids that are not checked yet.
+    fn new(file: &Gguf<'_>) -> Result<Self, LoadError> {
+        let id = |key| keys::id(file, key, usize::MAX);
+        Ok(SpecialIds {
+            bos: id(keys::BOS)?,
+            eos: id(keys::EOS)?,
+            eot: id(keys::EOT)?,
+            eom: id(keys::EOM)?,
+            unknown: id(keys::UNKNOWN)?,
+            padding: id(keys::PADDING)?,
+        })
+    }
+
+    /// Every id that the file names is a token.
+    fn check(&self, file: &Gguf<'_>, tokens: usize) -> Result<(), LoadError> {
+        keys::ALL_IDS.into_iter().try_for_each(|key| keys::id(file, key, tokens).map(drop))
+    }
+}
+
+/// Tokens at which a model stops.
+#[derive(Clone, Copy, Debug)]
+struct EndIds {
+    ids: [u32; EndIds::NAMES.len() + 3],
+    len: usize,
+}
+
+impl EndIds {
+    /// What the ends of texts, turns and messages are called.
+    const NAMES: [&'static str; 14] = [
+        "</s>",
+        "<eos>",
+        "<|endoftext|>",
+        "<|end_of_text|>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|im_end|>",
+        "<|end|>",
+        "<|return|>",
+        "<|call|>",
+        "<end_of_turn>",
+        "<end_of_utterance>",
+        "<EOT>",
+        "<｜end▁of▁sentence｜>",
+    ];
+
+    fn new(vocabulary: &Vocabulary<'_>, ids: &SpecialIds) -> Self {
+        let mut ends = EndIds { ids: [0; _], len: 0 };
+        let named =
+            Self::NAMES.into_iter().filter_map(|name| vocabulary.find_other(name.as_bytes()));
+        for id in [ids.eos, ids.eot, ids.eom].into_iter().flatten().chain(named) {
+            if let Some(place) = ends.ids.get_mut(ends.len) {
+                *place = id;
+                ends.len += 1;
+            }
+        }
+        ends
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        self.ids.iter().take(self.len).any(|&end| end == id)
+    }
+}

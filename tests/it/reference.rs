@@ -1,0 +1,136 @@
+//! Models give the log-probabilities that Hugging Face gives.
+
+use std::path::Path;
+
+use mote_formats::Mapping;
+use mote_kernels::Precision;
+use mote_tests::shared::{json, real_model, shared};
+use mote_tests::speak::Run;
+use serde_json::Value;
+
+/// Float weights against Hugging Face in float32: both sides round, in different orders.
+const FLOAT: f64 = 1e-4;
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
+}
+
+fn differences(a: &[f64], b: &[f64]) -> Vec<f64> {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).collect()
+}
+
+fn mean(x: &[f64]) -> f64 {
+    x.iter().sum::<f64>() / x.len() as f64
+}
+
+fn check_float(file: &Path, reference: &Value) {
+    let file = Mapping::open(file).unwrap();
+    for (name, prompt) in reference["prompts"].as_object().unwrap() {
+        let ids = ids(prompt);
+        let want = numbers(&reference[format!("logprobs_{name}")]);
+        let got = Run::default().logprobs(&file, &ids);
+        let worst = differences(&got, &want).into_iter().fold(0.0, f64::max);
+        assert!(worst <= FLOAT, "prompt {name}: {worst}");
+        let greedy = self::ids(&reference[format!("greedy_{name}")]);
+        assert_eq!(Run::default().greedy(&file, &ids, greedy.len()), greedy, "prompt {name}");
+    }
+}
+
+#[test]
+fn float_models_equal_hugging_face() {
+    let Some(folder) = shared("reference") else { return };
+    for name in ["llama", "llama3", "gemma3"] {
+        let reference = json(&folder.join(format!("models/{name}/ref.json")));
+        check_float(&folder.join(format!("gguf/{name}-f32.gguf")), &reference);
+    }
+}
+
+/// A quantised file against the exact answer: Hugging Face in float32 on the same decoded weights.
+struct Judged {
+    name: String,
+    mote: f64,
+    llama_cpp: f64,
+}
+
+/// Every file of the set whose encodings mote has.
+fn judge_quantized(folder: &Path, precision: Precision) -> Vec<Judged> {
+    let reference = json(&folder.join("quant/quantref.json"));
+    let prompts = json(&folder.join("models/llama_k256/ref.json"));
+    let mut judged = Vec::new();
+    for (name, answers) in reference.as_object().unwrap() {
+        let file = Mapping::open(folder.join(format!("quant/{name}.gguf"))).unwrap();
+        let gguf = mote_formats::Gguf::parse(&file).unwrap();
+        if gguf.tensors().any(|tensor| tensor.kind().is_err()) {
+            continue;
+        }
+        let (mut mote, mut llama_cpp) = (Vec::new(), Vec::new());
+        for (prompt, tokens) in prompts["prompts"].as_object().unwrap() {
+            let exact = &answers[format!("hf_dequant_logprobs_{prompt}")];
+            if exact.is_null() {
+                continue;
+            }
+            let exact = numbers(exact);
+            let run = Run { precision, ..Run::default() };
+            mote.extend(differences(&run.logprobs(&file, &ids(tokens)), &exact));
+            let theirs = numbers(&answers[format!("llamacpp_logprobs_{prompt}")]);
+            llama_cpp.extend(differences(&theirs, &exact));
+        }
+        let (mote, llama_cpp) = (mean(&mote), mean(&llama_cpp));
+        judged.push(Judged { name: name.clone(), mote, llama_cpp });
+    }
+    judged
+}
+
+#[test]
+fn quantized_models_are_as_near_to_exact_arithmetic_as_llama_cpp() {
+    let Some(folder) = shared("reference") else { return };
+    let judged = judge_quantized(&folder, Precision::Bits8);
+    assert!(judged.len() >= 10, "{} files", judged.len());
+    let mut product = 0.0;
+    for Judged { name, mote, llama_cpp } in &judged {
+        let ratio = mote / llama_cpp;
+        println!("{name:24} mote {mote:.5}  llama.cpp {llama_cpp:.5}  ratio {ratio:.2}");
+        product += ratio.ln();
+    }
+    let geometric = (product / judged.len() as f64).exp();
+    println!("geometric mean {geometric:.3}");
+    assert!(judged.iter().all(|file| file.mote <= 1.25 * file.llama_cpp));
+    assert!(geometric <= 1.05);
+}
+
+/// One of the six prompts of a real model's reference.
+fn real(model: &str, precision: Precision) -> Option<(f64, f64, bool)> {
+    let folder = shared("reference")?;
+    let reference = json(&folder.join(format!("real/{model}.json")));
+    let file = Mapping::open(real_model(&format!("{model}.gguf"))?).unwrap();
+    let run = Run { precision, batch: 512, ..Run::default() };
+    let (mut mote, mut llama_cpp) = (Vec::new(), Vec::new());
+    for (_, prompt) in reference["prompts"].as_object().unwrap() {
+        let exact = numbers(&prompt["hf_f32_dequant"]["logprobs"]);
+        mote.extend(differences(&run.logprobs(&file, &ids(&prompt["ids"])), &exact));
+        llama_cpp.extend(differences(&numbers(&prompt["logprobs"]), &exact));
+    }
+    let chat = &reference["prompts"]["chat"];
+    let exact = ids(&chat["hf_f32_dequant"]["greedy"])[0];
+    let first = run.greedy(&file, &ids(&chat["ids"]), 1)[0];
+    Some((mean(&mote), mean(&llama_cpp), first == exact))
+}
+
+const REAL: [&str; 2] = ["SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-Q4_K_M"];
+
+#[test]
+fn real_models_are_near_to_exact_arithmetic() {
+    for model in REAL {
+        let Some((mote, llama_cpp, _)) = real(model, Precision::Bits8) else { return };
+        println!("{model} 8 bit: mote {mote:.5}, llama.cpp {llama_cpp:.5}");
+        assert!(mote <= 1.25 * llama_cpp);
+        let Some((mote, _, exact)) = real(model, Precision::Bits16) else { return };
+        println!("{model} 16 bit: mote {mote:.5}, first token of the chat exact: {exact}");
+        assert!(mote <= 0.002 && exact);
+    }
+}
