@@ -21,6 +21,11 @@ use crate::scalar::attend::{Attend, CHUNK, Cache, KEY_TILE, MAX_QUERIES};
 /// queries to a few sets of the first cache.
 const ROW: usize = CHUNK + KEY_TILE;
 
+/// Tiles of so few queries ask for keys and values ahead of their use: in decode these come from
+/// memory, in strides that the hardware does not follow. Larger tiles find them in a cache.
+const DECODE_QUERIES: usize = 4;
+const VALUES_AHEAD: usize = 32;
+
 /// See [`crate::Kernels::attend`].
 ///
 /// # Safety
@@ -174,6 +179,7 @@ impl<E: Element> Block<E> {
                         (8.., true) => self.score_group::<V, 8, 2>(&mut q, group.clone(), scores),
                         (4.., true) => self.score_group::<V, 4, 4>(&mut q, group.clone(), scores),
                         (3, true) => self.score_group::<V, 3, 4>(&mut q, group.clone(), scores),
+                        (6.., false) => self.score_group::<V, 6, 1>(&mut q, group.clone(), scores),
                         (4.., false) => self.score_group::<V, 4, 1>(&mut q, group.clone(), scores),
                         (3, false) => self.score_group::<V, 3, 1>(&mut q, group.clone(), scores),
                         (2, true) => self.score_group::<V, 2, 4>(&mut q, group.clone(), scores),
@@ -230,7 +236,7 @@ impl<E: Element> Block<E> {
                 for n in 0..N {
                     let key = keys.add(n * stride + d * KEY_TILE);
                     k[n] = E::load(key);
-                    if Q <= 4 {
+                    if Q <= DECODE_QUERIES {
                         // In decode the keys come from memory; the next ones lie `N` strides on.
                         V::prefetch(key.wrapping_add(N * stride).cast(), true);
                     }
@@ -304,6 +310,7 @@ impl<E: Element> Block<E> {
                     (8.., true) => self.weigh_group::<V, 8, 2>(&mut q, from, to, weights),
                     (4.., true) => self.weigh_group::<V, 4, 4>(&mut q, from, to, weights),
                     (3, true) => self.weigh_group::<V, 3, 4>(&mut q, from, to, weights),
+                    (6.., false) => self.weigh_group::<V, 6, 1>(&mut q, from, to, weights),
                     (4.., false) => self.weigh_group::<V, 4, 1>(&mut q, from, to, weights),
                     (3, false) => self.weigh_group::<V, 3, 1>(&mut q, from, to, weights),
                     (2, true) => self.weigh_group::<V, 2, 4>(&mut q, from, to, weights),
@@ -328,9 +335,8 @@ impl<E: Element> Block<E> {
             start = start.max(self.starts[i]);
             end = end.min(self.ends[i]);
         }
-        // All queries see start..end; some see from..start and end..to.
-        let start = start.min(to);
-        let ranges = [from, start, end.max(start), to];
+        // Some query sees every position of from..to, and all see those of start..end.
+        let ranges = [from, start, end, to];
         // SAFETY: the caller's promises; dimensions `d..d + n` exist.
         unsafe {
             let weights = weights.add(*q * ROW);
@@ -364,29 +370,20 @@ impl<E: Element> Block<E> {
             sums = [[V::splat(0.0); N]; Q];
             let weights = weights.wrapping_sub(from / CHUNK * CHUNK);
             let values = self.values.add(d);
-            // Twice: a ragged range, then one that all queries see.
-            for (ragged, common) in [(from..start, start..end), (end..to, to..to)] {
-                for position in ragged {
-                    let v = load::<V, E, N, WHOLE>(values.add(position * stride), n);
-                    for i in 0..Q {
-                        if self.sees(q + i, position) {
-                            let p = V::splat(*weights.wrapping_add(i * ROW + position));
-                            for n in 0..N {
-                                sums[i][n] = p.fma(v[n], sums[i][n]);
-                            }
-                        }
-                    }
+            for position in from..to {
+                let value = values.add(position * stride);
+                let v = load::<V, E, N, WHOLE>(value, n);
+                if Q <= DECODE_QUERIES {
+                    prefetch::<V, E, N>(value.wrapping_add(VALUES_AHEAD * stride));
                 }
-                let mut value = values.add(common.start * stride);
-                for position in common {
-                    let v = load::<V, E, N, WHOLE>(value, n);
-                    for i in 0..Q {
+                let everyone = start <= position && position < end;
+                for i in 0..Q {
+                    if everyone || self.sees(q + i, position) {
                         let p = V::splat(*weights.wrapping_add(i * ROW + position));
-                        for n in 0..N {
-                            sums[i][n] = p.fma(v[n], sums[i][n]);
+                        for j in 0..N {
+                            sums[i][j] = p.fma(v[j], sums[i][j]);
                         }
                     }
-                    value = value.wrapping_add(stride);
                 }
             }
             for i in 0..Q {
@@ -440,6 +437,15 @@ unsafe fn load<V: Lanes, E: Element, const N: usize, const WHOLE: bool>(
             *v = if WHOLE { E::load(row.add(16 * j)) } else { E::load_first(row, n) };
         }
         v
+    }
+}
+
+/// Asks for the cache lines of `N` vectors.
+#[inline(always)]
+unsafe fn prefetch<V: Lanes, E: Element, const N: usize>(row: *const E::Stored) {
+    for line in 0..(N * 16 * size_of::<E::Stored>()).div_ceil(64) {
+        // SAFETY: the caller's promise.
+        unsafe { V::prefetch(row.cast::<u8>().wrapping_add(64 * line), true) };
     }
 }
 

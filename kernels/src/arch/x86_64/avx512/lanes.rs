@@ -44,13 +44,13 @@ impl Lanes for Zmm {
     #[target_feature(enable = "avx512f")]
     unsafe fn load_f16(from: *const u16) -> Self {
         // SAFETY: the caller promises 16 halves.
-        Zmm(_mm512_cvtph_ps(unsafe { _mm256_loadu_si256(from.cast()) }))
+        widen_f16(unsafe { _mm256_loadu_si256(from.cast()) })
     }
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn load_first_f16(from: *const u16, n: usize) -> Self {
         // SAFETY: masked lanes are not read; the caller promises the others.
-        Zmm(_mm512_cvtph_ps(unsafe { _mm256_maskz_loadu_epi16(first_lanes(n), from.cast()) }))
+        widen_f16(unsafe { _mm256_maskz_loadu_epi16(first_lanes(n), from.cast()) })
     }
     #[inline]
     #[target_feature(enable = "avx512f")]
@@ -187,6 +187,14 @@ impl Lanes for Zmm {
 
 /// Rounding to nearest even, whatever MXCSR says.
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+/// Exact, so the rounding mode does not matter; `_mm512_cvtph_ps` asks for a form of the instruction
+/// that cannot read memory.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn widen_f16(halves: __m256i) -> Zmm {
+    Zmm(_mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(halves))
+}
 
 #[inline]
 #[target_feature(enable = "avx512f")]
