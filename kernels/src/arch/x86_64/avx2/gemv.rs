@@ -69,45 +69,44 @@ impl Pair<'_> {
         let mut chains = [_mm256_setzero_ps(); T];
         let row_bytes = self.a.len();
         let ahead = (2 * row_bytes) * PREFETCH.div_ceil(2 * row_bytes);
-        let chunks = row_bytes / E::CHUNK_BYTES;
-        for chunk in 0..chunks {
-            let at = chunk * E::CHUNK_BYTES;
-            // The pairs of rows lie one after the other, so this fetches every line once.
-            for line in (0..E::CHUNK_BYTES).step_by(64) {
-                let fetch = |row: &[u8]| {
-                    let line = row.as_ptr().wrapping_add(at + ahead + line);
-                    // SAFETY: prefetching never faults. (Older compilers call it unsafe.)
-                    #[allow(unused_unsafe)]
-                    unsafe {
-                        _mm_prefetch::<_MM_HINT_T0>(line.cast())
-                    };
-                };
-                fetch(self.a);
-                fetch(self.b);
-            }
-            // SAFETY: the chunk lies in both rows, and as many activations lie in `x`.
-            unsafe {
-                let rows = (self.a.as_ptr().add(at), self.b.as_ptr().add(at));
-                add_chunk::<E, T, WIDE>(rows, x, chunk * E::PARTS * GROUP, &mut chains);
-            }
-        }
-        let rest = chunks * E::CHUNK_BYTES..row_bytes;
-        if !rest.is_empty() {
-            // Blocks of zeros add nothing: their scales, and those of the padding, are zero.
-            let (mut a, mut b) = ([0; MAX_CHUNK_BYTES], [0; MAX_CHUNK_BYTES]);
-            a[..rest.len()].copy_from_slice(&self.a[rest.clone()]);
-            b[..rest.len()].copy_from_slice(&self.b[rest]);
-            // SAFETY: as above; rows of activations are padded to whole groups.
-            unsafe {
-                let rows = (a.as_ptr(), b.as_ptr());
-                add_chunk::<E, T, WIDE>(rows, x, chunks * E::PARTS * GROUP, &mut chains);
-            }
+        // Blocks of zeros add nothing: their scales, and those of the padding, are zero.
+        let mut tail = [[0; MAX_CHUNK_BYTES]; 2];
+        for at in (0..row_bytes).step_by(E::CHUNK_BYTES) {
+            let rest = row_bytes - at;
+            let rows = if rest >= E::CHUNK_BYTES {
+                self.prefetch(at + ahead, E::CHUNK_BYTES);
+                [&self.a[at..], &self.b[at..]]
+            } else {
+                tail[0][..rest].copy_from_slice(&self.a[at..]);
+                tail[1][..rest].copy_from_slice(&self.b[at..]);
+                [&tail[0][..], &tail[1][..]]
+            };
+            let k = at / E::CHUNK_BYTES * E::PARTS * GROUP;
+            // SAFETY: both have a whole chunk, and rows of activations are padded to whole groups.
+            unsafe { add_chunk::<E, T, WIDE>(rows.map(<[u8]>::as_ptr), x, k, &mut chains) };
         }
         let mut results = [[0.0; 2]; TOKENS];
         for (result, chains) in results.iter_mut().zip(chains) {
             *result = sum_of_chains::<E>(chains);
         }
         results
+    }
+
+    /// Fetches `bytes` of what lies `at` bytes after the start of each row. As pairs of rows lie
+    /// one after the other, every line is fetched once.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn prefetch(self, at: usize, bytes: usize) {
+        for line in (0..bytes).step_by(64) {
+            for row in [self.a, self.b] {
+                let line = row.as_ptr().wrapping_add(at + line);
+                // SAFETY: prefetching never faults. (Older compilers call it unsafe.)
+                #[allow(unused_unsafe)]
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T0>(line.cast());
+                }
+            }
+        }
     }
 }
 
@@ -118,7 +117,7 @@ impl Pair<'_> {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn add_chunk<E: Groups, const T: usize, const WIDE: bool>(
-    (a, b): (*const u8, *const u8),
+    [a, b]: [*const u8; 2],
     x: &Activations<'_>,
     k: usize,
     chains: &mut [__m256; T],

@@ -185,14 +185,13 @@ unsafe fn add_fifth_bits(codes: &mut [__m256i; 4], chunk: *const u8, size: usize
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn block_heads(a: *const u8, b: *const u8, size: usize) -> [__m128i; 2] {
-    [0, 2].map(|i| {
-        // SAFETY: the caller's promise.
-        let [a0, a1, b0, b1] = unsafe {
-            [a.add(i * size), a.add((i + 1) * size), b.add(i * size), b.add((i + 1) * size)]
-                .map(|head| load_4(head))
+    // SAFETY: the caller's promise.
+    unsafe {
+        let pair = |row: *const u8, i: usize| {
+            _mm_unpacklo_epi32(load_4(row.add(i * size)), load_4(row.add((i + 1) * size)))
         };
-        _mm_unpacklo_epi64(_mm_unpacklo_epi32(a0, a1), _mm_unpacklo_epi32(b0, b1))
-    })
+        [_mm_unpacklo_epi64(pair(a, 0), pair(b, 0)), _mm_unpacklo_epi64(pair(a, 2), pair(b, 2))]
+    }
 }
 
 /// The f16 in the low words of the lanes of `x` (the high words are zero).

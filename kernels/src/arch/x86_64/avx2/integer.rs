@@ -1,16 +1,20 @@
 //! The entries of the integer encodings.
 
+use super::gemm::gemm;
 use super::gemv::gemv;
 use super::groups::{Groups, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
+use super::quantize::quantize;
+use super::unpack::unpack;
 use crate::Kernels;
 
 /// `table` with this target's integer operations.
 pub(super) const fn with_integers(table: Kernels) -> Kernels {
     let table = with::<Q4_K>(with::<Q4_1>(with::<Q4_0>(table)));
     let table = with::<Q5_K>(with::<Q5_1>(with::<Q5_0>(table)));
-    with::<Q8_0>(with::<Q6_K>(table))
+    let table = with::<Q8_0>(with::<Q6_K>(table));
+    Kernels { gemm, quantize, ..table }
 }
 
 const fn with<E: Groups>(table: Kernels) -> Kernels {
-    table.with_gemv(E::KIND, gemv::<E>)
+    table.with_gemv(E::KIND, gemv::<E>).with_unpack(E::KIND, unpack::<E>)
 }

@@ -2,10 +2,13 @@
 #![allow(unsafe_code)]
 
 mod float;
+mod gemm;
 mod gemv;
 mod groups;
 mod integer;
 mod lanes;
+mod quantize;
+mod unpack;
 
 use crate::Kernels;
 
