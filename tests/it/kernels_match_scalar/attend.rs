@@ -14,6 +14,8 @@ struct Shape {
     kv_heads: usize,
     first: usize,
     window: usize,
+    /// Whether a key and a value hold NaN: then only the tokens that see them may show it.
+    poisoned: bool,
 }
 
 /// Both forms of one cache; the f16 one is rounded from the other.
@@ -50,6 +52,18 @@ fn caches(shape: &Shape, kv_head: usize, random: &mut Random) -> (Values, Values
             values[position * row + kv_head * shape.head_dim + d] = random.normal();
         }
     }
+    if shape.poisoned {
+        // Near either end of what the queries see, where not all of them look.
+        let start = (shape.first + 1).saturating_sub(shape.window);
+        let end = positions - random.below(shape.tokens) - 1;
+        let position = [end, (start + random.below(shape.tokens)).min(end)][random.below(2)];
+        if random.below(2) == 0 {
+            let tile = (position / KEY_TILE * shape.kv_heads + kv_head) * shape.head_dim * KEY_TILE;
+            keys[tile + position % KEY_TILE] = f32::NAN;
+        } else {
+            values[position * row + kv_head * shape.head_dim] = f32::INFINITY;
+        }
+    }
     (Values::new(&keys), Values::new(&values))
 }
 
@@ -80,11 +94,14 @@ fn check(shape: &Shape) {
             scale: 1.0 / (shape.head_dim as f32).sqrt(),
         };
         let want = run(scalar(), &job);
-        assert!(want.iter().all(|v| v.is_finite()), "the scalar one left its cells");
+        assert!(
+            shape.poisoned || want.iter().all(|v| v.is_finite()),
+            "the scalar one left its cells"
+        );
         for by in arch::available() {
             let got = run(by, &job);
             assert_same_bits(&got, &want, || {
-                let Shape { tokens, heads, head_dim, kv_heads, first, window } = shape;
+                let Shape { tokens, heads, head_dim, kv_heads, first, window, .. } = shape;
                 format!(
                     "{} {kind:?}: tokens {tokens}, heads {heads}, head_dim {head_dim}, \
                      kv_heads {kv_heads}, first {first}, window {window}",
@@ -121,7 +138,15 @@ const ALL: usize = usize::MAX;
 fn attend_equals_scalar_around_borders() {
     for first in [0, 1, 7, 15, 16, 17, 31, 100, 254, 255, 256, 257, 511, 512, 520] {
         for (tokens, heads) in [(1, 1), (1, 5), (3, 3), (17, 1)] {
-            check(&Shape { tokens, heads, head_dim: 24, kv_heads: 2, first, window: ALL });
+            check(&Shape {
+                tokens,
+                heads,
+                head_dim: 24,
+                kv_heads: 2,
+                first,
+                window: ALL,
+                poisoned: false,
+            });
         }
     }
 }
@@ -131,7 +156,15 @@ fn attend_equals_scalar_around_borders() {
 fn attend_equals_scalar_with_windows() {
     for window in [1, 2, 15, 16, 17, 100, 255, 256, 257, 300] {
         for first in [0, 14, 240, 255, 256, 300] {
-            check(&Shape { tokens: 5, heads: 2, head_dim: 16, kv_heads: 3, first, window });
+            check(&Shape {
+                tokens: 5,
+                heads: 2,
+                head_dim: 16,
+                kv_heads: 3,
+                first,
+                window,
+                poisoned: false,
+            });
         }
     }
 }
@@ -141,7 +174,15 @@ fn attend_equals_scalar_with_windows() {
 fn attend_equals_scalar_for_every_group() {
     for tokens in 1..=20 {
         for heads in 1..=5 {
-            check(&Shape { tokens, heads, head_dim: 16, kv_heads: 1, first: 9, window: ALL });
+            check(&Shape {
+                tokens,
+                heads,
+                head_dim: 16,
+                kv_heads: 1,
+                first: 9,
+                window: ALL,
+                poisoned: false,
+            });
         }
     }
 }
@@ -150,7 +191,39 @@ fn attend_equals_scalar_for_every_group() {
 #[test]
 fn attend_equals_scalar_for_every_head_size() {
     for head_dim in [2, 8, 12, 16, 20, 24, 40, 64, 72, 80, 96, 112, 128, 256] {
-        check(&Shape { tokens: 2, heads: 3, head_dim, kv_heads: 2, first: 33, window: ALL });
-        check(&Shape { tokens: 1, heads: 1, head_dim, kv_heads: 1, first: 256, window: 20 });
+        check(&Shape {
+            tokens: 2,
+            heads: 3,
+            head_dim,
+            kv_heads: 2,
+            first: 33,
+            window: ALL,
+            poisoned: false,
+        });
+        check(&Shape {
+            tokens: 1,
+            heads: 1,
+            head_dim,
+            kv_heads: 1,
+            first: 256,
+            window: 20,
+            poisoned: false,
+        });
+    }
+}
+
+/// Infinities and NaN that only some tokens see stay with those: a probability of zero is no
+/// substitute for not looking.
+#[test]
+fn attend_keeps_what_a_token_may_not_see_from_it() {
+    for (tokens, heads) in [(2, 1), (3, 3), (6, 2), (16, 1), (20, 1)] {
+        for window in [5, 16, 100, ALL] {
+            for first in [0, 13, 250, 256, 300] {
+                for head_dim in [16, 40] {
+                    let (kv_heads, poisoned) = (2, true);
+                    check(&Shape { tokens, heads, head_dim, kv_heads, first, window, poisoned });
+                }
+            }
+        }
     }
 }
