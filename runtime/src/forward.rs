@@ -102,15 +102,14 @@ impl Pass<'_> {
     }
 
     /// Cosines and sines of every token's position, for each kind of layer.
-    fn angles(&self, t: usize, frequencies: &[f64], cos: &mut [f32], sin: &mut [f32]) {
-        let pairs = self.config.rope.dims / 2;
-        for (kind, frequencies) in frequencies.chunks_exact(pairs.max(1)).enumerate() {
-            for i in 0..t {
-                let at = (kind * t + i) * pairs;
-                let (cos, sin) = (&mut cos[at..at + pairs], &mut sin[at..at + pairs]);
-                rope_angles(self.first + i, frequencies, cos, sin);
-            }
-        }
+    fn angles(&mut self, t: usize, frequencies: &[f64], cos: &mut [f32], sin: &mut [f32]) {
+        let (pairs, first) = (self.config.rope.dims / 2, self.first);
+        let n = frequencies.len() * t;
+        let parts = (Chunks::new(&mut cos[..n], pairs), Chunks::new(&mut sin[..n], pairs));
+        for_each(self.engine.executor, self.engine.scratch, parts, |i, (cos, sin), _| {
+            let (kind, token) = (i / t, i % t);
+            rope_angles(first + token, &frequencies[kind * pairs..][..pairs], cos, sin);
+        });
     }
 
     /// The angles (t, rope dims / 2) of one layer's kind.
