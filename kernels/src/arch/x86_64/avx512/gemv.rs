@@ -47,22 +47,13 @@ impl<F: Format> Facts<F> {
 
 /// Pointers to the same place in four rows.
 #[derive(Clone, Copy)]
-pub(super) struct Four {
-    pub first: *const u8,
-    pub stride: usize,
-}
+pub(super) struct Four(pub [*const u8; 4]);
 
 impl Four {
-    /// The place in row `r`.
-    #[inline(always)]
-    pub fn row(self, r: usize) -> *const u8 {
-        self.first.wrapping_add(r * self.stride)
-    }
-
     /// The same rows, `bytes` further.
     #[inline(always)]
     pub fn step(self, bytes: usize) -> Self {
-        Four { first: self.first.wrapping_add(bytes), stride: self.stride }
+        Four(self.0.map(|p| p.wrapping_add(bytes)))
     }
 }
 
@@ -104,7 +95,7 @@ unsafe fn one_token<F: Format, const WIDE: bool>(
         let (steps, rest) = (x.k / Facts::<F>::STEP, x.k % Facts::<F>::STEP);
         for s in 0..steps {
             ahead(
-                rows[0].first.wrapping_add(s * 8 * Facts::<F>::STEP_BYTES),
+                rows[0].0[0].wrapping_add(s * 8 * Facts::<F>::STEP_BYTES),
                 8 * Facts::<F>::STEP_BYTES,
             );
             let at = s * Facts::<F>::STEP_BYTES;
@@ -131,7 +122,7 @@ unsafe fn one_token<F: Format, const WIDE: bool>(
         for (chains, first) in chains.into_iter().zip(packs) {
             store(out, first, chains);
         }
-        r += if out.len() < 4 { 1 } else { 8 };
+        r += 8;
     }
 }
 
@@ -175,7 +166,7 @@ unsafe fn some_tokens<F: Format, const WIDE: bool>(
         let (steps, rest) = (x.k / Facts::<F>::STEP, x.k % Facts::<F>::STEP);
         for s in 0..steps {
             ahead(
-                rows.first.wrapping_add(s * 4 * Facts::<F>::STEP_BYTES),
+                rows.0[0].wrapping_add(s * 4 * Facts::<F>::STEP_BYTES),
                 4 * Facts::<F>::STEP_BYTES,
             );
             // SAFETY: step `s` lies inside the rows; the activations are as long as the rows.
@@ -195,7 +186,7 @@ unsafe fn some_tokens<F: Format, const WIDE: bool>(
         for (t, &chains) in chains.iter().enumerate().take(x.tokens) {
             store(out.token(t), first, chains);
         }
-        r += if n < 4 { 1 } else { 4 };
+        r += 4;
     }
 }
 
@@ -225,14 +216,15 @@ unsafe fn token_step<F: Format, const WIDE: bool>(
 /// result twice.
 #[inline(always)]
 fn pack(r: usize, rows: usize) -> usize {
-    if rows < 4 { r.min(rows - 1) } else { r.min(rows - 4) }
+    r.min(rows.saturating_sub(4))
 }
 
-/// Four rows from `first`; where the matrix has fewer than four, one row four times.
+/// Four rows from `first`; where the matrix has fewer than four, the last again.
 #[inline(always)]
 fn four(w: &[u8], first: usize, stride: usize, rows: usize) -> Four {
-    let stride_of_rows = if rows < 4 { 0 } else { stride };
-    Four { first: w[first * stride..].as_ptr(), stride: stride_of_rows }
+    let rest = &w[first * stride..];
+    let row = |r: usize| rest.as_ptr().wrapping_add(r.min(rows - 1) * stride);
+    Four([row(0), row(1), row(2), row(3)])
 }
 
 /// Calls `bytes` into the caches, at both distances from `here`.
@@ -249,7 +241,7 @@ fn ahead(here: *const u8, bytes: usize) {
     }
 }
 
-/// The results of four rows, or of one where the matrix has fewer than four.
+/// The results of four rows, or of all where the matrix has fewer.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 fn store(out: &mut [f32], first: usize, chains: __m512) {
@@ -258,9 +250,8 @@ fn store(out: &mut [f32], first: usize, chains: __m512) {
     let mut sums = [0.0; 4];
     // SAFETY: four floats.
     unsafe { _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(c01, c23)) };
-    match out.get_mut(first..first + 4) {
-        Some(out) => out.copy_from_slice(&sums),
-        None => out[first] = sums[0],
+    for (out, sum) in out[first..].iter_mut().zip(sums) {
+        *out = sum;
     }
 }
 

@@ -48,8 +48,11 @@ pub(super) struct Legacy<N>(PhantomData<N>);
 
 impl<N: Nibbles> Legacy<N> {
     const BLOCK: usize = N::KIND.block_bytes();
-    /// Where the second of the two overlapping registers begins that hold four blocks.
-    const SECOND: usize = 4 * Self::BLOCK - 64;
+    /// Bytes in the second of the two registers that hold four blocks: few, because loads across
+    /// cache lines are slower.
+    const SECOND_LEN: usize = if 4 * Self::BLOCK <= 64 + 16 { 16 } else { 32 };
+    /// Where it begins. It may overlap the first.
+    const SECOND: usize = 4 * Self::BLOCK - Self::SECOND_LEN;
     const CODES: Bytes = {
         let mut index = [0; 64];
         let mut i = 0;
@@ -83,10 +86,17 @@ impl<N: Nibbles> Format for Legacy<N> {
     #[inline]
     #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     unsafe fn open<const WHOLE: bool>(rows: Four, bytes: usize) -> Self::Step {
-        // SAFETY: the two registers overlap, and end where the step does.
+        // SAFETY: the second register ends where the step does.
         let row = |r| unsafe {
-            let p = rows.row(r);
-            [window::<WHOLE>(p, 0, bytes), window::<WHOLE>(p, Self::SECOND, bytes)]
+            let p = rows.0[r];
+            let second = if !WHOLE {
+                window::<false>(p, Self::SECOND, bytes)
+            } else if Self::SECOND_LEN == 16 {
+                _mm512_castsi128_si512(_mm_loadu_si128(p.add(Self::SECOND).cast()))
+            } else {
+                _mm512_castsi256_si512(_mm256_loadu_si256(p.add(Self::SECOND).cast()))
+            };
+            [window::<WHOLE>(p, 0, bytes), second]
         };
         [row(0), row(1), row(2), row(3)]
     }
@@ -113,7 +123,11 @@ impl<N: Nibbles> Format for Legacy<N> {
     #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     unsafe fn factors(step: &Self::Step, _: usize) -> (__m512, __m512) {
         let row = |[first, second]: [__m512i; 2]| {
-            _mm512_permutex2var_epi16(first, Self::FACTORS.register(), second)
+            if 3 * Self::BLOCK + 4 <= 64 {
+                _mm512_permutexvar_epi16(Self::FACTORS.register(), first)
+            } else {
+                _mm512_permutex2var_epi16(first, Self::FACTORS.register(), second)
+            }
         };
         let halves = interleave([row(step[0]), row(step[1]), row(step[2]), row(step[3])]);
         let scales = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
@@ -153,7 +167,7 @@ impl Format for Q8_0 {
     unsafe fn open<const WHOLE: bool>(rows: Four, bytes: usize) -> Self::Step {
         // SAFETY: the last register ends where the step does.
         let row = |r| unsafe {
-            let p = rows.row(r);
+            let p = rows.0[r];
             [
                 window::<WHOLE>(p, 0, bytes),
                 window::<WHOLE>(p, 64, bytes),

@@ -102,7 +102,7 @@ impl KStep {
     #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     unsafe fn nibbles(&self, row: usize, at: usize) -> [__m512i; 2] {
         // SAFETY: the caller's place lies inside the block.
-        let bytes = unsafe { _mm512_loadu_si512(self.rows.row(row).add(at).cast()) };
+        let bytes = unsafe { _mm512_loadu_si512(self.rows.0[row].add(at).cast()) };
         // The low nibbles are even units, the high ones odd.
         let shift = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
         let nibbles =
@@ -159,7 +159,7 @@ impl Format for Q5_K {
     unsafe fn codes(step: &KStep, row: usize, group: usize) -> [__m512i; 2] {
         // SAFETY: bytes 48 to 176 of the block, then 16 to 48.
         let (nibbles, fifths) = unsafe {
-            let fifths = step.rows.row(row).add(16);
+            let fifths = step.rows.0[row].add(16);
             (
                 step.nibbles(row, 48 + 64 * group),
                 [
@@ -215,7 +215,7 @@ impl Format for Q6_K {
         };
         // SAFETY: a step is one whole block: its scales are bytes 192 to 208, and `d` the last two.
         let (factors, d) = unsafe {
-            let d = |r| rows.row(r).add(208).cast::<u16>().read_unaligned() as i64;
+            let d = |r: usize| rows.0[r].add(208).cast::<u16>().read_unaligned() as i64;
             (quarters(rows, 192), d(0) | d(1) << 16 | d(2) << 32 | d(3) << 48)
         };
         Q6Step {
@@ -232,7 +232,7 @@ impl Format for Q6_K {
         let (half, second) = (group / 2, group % 2 == 1);
         // SAFETY: bytes 0 to 192 of the block.
         let (low, high) = unsafe {
-            let p = step.rows.row(row);
+            let p = step.rows.0[row];
             (
                 _mm512_loadu_si512(p.add(64 * half).cast()),
                 _mm256_loadu_si256(p.add(128 + 32 * half).cast()),
@@ -272,7 +272,7 @@ impl Format for Q6_K {
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn quarters(rows: Four, at: usize) -> __m512i {
     // SAFETY: the caller's place lies inside the blocks.
-    let row = |r| unsafe { _mm_loadu_si128(rows.row(r).add(at).cast()) };
+    let row = |r: usize| unsafe { _mm_loadu_si128(rows.0[r].add(at).cast()) };
     let registers = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(row(0)), row(1));
     _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(registers, row(2)), row(3))
 }

@@ -2,12 +2,14 @@
 #![allow(unsafe_code)]
 
 mod float;
+mod gemm;
 mod gemv;
 mod gemv_blocks;
 mod gemv_super;
 mod integer;
 mod lanes;
 mod quantize;
+mod unpack;
 
 use crate::Kernels;
 

@@ -1,0 +1,97 @@
+//! Rows into the panel that [`super::gemm`] describes.
+
+use core::arch::x86_64::*;
+
+use super::gemm::HALF;
+use super::gemv::{Facts, Format, Four};
+use crate::table::Panel;
+
+/// See [`crate::table::Panel`].
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) unsafe fn unpack<F: Format>(w: &[u8], panel: &mut Panel<'_>) {
+    let stride = w.len() / panel.rows;
+    for at in (0..stride).step_by(Facts::<F>::STEP_BYTES) {
+        let column = at / Facts::<F>::STEP_BYTES * Facts::<F>::STEP;
+        let bytes = stride - at;
+        for first in (0..panel.rows).step_by(4) {
+            let row = |r: usize| w[(first + r).min(panel.rows - 1) * stride + at..].as_ptr();
+            let rows = Four([row(0), row(1), row(2), row(3)]);
+            // SAFETY: each of the rows has these bytes left.
+            unsafe {
+                if bytes >= Facts::<F>::STEP_BYTES {
+                    four_rows::<F>(&F::open::<true>(rows, bytes), column, first, panel);
+                } else {
+                    four_rows::<F>(&F::open::<false>(rows, bytes), column, first, panel);
+                }
+            }
+        }
+    }
+}
+
+/// One step of four rows.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn four_rows<F: Format>(step: &F::Step, column: usize, first: usize, panel: &mut Panel<'_>) {
+    let unit_len = Facts::<F>::FACTS.unit;
+    let (half, lane) = (first / HALF, first % HALF);
+    let units = panel.k / unit_len;
+    for group in 0..Facts::<F>::GROUPS {
+        let unit = column / unit_len + 4 * group;
+        // The last step of a row may have fewer than four units.
+        let count = units.saturating_sub(unit).min(4);
+        // SAFETY: the caller's step is open.
+        let (codes, (scales, minima)) = unsafe {
+            let row = |r| F::codes(step, r, group);
+            ([row(0), row(1), row(2), row(3)], F::factors(step, group))
+        };
+        let floats = (half * units + unit) * HALF + lane;
+        // SAFETY: a panel has room for all units of 32 rows.
+        unsafe {
+            let scale_bytes = panel.scales.as_mut_ptr().add(floats).cast();
+            store_quarters(scale_bytes, 4 * HALF, count, _mm512_castps_si512(scales));
+            if Facts::<F>::FACTS.minimum {
+                let minimum_bytes = panel.minima.as_mut_ptr().add(floats).cast();
+                store_quarters(minimum_bytes, 4 * HALF, count, _mm512_castps_si512(minima));
+            }
+            let codes_at = (half * panel.k + unit * unit_len) * HALF + 4 * lane;
+            let place = panel.codes.as_mut_ptr().add(codes_at);
+            for part in 0..unit_len / 16 {
+                let fours = transpose(codes.map(|codes| codes[part]));
+                for (four, codes) in fours.into_iter().enumerate() {
+                    let place = place.add((16 * part + 4 * four) * HALF);
+                    store_quarters(place, unit_len * HALF, count, codes);
+                }
+            }
+        }
+    }
+}
+
+/// Register `i` of the result has lane `i` of every quarter of the four operands, side by side.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn transpose([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    let (ab_low, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let (cd_low, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    [
+        _mm512_unpacklo_epi64(ab_low, cd_low),
+        _mm512_unpackhi_epi64(ab_low, cd_low),
+        _mm512_unpacklo_epi64(ab_high, cd_high),
+        _mm512_unpackhi_epi64(ab_high, cd_high),
+    ]
+}
+
+/// The first `count` quarters of a register, `step` bytes apart.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn store_quarters(p: *mut u8, step: usize, count: usize, v: __m512i) {
+    let quarters = [
+        _mm512_castsi512_si128(v),
+        _mm512_extracti32x4_epi32::<1>(v),
+        _mm512_extracti32x4_epi32::<2>(v),
+        _mm512_extracti32x4_epi32::<3>(v),
+    ];
+    for (q, quarter) in quarters.into_iter().enumerate().take(count) {
+        // SAFETY: the caller has these places.
+        unsafe { _mm_storeu_si128(p.add(q * step).cast(), quarter) }
+    }
+}
