@@ -35,49 +35,53 @@ pub(super) fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile<'_>) {
         let tokens = TOKENS.min(x.tokens - first);
         let x = x.part(first, tokens);
         let out = &mut out.part(first, tokens, 0, panel.rows);
-        match (panel.facts.unit, words) {
-            (32, false) => any_tokens::<32, false>(panel, &x, out),
-            (32, true) => any_tokens::<32, true>(panel, &x, out),
-            (16, false) => any_tokens::<16, false>(panel, &x, out),
-            _ => any_tokens::<16, true>(panel, &x, out),
+        match (panel.facts.unit, words, panel.facts.minimum) {
+            (32, false, false) => any_tokens::<32, false, false>(panel, &x, out),
+            (32, false, true) => any_tokens::<32, false, true>(panel, &x, out),
+            (32, true, false) => any_tokens::<32, true, false>(panel, &x, out),
+            (32, true, true) => any_tokens::<32, true, true>(panel, &x, out),
+            (16, false, _) => any_tokens::<16, false, false>(panel, &x, out),
+            _ => any_tokens::<16, true, false>(panel, &x, out),
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn any_tokens<const UNIT: usize, const WORDS: bool>(
+fn any_tokens<const UNIT: usize, const WORDS: bool, const MINIMUM: bool>(
     panel: &Panel<'_>,
     x: &Activations<'_>,
     out: &mut Tile<'_>,
 ) {
     match x.tokens {
-        1 => block::<1, UNIT, WORDS>(panel, x, out),
-        2 => block::<2, UNIT, WORDS>(panel, x, out),
-        3 => block::<3, UNIT, WORDS>(panel, x, out),
-        _ => block::<4, UNIT, WORDS>(panel, x, out),
+        1 => block::<1, UNIT, WORDS, MINIMUM>(panel, x, out),
+        2 => block::<2, UNIT, WORDS, MINIMUM>(panel, x, out),
+        3 => block::<3, UNIT, WORDS, MINIMUM>(panel, x, out),
+        _ => block::<4, UNIT, WORDS, MINIMUM>(panel, x, out),
     }
 }
 
 /// All rows times `T` tokens.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn block<const T: usize, const UNIT: usize, const WORDS: bool>(
+fn block<const T: usize, const UNIT: usize, const WORDS: bool, const MINIMUM: bool>(
     panel: &Panel<'_>,
     x: &Activations<'_>,
     out: &mut Tile<'_>,
 ) {
+    let tokens = Tokens::<T>::new(panel, x);
     let zero = [[_mm256_setzero_ps(); T]; GROUPS];
     let mut chains = [zero; 4];
     if WORDS {
         // Rows inside, because the activations of a unit must be widened first.
         for unit in 0..panel.k / UNIT {
-            let factors = Factors::<T>::new::<UNIT>(panel, x, unit);
+            // SAFETY: the unit lies in every token's row.
+            let factors = unsafe { tokens.factors::<UNIT>(unit) };
             let x = wide_unit::<T, UNIT>(x, unit);
             for (group, chains) in chains[unit % 4].iter_mut().enumerate() {
                 if 8 * group < panel.rows {
                     // SAFETY: the unit and the group lie in the panel.
                     unsafe {
                         let sums = words::<T, UNIT>(panel, &x, unit, group);
-                        add_unit(panel, &factors, sums, unit, group, chains);
+                        add_unit::<T, MINIMUM>(panel, &factors, sums, unit, group, chains);
                     }
                 }
             }
@@ -86,13 +90,20 @@ fn block<const T: usize, const UNIT: usize, const WORDS: bool>(
         // Rows outside: otherwise the compiler keeps all activations of a unit on the stack.
         for pair in 0..panel.rows.div_ceil(16) {
             for unit in 0..panel.k / UNIT {
-                let factors = Factors::<T>::new::<UNIT>(panel, x, unit);
                 // SAFETY: the unit and both groups lie in the panel, the unit in every token's row.
                 unsafe {
-                    let sums = bytes::<T, UNIT>(panel, x, unit, pair);
+                    let factors = tokens.factors::<UNIT>(unit);
+                    let sums = bytes::<T, UNIT>(panel, &tokens, unit, pair);
                     for (i, sums) in sums.into_iter().enumerate() {
                         let group = 2 * pair + i;
-                        add_unit(panel, &factors, sums, unit, group, &mut chains[unit % 4][group]);
+                        add_unit::<T, MINIMUM>(
+                            panel,
+                            &factors,
+                            sums,
+                            unit,
+                            group,
+                            &mut chains[unit % 4][group],
+                        );
                     }
                 }
             }
@@ -119,29 +130,62 @@ fn store(x: __m256, to: &mut [f32]) {
     to[..n].copy_from_slice(&lanes[..n]);
 }
 
-/// What every row needs of the tokens' activations in one unit.
-struct Factors<const T: usize> {
-    /// Sum of the activations times the bias of the codes.
-    bias: [i32; T],
-    scales: [f32; T],
-    scaled_sums: [f32; T],
+/// Where the activations of each token lie.
+struct Tokens<const T: usize> {
+    high: [*const i8; T],
+    scales: [*const f32; T],
+    scaled_sums: [*const f32; T],
+    sums: [*const i32; T],
+    /// What codes are above the weights.
+    bias: i32,
 }
 
-impl<const T: usize> Factors<T> {
+impl<const T: usize> Tokens<T> {
+    fn new(panel: &Panel<'_>, x: &Activations<'_>) -> Self {
+        let at = |token: usize| token * x.stride..(token + 1) * x.stride;
+        let part = |token: usize, values: usize| at(token).start / values..at(token).end / values;
+        Tokens {
+            high: core::array::from_fn(|t| x.high[at(t)].as_ptr()),
+            scales: core::array::from_fn(|t| x.scales[part(t, 32)].as_ptr()),
+            scaled_sums: core::array::from_fn(|t| x.scaled_sums[part(t, 32)].as_ptr()),
+            sums: core::array::from_fn(|t| x.sums[part(t, 16)].as_ptr()),
+            bias: if panel.facts.bias == SIGNED { 0 } else { panel.facts.bias },
+        }
+    }
+
+    /// What every row needs of one unit.
+    ///
+    /// # Safety
+    /// The unit lies in the rows.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn new<const UNIT: usize>(panel: &Panel<'_>, x: &Activations<'_>, unit: usize) -> Self {
-        let mut factors = Factors { bias: [0; T], scales: [0.0; T], scaled_sums: [0.0; T] };
-        let bias = if panel.facts.bias == SIGNED { 0 } else { panel.facts.bias };
+    unsafe fn factors<const UNIT: usize>(&self, unit: usize) -> Factors<T> {
+        let block = unit * UNIT / 32;
+        let zero = _mm256_setzero_ps();
+        let bias = [_mm256_setzero_si256(); T];
+        let mut factors = Factors { bias, scales: [zero; T], scaled_sums: [zero; T] };
         for token in 0..T {
-            let at = token * x.stride + unit * UNIT;
-            let sum: i32 = x.sums[at / 16..][..UNIT / 16].iter().sum();
-            factors.bias[token] = sum * bias;
-            factors.scales[token] = x.scales[at / 32];
-            factors.scaled_sums[token] = x.scaled_sums[at / 32];
+            // SAFETY: the caller's promise.
+            unsafe {
+                let sums = self.sums[token].add(unit * UNIT / 16);
+                let sum = if UNIT == 32 { *sums + *sums.add(1) } else { *sums };
+                factors.bias[token] = _mm256_set1_epi32(sum * self.bias);
+                factors.scales[token] = _mm256_broadcast_ss(&*self.scales[token].add(block));
+                let scaled_sum = &*self.scaled_sums[token].add(block);
+                factors.scaled_sums[token] = _mm256_broadcast_ss(scaled_sum);
+            }
         }
         factors
     }
+}
+
+/// See [`Tokens::factors`]. Vectors, each the same value in every lane: the compiler would read
+/// stored scalars back in wider loads, which stall.
+struct Factors<const T: usize> {
+    /// Sum of the activations times the bias of the codes.
+    bias: [__m256i; T],
+    scales: [__m256; T],
+    scaled_sums: [__m256; T],
 }
 
 /// The activations of a unit as i16.
@@ -186,21 +230,21 @@ fn codes_at(panel: &Panel<'_>, column: usize, group: usize) -> usize {
 /// The exact sums of one unit for the rows of two groups.
 ///
 /// # Safety
-/// The unit and both groups lie in the panel, and `x` has `T` tokens.
+/// The unit and both groups lie in the panel, and the unit in every token's row.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn bytes<const T: usize, const UNIT: usize>(
     panel: &Panel<'_>,
-    x: &Activations<'_>,
+    tokens: &Tokens<T>,
     unit: usize,
     pair: usize,
 ) -> [[__m256i; T]; 2] {
     // How many sums of two products fit an i16: 4 * 2 * 31 * 127 = 31496 where units are of 32,
-    // 2 * 2 * 63 * 127 = 32004 where codes have up to 6 bits.
-    let depth = if UNIT == 32 { 4 } else { 2 };
+    // 2 * 2 * 63 * 127 = 32004 where units are of 16 and codes have up to 6 bits.
+    let depth = UNIT / 8;
     let one = _mm256_set1_epi16(1);
     let mut sums = [[_mm256_setzero_si256(); T]; 2];
-    for part in 0..UNIT / 4 / depth {
+    for part in 0..2 {
         let mut short = [[_mm256_setzero_si256(); T]; 2];
         for i in 0..depth {
             let column = unit * UNIT / 4 + part * depth + i;
@@ -213,12 +257,14 @@ unsafe fn bytes<const T: usize, const UNIT: usize>(
             for token in 0..T {
                 // SAFETY: the caller's promise.
                 let x = unsafe {
-                    let x = x.high.as_ptr().add(token * x.stride + 4 * column);
+                    let x = tokens.high[token].add(4 * column);
                     _mm256_set1_epi32(x.cast::<i32>().read_unaligned())
                 };
                 for (short, codes) in short.iter_mut().zip(codes) {
                     let products = _mm256_maddubs_epi16(codes, x);
-                    short[token] = _mm256_add_epi16(short[token], products);
+                    // Saturating, which never happens, because the compiler would sum the others in
+                    // an order of its own and spill half of the values.
+                    short[token] = _mm256_adds_epi16(short[token], products);
                 }
             }
         }
@@ -245,7 +291,8 @@ unsafe fn words<const T: usize, const UNIT: usize>(
 ) -> [__m256i; T] {
     // Two sums for each of four rows, in two vectors.
     let mut sums = [[_mm256_setzero_si256(); 2]; T];
-    for i in 0..UNIT / 4 {
+    // Not a constant, as in `bytes`.
+    for i in 0..panel.facts.unit / 4 {
         // SAFETY: the caller's promise.
         let codes = unsafe {
             let at = codes_at(panel, unit * UNIT / 4 + i, group);
@@ -255,7 +302,7 @@ unsafe fn words<const T: usize, const UNIT: usize>(
         let codes = [_mm256_cvtepi8_epi16(codes[0]), _mm256_cvtepi8_epi16(codes[1])];
         for (sums, x) in sums.iter_mut().zip(x) {
             // SAFETY: four words.
-            let x = unsafe { x[4 * i..4 * i + 4].as_ptr().cast::<i64>().read_unaligned() };
+            let x = unsafe { x.as_ptr().add(4 * i).cast::<i64>().read_unaligned() };
             let x = _mm256_set1_epi64x(x);
             for (sum, codes) in sums.iter_mut().zip(codes) {
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, x));
@@ -276,7 +323,7 @@ unsafe fn words<const T: usize, const UNIT: usize>(
 /// The unit and the group lie in the panel.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn add_unit<const T: usize>(
+unsafe fn add_unit<const T: usize, const MINIMUM: bool>(
     panel: &Panel<'_>,
     x: &Factors<T>,
     sums: [__m256i; T],
@@ -288,15 +335,15 @@ unsafe fn add_unit<const T: usize>(
     // SAFETY: the caller's promise.
     let scales = unsafe { _mm256_loadu_ps(panel.scales.as_ptr().add(at)) };
     for token in 0..T {
-        let sum = _mm256_sub_epi32(sums[token], _mm256_set1_epi32(x.bias[token]));
-        let scale = _mm256_mul_ps(scales, _mm256_set1_ps(x.scales[token]));
+        let sum = _mm256_sub_epi32(sums[token], x.bias[token]);
+        let scale = _mm256_mul_ps(scales, x.scales[token]);
         chains[token] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, chains[token]);
     }
-    if panel.facts.minimum {
+    if MINIMUM {
         // SAFETY: as for the scales.
         let minima = unsafe { _mm256_loadu_ps(panel.minima.as_ptr().add(at)) };
         for (chain, sum) in chains.iter_mut().zip(x.scaled_sums) {
-            *chain = _mm256_fmadd_ps(minima, _mm256_set1_ps(sum), *chain);
+            *chain = _mm256_fmadd_ps(minima, sum, *chain);
         }
     }
 }
