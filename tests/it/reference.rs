@@ -91,19 +91,23 @@ fn quantized_models_are_as_near_to_exact_arithmetic_as_llama_cpp() {
     let Some(folder) = shared("reference") else { return };
     let judged = judge_quantized(&folder, Precision::Bits8);
     assert!(judged.len() >= 10, "{} files", judged.len());
-    let mut product = 0.0;
+    let mut logarithms = Vec::new();
     for Judged { name, mote, llama_cpp } in &judged {
         let ratio = mote / llama_cpp;
         println!("{name:24} mote {mote:.5}  llama.cpp {llama_cpp:.5}  ratio {ratio:.2}");
-        product += ratio.ln();
+        assert!(ratio <= 1.25, "{name}: {ratio}");
+        // Float weights meet unrounded activations here: nearly exact, and no measure of the rest.
+        if !name.ends_with("F16") {
+            logarithms.push(ratio.ln());
+        }
     }
-    let geometric = (product / judged.len() as f64).exp();
-    println!("geometric mean {geometric:.3}");
-    assert!(judged.iter().all(|file| file.mote <= 1.25 * file.llama_cpp));
-    assert!(geometric <= 1.05);
+    let geometric = mean(&logarithms).exp();
+    println!("geometric mean of the integer encodings {geometric:.3}");
+    assert!(geometric <= 1.05, "{geometric}");
 }
 
-/// One of the six prompts of a real model's reference.
+/// Mean |d log p| of mote and of llama.cpp over the six prompts of a real model's reference, and
+/// whether the chat prompt's next token is the exact one.
 fn real(model: &str, precision: Precision) -> Option<(f64, f64, bool)> {
     let folder = shared("reference")?;
     let reference = json(&folder.join(format!("real/{model}.json")));

@@ -1,5 +1,6 @@
-//! The large reference sets that lie beside the repository (../shared, or `MOTE_SHARED`). They run
-//! where they are; with `MOTE_REQUIRE_SHARED=1` (CI) a missing one fails.
+//! What the repository is too small for: the large reference sets that lie beside it (../shared, or
+//! `MOTE_SHARED`), and real models (models/, or `MOTE_MODELS`). Tests run with them where they are;
+//! with `MOTE_REQUIRE_SHARED=1` and `MOTE_REQUIRE_MODELS=1` (CI) a missing one fails.
 
 use std::path::{Path, PathBuf};
 
@@ -11,15 +12,17 @@ pub fn root() -> PathBuf {
 
 /// `name` in the reference sets; `None` where they are not.
 pub fn shared(name: &str) -> Option<PathBuf> {
-    let base = std::env::var_os("MOTE_SHARED").map(PathBuf::from);
-    let path = base.unwrap_or_else(|| root().join("../shared")).join(name);
-    required(path, "MOTE_REQUIRE_SHARED")
+    required(folder("MOTE_SHARED", "../shared").join(name), "MOTE_REQUIRE_SHARED")
 }
 
-/// A model that models/fetch.sh gets; `None` where it was not fetched. With
-/// `MOTE_REQUIRE_MODELS=1` a missing one fails.
+/// A model that models/fetch.sh gets; `None` where it was not fetched.
 pub fn real_model(file: &str) -> Option<PathBuf> {
-    required(root().join("models").join(file), "MOTE_REQUIRE_MODELS")
+    required(folder("MOTE_MODELS", "models").join(file), "MOTE_REQUIRE_MODELS")
+}
+
+/// The folder that an environment variable names, or its usual place.
+fn folder(variable: &str, usual: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(|| root().join(usual), PathBuf::from)
 }
 
 fn required(path: PathBuf, variable: &str) -> Option<PathBuf> {
