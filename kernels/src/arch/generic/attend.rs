@@ -21,9 +21,8 @@ use crate::scalar::attend::{Attend, CHUNK, Cache, KEY_TILE, MAX_QUERIES};
 /// queries to a few sets of the first cache.
 const ROW: usize = CHUNK + KEY_TILE;
 
-/// Tiles of so few queries ask for keys and values ahead of their use: in decode these come from
-/// memory, in strides that the hardware does not follow. Larger tiles find them in a cache.
-const DECODE_QUERIES: usize = 4;
+/// How many positions ahead of their use values are asked for (keys: the next tiles). In decode both
+/// come from memory, in strides that the hardware does not follow; in prefill it costs nothing.
 const VALUES_AHEAD: usize = 32;
 
 /// See [`crate::Kernels::attend`].
@@ -236,10 +235,7 @@ impl<E: Element> Block<E> {
                 for n in 0..N {
                     let key = keys.add(n * stride + d * KEY_TILE);
                     k[n] = E::load(key);
-                    if Q <= DECODE_QUERIES {
-                        // In decode the keys come from memory; the next ones lie `N` strides on.
-                        V::prefetch(key.wrapping_add(N * stride).cast(), true);
-                    }
+                    V::prefetch(key.wrapping_add(N * stride).cast(), true);
                 }
                 for i in 0..Q {
                     let x = V::splat(*queries[i].add(d));
@@ -373,9 +369,7 @@ impl<E: Element> Block<E> {
             for position in from..to {
                 let value = values.add(position * stride);
                 let v = load::<V, E, N, WHOLE>(value, n);
-                if Q <= DECODE_QUERIES {
-                    prefetch::<V, E, N>(value.wrapping_add(VALUES_AHEAD * stride));
-                }
+                prefetch::<V, E, N>(value.wrapping_add(VALUES_AHEAD * stride));
                 let everyone = start <= position && position < end;
                 for i in 0..Q {
                     if everyone || self.sees(q + i, position) {
