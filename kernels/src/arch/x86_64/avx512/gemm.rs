@@ -34,7 +34,8 @@ pub(super) unsafe fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile
     }
 }
 
-/// Six tokens at a time, or four where that leaves less undone.
+/// Six tokens at a time, or four where that leaves less undone: their sums and dots fill the
+/// registers. 16-bit activations have twice the dots, so that four tokens do.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn all_tokens<const UNIT: usize, const MINIMUM: bool>(
@@ -42,18 +43,16 @@ unsafe fn all_tokens<const UNIT: usize, const MINIMUM: bool>(
     x: &Activations<'_>,
     out: &mut Tile<'_>,
 ) {
-    let wide = x.low.is_some();
+    let mut local = Local::new();
     let mut first = 0;
     while first < x.tokens {
-        let left = x.tokens - first;
-        let four = matches!(left, 1..=4 | 7 | 8);
+        let four = x.low.is_some() || matches!(x.tokens - first, 1..=4 | 7 | 8);
         // SAFETY: the same promise; the tokens exist.
         unsafe {
-            match (four, wide) {
-                (false, false) => tile::<6, UNIT, MINIMUM, false>(panel, x, first, out),
-                (false, true) => tile::<6, UNIT, MINIMUM, true>(panel, x, first, out),
-                (true, false) => tile::<4, UNIT, MINIMUM, false>(panel, x, first, out),
-                (true, true) => tile::<4, UNIT, MINIMUM, true>(panel, x, first, out),
+            match (four, x.low.is_some()) {
+                (false, _) => tile::<6, UNIT, MINIMUM, false>(panel, x, first, &mut local, out),
+                (true, false) => tile::<4, UNIT, MINIMUM, false>(panel, x, first, &mut local, out),
+                (true, true) => tile::<4, UNIT, MINIMUM, true>(panel, x, first, &mut local, out),
             }
         }
         first += if four { 4 } else { 6 };
@@ -61,44 +60,53 @@ unsafe fn all_tokens<const UNIT: usize, const MINIMUM: bool>(
 }
 
 /// What belongs to a segment's units, for each token of a tile.
-struct Local<const T: usize> {
+struct Local {
     /// What the bias adds to the dots of every row.
-    starts: [[i32; SEGMENT]; T],
-    scales: [[f32; SEGMENT]; T],
-    scaled_sums: [[f32; SEGMENT]; T],
+    starts: [[i32; SEGMENT]; 6],
+    scales: [[f32; SEGMENT]; 6],
+    scaled_sums: [[f32; SEGMENT]; 6],
 }
 
-impl<const T: usize> Local<T> {
-    /// Copies units `first..first + count` of the tokens.
+impl Local {
+    #[inline]
+    fn new() -> Self {
+        Local {
+            starts: [[0; SEGMENT]; 6],
+            scales: [[0.0; SEGMENT]; 6],
+            scaled_sums: [[0.0; SEGMENT]; 6],
+        }
+    }
+
+    /// Copies units `first..first + count` of one token, which begins at value `offset`.
     #[inline]
     #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     fn fill<const UNIT: usize>(
         &mut self,
+        t: usize,
         x: &Activations<'_>,
-        offsets: &[usize; T],
+        offset: usize,
         (first, count): (usize, usize),
         bias: i32,
     ) {
-        for (t, &offset) in offsets.iter().enumerate() {
-            let at = offset + first * UNIT;
-            let sums = &x.sums[at / 16..];
-            let scales = &x.scales[at / 32..];
-            let scaled_sums = &x.scaled_sums[at / 32..];
-            let starts = self.starts[t][..count].iter_mut();
-            if UNIT == 32 {
-                for (start, pair) in starts.zip(sums.as_chunks::<2>().0) {
-                    *start = -bias * (pair[0] + pair[1]);
-                }
-                self.scales[t][..count].copy_from_slice(&scales[..count]);
-                self.scaled_sums[t][..count].copy_from_slice(&scaled_sums[..count]);
-            } else {
-                // SEGMENT is even, so that a segment begins with a whole block of activations.
-                starts.zip(sums).for_each(|(start, sum)| *start = -bias * sum);
-                for u in 0..count {
-                    self.scales[t][u] = scales[u / 2];
-                    self.scaled_sums[t][u] = scaled_sums[u / 2];
-                }
+        let at = offset + first * UNIT;
+        let sums = &x.sums[at / 16..][..count * UNIT / 16];
+        // SEGMENT is even, so that with units of 16 it begins with a whole block of activations.
+        let blocks = (count * UNIT).div_ceil(32);
+        let scales = &x.scales[at / 32..][..blocks];
+        let scaled_sums = &x.scaled_sums[at / 32..][..blocks];
+        let starts = &mut self.starts[t][..count];
+        if UNIT == 32 {
+            for (start, pair) in starts.iter_mut().zip(sums.as_chunks::<2>().0) {
+                *start = -bias * (pair[0] + pair[1]);
             }
+            self.scales[t].iter_mut().zip(scales).for_each(|(local, &scale)| *local = scale);
+            self.scaled_sums[t].iter_mut().zip(scaled_sums).for_each(|(local, &sum)| *local = sum);
+        } else {
+            starts.iter_mut().zip(sums).for_each(|(start, sum)| *start = -bias * sum);
+            let (local_scales, _) = self.scales[t].as_chunks_mut::<2>();
+            local_scales.iter_mut().zip(scales).for_each(|(local, &scale)| *local = [scale; 2]);
+            let (local_sums, _) = self.scaled_sums[t].as_chunks_mut::<2>();
+            local_sums.iter_mut().zip(scaled_sums).for_each(|(local, &sum)| *local = [sum; 2]);
         }
     }
 }
@@ -112,36 +120,41 @@ unsafe fn tile<const T: usize, const UNIT: usize, const MINIMUM: bool, const WID
     panel: &Panel<'_>,
     x: &Activations<'_>,
     first: usize,
+    local: &mut Local,
     out: &mut Tile<'_>,
 ) {
     let offsets: [usize; T] = core::array::from_fn(|t| (first + t).min(x.tokens - 1) * x.stride);
     let units = panel.k / UNIT;
-    let mut local = Local {
-        starts: [[0; SEGMENT]; T],
-        scales: [[0.0; SEGMENT]; T],
-        scaled_sums: [[0.0; SEGMENT]; T],
-    };
     let mut chains = [[[_mm512_setzero_ps(); 2]; T]; 4];
     for segment in (0..units).step_by(SEGMENT) {
         let count = SEGMENT.min(units - segment);
-        local.fill::<UNIT>(x, &offsets, (segment, count), panel.facts.bias);
+        for (t, &offset) in offsets.iter().enumerate() {
+            local.fill::<UNIT>(t, x, offset, (segment, count), panel.facts.bias);
+        }
         for (c, chains) in chains.iter_mut().enumerate() {
             let mut sums = *chains;
             for u in (c..count).step_by(4) {
                 // SAFETY: the unit exists in the panel and in every token.
                 unsafe {
-                    let dots = dots::<T, UNIT, WIDE>(panel, x, &offsets, segment + u, &local, u);
-                    add::<T, MINIMUM>(panel, segment + u, &local, u, units, &dots, &mut sums);
+                    let dots = dots::<T, UNIT, WIDE>(panel, x, &offsets, segment + u, local, u);
+                    add::<T, MINIMUM>(panel, segment + u, local, u, units, &dots, &mut sums);
                 }
             }
             *chains = sums;
         }
     }
+    store(&chains, first, x.tokens, out);
+}
+
+/// Ends the chains and writes the tokens and rows that exist.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn store<const T: usize>(chains: &[Sums<T>; 4], first: usize, tokens: usize, out: &mut Tile<'_>) {
     let rows = out.rows();
     let masks = [u32::MAX >> (32 - rows), u32::MAX >> (32 - rows) >> HALF].map(|m| m as u16);
-    let [c0, c1, c2, c3] = &chains;
+    let [c0, c1, c2, c3] = chains;
     for (t, (((c0, c1), c2), c3)) in c0.iter().zip(c1).zip(c2).zip(c3).enumerate() {
-        if first + t == x.tokens {
+        if first + t == tokens {
             break;
         }
         let out = out.token(first + t);
@@ -162,38 +175,44 @@ unsafe fn dots<const T: usize, const UNIT: usize, const WIDE: bool>(
     x: &Activations<'_>,
     offsets: &[usize; T],
     unit: usize,
-    local: &Local<T>,
+    local: &Local,
     u: usize,
 ) -> [[__m512i; 2]; T] {
     let codes = panel.codes.as_ptr().wrapping_add(unit * UNIT * HALF);
     let second = codes.wrapping_add(HALF * panel.k);
-    let plane = |plane: &[i8], mut dots: [[__m512i; 2]; T]| {
-        let x = plane.as_ptr().wrapping_add(unit * UNIT);
-        for four in 0..UNIT / 4 {
-            // SAFETY: four codes of 16 rows, twice; four activations of a token.
-            unsafe {
-                let a = _mm512_loadu_si512(codes.add(64 * four).cast());
-                let b = _mm512_loadu_si512(second.add(64 * four).cast());
-                for t in 0..T {
-                    let x = x.add(offsets[t] + 4 * four).cast::<i32>().read_unaligned();
-                    let x = _mm512_set1_epi32(x);
-                    dots[t] = [
-                        _mm512_dpbusd_epi32(dots[t][0], a, x),
-                        _mm512_dpbusd_epi32(dots[t][1], b, x),
-                    ];
+    let column = unit * UNIT;
+    let high = x.high.as_ptr().wrapping_add(column);
+    let low = x.low.unwrap_or(x.high).as_ptr().wrapping_add(column);
+    let mut dots: [[__m512i; 2]; T] =
+        core::array::from_fn(|t| [_mm512_set1_epi32(local.starts[t][u % SEGMENT]); 2]);
+    let mut high_dots = [[_mm512_setzero_si512(); 2]; T];
+    for four in 0..UNIT / 4 {
+        // SAFETY: four codes of 16 rows, twice; four activations of a token.
+        unsafe {
+            let a = _mm512_loadu_si512(codes.add(64 * four).cast());
+            let b = _mm512_loadu_si512(second.add(64 * four).cast());
+            let times = |plane: *const i8, t: usize, dots: [__m512i; 2]| {
+                let x = plane.add(offsets[t] + 4 * four).cast::<i32>().read_unaligned();
+                let x = _mm512_set1_epi32(x);
+                [_mm512_dpbusd_epi32(dots[0], a, x), _mm512_dpbusd_epi32(dots[1], b, x)]
+            };
+            for t in 0..T {
+                if WIDE {
+                    high_dots[t] = times(high, t, high_dots[t]);
+                    dots[t] = times(low, t, dots[t]);
+                } else {
+                    dots[t] = times(high, t, dots[t]);
                 }
             }
         }
-        dots
-    };
-    let starts = |t: usize| _mm512_set1_epi32(local.starts[t][u % SEGMENT]);
-    if !WIDE {
-        return plane(x.high, core::array::from_fn(|t| [starts(t); 2]));
     }
-    let high = plane(x.high, [[_mm512_setzero_si512(); 2]; T]);
-    let times_255 = |v| _mm512_sub_epi32(_mm512_slli_epi32::<8>(v), v);
-    let join = |t: usize| high[t].map(|v| _mm512_add_epi32(starts(t), times_255(v)));
-    plane(x.low.unwrap_or(x.high), core::array::from_fn(join))
+    if WIDE {
+        let times_255 = |v| _mm512_sub_epi32(_mm512_slli_epi32::<8>(v), v);
+        for (dots, high) in dots.iter_mut().zip(high_dots) {
+            *dots = [0, 1].map(|half: usize| _mm512_add_epi32(dots[half], times_255(high[half])));
+        }
+    }
+    dots
 }
 
 /// Adds one unit to a chain.
@@ -202,7 +221,7 @@ unsafe fn dots<const T: usize, const UNIT: usize, const WIDE: bool>(
 unsafe fn add<const T: usize, const MINIMUM: bool>(
     panel: &Panel<'_>,
     unit: usize,
-    local: &Local<T>,
+    local: &Local,
     u: usize,
     units: usize,
     dots: &[[__m512i; 2]; T],

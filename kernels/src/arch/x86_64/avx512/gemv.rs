@@ -40,6 +40,8 @@ impl<F: Format> Facts<F> {
     /// Weights in a step: a large block, or four small ones.
     pub const STEP: usize = if F::KIND.block_len() == 256 { 256 } else { 128 };
     pub const STEP_BYTES: usize = Self::STEP / F::KIND.block_len() * F::KIND.block_bytes();
+    /// Whether rows may end within a step.
+    pub const RESTS: bool = Self::STEP > F::KIND.block_len();
     /// Weights in a group.
     const GROUP: usize = 4 * Self::FACTS.unit;
     pub const GROUPS: usize = Self::STEP / Self::GROUP;
@@ -106,7 +108,7 @@ unsafe fn one_token<F: Format, const WIDE: bool>(
             // SAFETY: as above; the activations are as long as the rows.
             unsafe { pair_step::<F, WIDE>(&steps, x, s, &mut chains) };
         }
-        if rest > 0 {
+        if Facts::<F>::RESTS && rest > 0 {
             let at = steps * Facts::<F>::STEP_BYTES;
             let bytes = stride - at;
             // SAFETY: `bytes` are left in every row.
@@ -139,12 +141,11 @@ unsafe fn pair_step<F: Format, const WIDE: bool>(
         // SAFETY: the step's activations exist.
         unsafe {
             let x = Group::load::<F, WIDE>(x, 0, s * Facts::<F>::GROUPS + group);
-            let dots = Dots::<F, WIDE>::of(&steps[0], group);
-            let factors = F::factors(&steps[0], group);
-            chains[0] = dots.add(&x, factors, chains[0]);
-            let dots = Dots::<F, WIDE>::of(&steps[1], group);
-            let factors = F::factors(&steps[1], group);
-            chains[1] = dots.add(&x, factors, chains[1]);
+            for (step, chains) in steps.iter().zip(chains.iter_mut()) {
+                let row = |r| dots::<F, WIDE>(&F::codes(step, r, group), &x);
+                let rows = [row(0), row(1), row(2), row(3)];
+                *chains = add::<F>(rows, F::factors(step, group), &x, *chains);
+            }
         }
     }
 }
@@ -175,7 +176,7 @@ unsafe fn some_tokens<F: Format, const WIDE: bool>(
                 token_step::<F, WIDE>(&step, x, s, &mut chains);
             }
         }
-        if rest > 0 {
+        if Facts::<F>::RESTS && rest > 0 {
             let at = steps * Facts::<F>::STEP_BYTES;
             // SAFETY: these bytes are left in every row; activations are padded to whole steps.
             unsafe {
@@ -202,11 +203,13 @@ unsafe fn token_step<F: Format, const WIDE: bool>(
     for group in 0..Facts::<F>::GROUPS {
         // SAFETY: the step's activations exist for every token.
         unsafe {
-            let dots = Dots::<F, WIDE>::of(step, group);
+            let codes = [0, 1, 2, 3].map(|r| F::codes(step, r, group));
             let factors = F::factors(step, group);
             for (t, chains) in chains.iter_mut().enumerate().take(x.tokens) {
                 let x = Group::load::<F, WIDE>(x, t, s * Facts::<F>::GROUPS + group);
-                *chains = dots.add(&x, factors, *chains);
+                let [a, b, c, d] = &codes;
+                let row = |codes| dots::<F, WIDE>(codes, &x);
+                *chains = add::<F>([row(a), row(b), row(c), row(d)], factors, &x, *chains);
             }
         }
     }
@@ -348,55 +351,38 @@ fn dot<F: Format>(start: __m512i, codes: &[__m512i; 2], x: &[__m512i; 2]) -> __m
     _mm512_dpbusd_epi32(first, codes[1], x[1])
 }
 
-/// Four rows' codes of a group.
-struct Dots<F, const WIDE: bool> {
-    codes: [[__m512i; 2]; 4],
-    format: core::marker::PhantomData<F>,
+/// A row's dots with a group, in four parts for each unit.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn dots<F: Format, const WIDE: bool>(codes: &[__m512i; 2], x: &Group) -> __m512i {
+    if WIDE {
+        let high = dot::<F>(_mm512_setzero_si512(), codes, &x.high);
+        return join(high, dot::<F>(x.start, codes, &x.low));
+    }
+    dot::<F>(x.start, codes, &x.high)
 }
 
-impl<F: Format, const WIDE: bool> Dots<F, WIDE> {
-    #[inline]
-    #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    unsafe fn of(step: &F::Step, group: usize) -> Self {
-        // SAFETY: the caller's step is open.
-        let codes = unsafe {
-            [
-                F::codes(step, 0, group),
-                F::codes(step, 1, group),
-                F::codes(step, 2, group),
-                F::codes(step, 3, group),
-            ]
-        };
-        Dots { codes, format: core::marker::PhantomData }
+/// Adds the 16 units of four rows to their chains.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn add<F: Format>(
+    rows: [__m512i; 4],
+    (scales, minima): (__m512, __m512),
+    x: &Group,
+    chains: __m512,
+) -> __m512 {
+    let sums = _mm512_cvtepi32_ps(transposed_sums(rows));
+    let chains = _mm512_fmadd_ps(sums, _mm512_mul_ps(scales, x.scales), chains);
+    if Facts::<F>::FACTS.minimum {
+        return _mm512_fmadd_ps(minima, x.scaled_sums, chains);
     }
-
-    /// Adds the 16 units to their chains.
-    #[inline]
-    #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    fn add(&self, x: &Group, (scales, minima): (__m512, __m512), chains: __m512) -> __m512 {
-        let row = |codes: &[__m512i; 2]| {
-            if WIDE {
-                let high = dot::<F>(_mm512_setzero_si512(), codes, &x.high);
-                join(high, dot::<F>(x.start, codes, &x.low))
-            } else {
-                dot::<F>(x.start, codes, &x.high)
-            }
-        };
-        let [a, b, c, d] = &self.codes;
-        let sums = transposed_sums(row(a), row(b), row(c), row(d));
-        let scales = _mm512_mul_ps(scales, x.scales);
-        let chains = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), scales, chains);
-        if Facts::<F>::FACTS.minimum {
-            return _mm512_fmadd_ps(minima, x.scaled_sums, chains);
-        }
-        chains
-    }
+    chains
 }
 
 /// Lane `4q + r` of the result is the sum of quarter `q` of operand `r`.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn transposed_sums(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
+fn transposed_sums([a, b, c, d]: [__m512i; 4]) -> __m512i {
     let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
     _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))

@@ -18,7 +18,7 @@ pub(super) unsafe fn unpack<F: Format>(w: &[u8], panel: &mut Panel<'_>) {
             let rows = Four([row(0), row(1), row(2), row(3)]);
             // SAFETY: each of the rows has these bytes left.
             unsafe {
-                if bytes >= Facts::<F>::STEP_BYTES {
+                if !Facts::<F>::RESTS || bytes >= Facts::<F>::STEP_BYTES {
                     four_rows::<F>(&F::open::<true>(rows, bytes), column, first, panel);
                 } else {
                     four_rows::<F>(&F::open::<false>(rows, bytes), column, first, panel);
