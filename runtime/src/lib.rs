@@ -15,6 +15,7 @@ extern crate std;
 
 pub mod arch;
 mod cache;
+mod complete;
 pub mod config;
 mod engine;
 mod error;
@@ -31,6 +32,7 @@ pub mod threads;
 pub mod tokenizer;
 pub mod weights;
 
+pub use complete::{Completion, CompletionOptions, Step, StopReason};
 pub use config::Config;
 pub use error::{KeyError, LoadError, SessionError, TensorError};
 pub use model::Model;

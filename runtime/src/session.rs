@@ -136,6 +136,17 @@ impl<'s> Session<'s> {
     pub fn score(
         &mut self,
         tokens: &[u32],
+        visit: impl FnMut(usize, &mut [f32]),
+    ) -> Result<(), SessionError> {
+        self.score_from(tokens, 0, visit)
+    }
+
+    /// As [`Session::score`], from the token of index `from` on; the logits of those before it are
+    /// not computed.
+    pub fn score_from(
+        &mut self,
+        tokens: &[u32],
+        from: usize,
         mut visit: impl FnMut(usize, &mut [f32]),
     ) -> Result<(), SessionError> {
         self.check(tokens)?;
@@ -145,15 +156,15 @@ impl<'s> Session<'s> {
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
             self.layers(batch);
-            for from in (0..batch.len()).step_by(rows) {
-                let n = rows.min(batch.len() - from);
-                self.pass(|pass, _, buffers| pass.head(from, n, buffers));
+            for row in (from.saturating_sub(done)..batch.len()).step_by(rows) {
+                let n = rows.min(batch.len() - row);
+                self.pass(|pass, _, buffers| pass.head(row, n, buffers));
                 let logits = &mut self.buffers.logits[..n * n_vocab];
                 if !is_finite(logits) {
                     return Err(SessionError::NotFinite);
                 }
-                for (row, logits) in logits.chunks_exact_mut(n_vocab).enumerate() {
-                    visit(done + from + row, logits);
+                for (i, logits) in logits.chunks_exact_mut(n_vocab).enumerate() {
+                    visit(done + row + i, logits);
                 }
             }
             done += batch.len();

@@ -1,1 +1,17 @@
-//! The binary `mote` as a library.
+//! The binary `mote` as a library: [`run`] takes arguments and streams, and gives an exit code.
+//!
+//! One subcommand a file; what they share is in [`options`], [`host`] (from a file to a session),
+//! [`streams`] and [`failure`].
+
+mod cli;
+pub mod facts;
+pub mod failure;
+pub mod host;
+mod input;
+pub mod options;
+mod perplexity;
+mod run;
+mod score;
+pub mod streams;
+
+pub use cli::{main, run};

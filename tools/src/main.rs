@@ -1,2 +1,4 @@
 //! The binary `mote`.
-fn main() {}
+fn main() -> std::process::ExitCode {
+    mote_tools::main()
+}

@@ -1,0 +1,291 @@
+//! Writing on: feed a prompt, then draw a token, show its text, feed it, and so on until the model
+//! ends its text, a stop string comes, or there is no room.
+
+use core::fmt;
+
+use mote_kernels::Candidate;
+
+use crate::error::SessionError;
+use crate::memory::{Carver, Measure, TooSmall};
+use crate::model::Model;
+use crate::sample;
+use crate::session::Session;
+use crate::tokenizer::{DecodeError, DecodeOptions, Decoder};
+
+/// How a text is continued, and where it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct CompletionOptions<'o> {
+    /// How tokens are chosen.
+    pub sampling: sample::Options,
+    /// Most tokens to write.
+    pub max_tokens: usize,
+    /// The text ends before the first of these strings. None is empty.
+    pub stops: &'o [&'o str],
+    /// Go on after tokens at which the model would stop.
+    pub ignore_eos: bool,
+    /// Control tokens are shown, as the vocabulary spells them.
+    pub show_special: bool,
+    /// The text begins with the first token that is written (nothing but BOS was fed), so that the
+    /// blank which the tokenizer puts before a text is taken off again.
+    pub text_start: bool,
+}
+
+impl Default for CompletionOptions<'_> {
+    fn default() -> Self {
+        CompletionOptions {
+            sampling: sample::Options::default(),
+            max_tokens: 128,
+            stops: &[],
+            ignore_eos: false,
+            show_special: false,
+            text_start: false,
+        }
+    }
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// A stop string came. It is not part of the text.
+    Stop,
+    /// The model ended the text.
+    Eos,
+    /// As many tokens as were asked for, or as many as the context holds.
+    Length,
+}
+
+impl StopReason {
+    /// `stop`, `eos` or `length`.
+    pub fn name(self) -> &'static str {
+        match self {
+            StopReason::Stop => "stop",
+            StopReason::Eos => "eos",
+            StopReason::Length => "length",
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A token that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step<'t> {
+    /// The token.
+    pub id: u32,
+    /// The text that is certain now. It may belong to earlier tokens: the beginning of a character
+    /// or of what could become a stop string is held back.
+    pub text: &'t str,
+}
+
+/// A text that a session continues. Its memory is lent; nothing is allocated.
+///
+/// The text is a function of the tokens fed, the options and the seed: batches, threads and targets
+/// do not change it.
+#[derive(Debug)]
+pub struct Completion<'c, 's> {
+    session: &'c mut Session<'s>,
+    options: CompletionOptions<'c>,
+    decoder: Decoder<'s>,
+    candidates: &'c mut [Candidate],
+    /// Everything fed or written; the first `n_tokens` of the context's capacity.
+    tokens: &'c mut [u32],
+    n_tokens: usize,
+    written: usize,
+    /// The last token was drawn, but not fed yet.
+    unfed: bool,
+    /// `text[..shown]` was returned by the last step, `text[shown..len]` is held back.
+    text: &'c mut [u8],
+    shown: usize,
+    len: usize,
+    stopped: Option<StopReason>,
+}
+
+impl<'c, 's> Completion<'c, 's> {
+    /// Bytes that [`Completion::new`] needs for a session of this many positions.
+    pub fn bytes_needed(model: &Model<'_>, options: &CompletionOptions<'_>, n_ctx: usize) -> usize {
+        let mut measure = Measure::default();
+        measure.add::<Candidate>(options.sampling.candidates(model.config().n_vocab));
+        measure.add::<u32>(n_ctx);
+        measure.add::<u8>(text_bytes(&decoder(model, options), options));
+        measure.bytes()
+    }
+
+    /// A text to be continued, in memory of at least [`Completion::bytes_needed`]. The session's
+    /// context must be empty.
+    pub fn new(
+        session: &'c mut Session<'s>,
+        options: CompletionOptions<'c>,
+        memory: &'c mut [u8],
+    ) -> Result<Self, SessionError> {
+        options.sampling.check()?;
+        if options.stops.iter().any(|stop| stop.is_empty()) {
+            return Err(SessionError::Option("a stop string is empty"));
+        }
+        if session.position() != 0 {
+            return Err(SessionError::Option("a completion starts with an empty context"));
+        }
+        let model = session.model();
+        let decoder = decoder(model, &options);
+        let mut carver = Carver::new(memory);
+        let candidates = carver.take(options.sampling.candidates(model.config().n_vocab))?;
+        let tokens = carver.take(session.capacity())?;
+        let text = carver.take(text_bytes(&decoder, &options))?;
+        Ok(Completion {
+            session,
+            options,
+            decoder,
+            candidates,
+            tokens,
+            n_tokens: 0,
+            written: 0,
+            unfed: false,
+            text,
+            shown: 0,
+            len: 0,
+            stopped: None,
+        })
+    }
+
+    /// Appends tokens to the text without showing them: the prompt. `go_on` is asked before each
+    /// batch, as in [`Session::feed_with`]; what comes after it says `false` is left out.
+    pub fn feed(
+        &mut self,
+        tokens: &[u32],
+        go_on: impl FnMut(usize) -> bool,
+    ) -> Result<(), SessionError> {
+        self.feed_last()?;
+        let fed = self.session.feed_with(tokens, go_on)?;
+        self.tokens[self.n_tokens..][..fed].copy_from_slice(&tokens[..fed]);
+        self.n_tokens += fed;
+        Ok(())
+    }
+
+    /// Writes one more token; `None` when the text has ended.
+    pub fn step(&mut self) -> Result<Option<Step<'_>>, SessionError> {
+        if self.stopped.is_none() && !self.has_room() {
+            self.stopped = Some(StopReason::Length);
+        }
+        if self.stopped.is_some() {
+            return Ok(None);
+        }
+        self.feed_last()?;
+        let logits = self.session.logits().ok_or(SessionError::Empty)?;
+        let recent = &self.tokens[..self.n_tokens];
+        let id = sample::pick(&self.options.sampling, logits, recent, self.candidates)?;
+        self.tokens[self.n_tokens] = id;
+        self.n_tokens += 1;
+        self.written += 1;
+        self.unfed = true;
+        self.show(id)?;
+        let text = core::str::from_utf8(&self.text[..self.shown]).unwrap_or_default();
+        Ok(Some(Step { id, text }))
+    }
+
+    /// Why the text ended; `None` while it goes on.
+    pub fn stopped(&self) -> Option<StopReason> {
+        self.stopped
+    }
+
+    /// Everything fed and written so far.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens[..self.n_tokens]
+    }
+
+    /// Whether another token may be written.
+    fn has_room(&self) -> bool {
+        self.written < self.options.max_tokens && self.n_tokens < self.tokens.len()
+    }
+
+    /// Feeding waits until the next token is wanted, so that a token's text is not held up by it.
+    fn feed_last(&mut self) -> Result<(), SessionError> {
+        if self.unfed {
+            self.session.feed(&self.tokens[self.n_tokens - 1..self.n_tokens])?;
+            self.unfed = false;
+        }
+        Ok(())
+    }
+
+    /// Decodes a token, and decides how much of the text is certain.
+    fn show(&mut self, id: u32) -> Result<(), SessionError> {
+        self.text.copy_within(self.shown..self.len, 0);
+        self.len -= self.shown;
+        self.shown = 0;
+        self.len += self.decoder.push(id, &mut self.text[self.len..]).map_err(decoding)?;
+        let ends =
+            !self.options.ignore_eos && self.session.model().tokenizer().is_end_of_generation(id);
+        if ends || !self.has_room() {
+            self.len += self.decoder.finish(&mut self.text[self.len..]).map_err(decoding)?;
+            self.stopped = Some(if ends { StopReason::Eos } else { StopReason::Length });
+        }
+        let text = &self.text[..self.len];
+        if let Some(at) = first_of(text, self.options.stops) {
+            self.stopped = Some(StopReason::Stop);
+            self.shown = at;
+            self.len = at;
+        } else if self.stopped.is_some() {
+            self.shown = self.len;
+        } else {
+            self.shown = self.len - begun(text, self.options.stops);
+        }
+        Ok(())
+    }
+}
+
+fn decoder<'a>(model: &Model<'a>, options: &CompletionOptions<'_>) -> Decoder<'a> {
+    let CompletionOptions { show_special, text_start, .. } = *options;
+    let options = DecodeOptions { skip_special: !show_special, text_start, raw: false };
+    Decoder::new(model.tokenizer(), options)
+}
+
+/// Room for what is held back, one token's text, and the end of the last character.
+fn text_bytes(decoder: &Decoder<'_>, options: &CompletionOptions<'_>) -> usize {
+    let longest = options.stops.iter().map(|stop| stop.len()).max().unwrap_or(0);
+    longest + decoder.max_text_bytes() + 3
+}
+
+fn decoding(error: DecodeError) -> SessionError {
+    match error {
+        DecodeError::UnknownId(id) => SessionError::Token(id),
+        DecodeError::OutputTooSmall { needed } => TooSmall { needed, given: 0 }.into(),
+    }
+}
+
+/// Where the first of the stop strings begins.
+fn first_of(text: &[u8], stops: &[&str]) -> Option<usize> {
+    let at = |stop: &str| text.windows(stop.len()).position(|window| window == stop.as_bytes());
+    stops.iter().filter_map(|stop| at(stop)).min()
+}
+
+/// How many bytes at the end of the text could be the beginning of a stop string.
+fn begun(text: &[u8], stops: &[&str]) -> usize {
+    let begun = |stop: &str| {
+        let longest = (stop.len() - 1).min(text.len());
+        (1..=longest).rev().find(|&len| text.ends_with(&stop.as_bytes()[..len])).unwrap_or(0)
+    };
+    stops.iter().map(|stop| begun(stop)).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_stop_string_ends_the_text() {
+        assert_eq!(first_of(b"one two three", &["three", "two"]), Some(4));
+        assert_eq!(first_of(b"one", &["none", "one!"]), None);
+        assert_eq!(first_of(b"one", &[]), None);
+    }
+
+    #[test]
+    fn what_may_become_a_stop_string_is_held_back() {
+        assert_eq!(begun(b"a line\n", &["\n\n"]), 1);
+        assert_eq!(begun(b"ab", &["abc", "b?"]), 2);
+        assert_eq!(begun(b"aaaa", &["aab"]), 2);
+        assert_eq!(begun(b"text", &["x"]), 0);
+        assert_eq!(begun(b"", &["stop"]), 0);
+    }
+}

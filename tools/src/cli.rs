@@ -1,0 +1,157 @@
+//! The command line: which subcommands there are, and what becomes of their failures.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::failure::{Code, Failure, Result};
+use crate::streams::{Streams, Terminal};
+use crate::{perplexity, score};
+
+/// Runs, scores, inspects and measures language models in GGUF files.
+#[derive(Parser, Debug)]
+#[command(name = "mote", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Results go to standard output, everything else to standard error.
+
+Exit codes:
+  0    done
+  1    a file cannot be read, the output cannot be written, or the model computed no finite numbers
+  2    wrong arguments
+  3    the model file is damaged, or no GGUF file
+  4    a sound GGUF file, but not of a model that mote runs
+  5    a text or token ids that the model cannot take, or too many for the context
+  6    not enough memory
+  141  the output was closed
+
+With --json a failure is printed on standard output as {\"error\": {\"code\", \"message\", \"offset\"}}:
+code is io, not_finite, usage, format, model, text, context or memory; offset, where it is known,
+is the place in the model file in bytes.";
+
+/// Every subcommand is a file with a `Command` (its options) and `execute`.
+#[derive(Subcommand, Debug)]
+enum Command {
+    Run(crate::run::Command),
+    Score(score::Command),
+    Perplexity(perplexity::Command),
+}
+
+impl Command {
+    fn json(&self) -> bool {
+        match self {
+            Command::Run(command) => command.json,
+            Command::Score(command) => command.json,
+            Command::Perplexity(command) => command.json,
+        }
+    }
+
+    fn execute(&self, streams: &mut Streams<'_>) -> Result<()> {
+        match self {
+            Command::Run(command) => crate::run::execute(command, streams),
+            Command::Score(command) => score::execute(command, streams),
+            Command::Perplexity(command) => perplexity::execute(command, streams),
+        }
+    }
+}
+
+/// The process: its arguments, streams and exit code.
+pub fn main() -> ExitCode {
+    let terminal = Terminal {
+        input: io::stdin().is_terminal(),
+        output: io::stdout().is_terminal(),
+        errors: io::stderr().is_terminal(),
+        color: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
+    };
+    let mut streams = Streams {
+        input: &mut io::stdin().lock(),
+        output: &mut io::BufWriter::new(io::stdout().lock()),
+        errors: &mut anstream::stderr(),
+        terminal,
+    };
+    run(std::env::args_os(), &mut streams).into()
+}
+
+/// Runs one command: `args` as a process gets them, the program's name first. Returns the exit
+/// code, which `mote --help` explains.
+pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let (json, outcome) = match Cli::try_parse_from(&args) {
+        Ok(cli) => (cli.command.json(), cli.command.execute(streams)),
+        Err(error) => {
+            let mut options = args.iter().take_while(|arg| *arg != OsStr::new("--"));
+            let json = options.any(|arg| arg == OsStr::new("--json"));
+            (json, not_parsed(&error, json, streams))
+        }
+    };
+    let outcome = outcome.and_then(|()| Ok(streams.output.flush()?));
+    let Err(failure) = outcome else { return 0 };
+    match failure.code {
+        // Nobody is there to read about it.
+        Code::OutputClosed => {}
+        _ if json => report(&failure, streams),
+        // clap has said it.
+        Code::Usage if failure.message.is_empty() => {}
+        _ => streams.error(&failure.message),
+    }
+    failure.code.exit_code()
+}
+
+/// Help that was asked for is a result; anything else is a failure.
+fn not_parsed(error: &clap::Error, json: bool, streams: &mut Streams<'_>) -> Result<()> {
+    let color = streams.terminal.color;
+    let shown = |rendered: clap::builder::StyledStr| {
+        if color { rendered.ansi().to_string() } else { rendered.to_string() }
+    };
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Colours depend on the errors' terminal: plain is right for every output.
+            Ok(write!(streams.output, "{}", error.render())?)
+        }
+        _ if json => {
+            let text = error.render().to_string();
+            let sentence = text.split("\n\n").next().unwrap_or_default();
+            let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
+            let words: Vec<&str> = sentence.split_whitespace().collect();
+            Err(Failure::new(Code::Usage, words.join(" ")))
+        }
+        _ => {
+            let _ = write!(streams.errors, "{}", shown(error.render()));
+            Err(Failure::new(Code::Usage, ""))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    error: ReportBody<'a>,
+}
+
+#[derive(Serialize)]
+struct ReportBody<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+}
+
+fn report(failure: &Failure, streams: &mut Streams<'_>) {
+    let Failure { code, message, offset } = failure;
+    let report = Report { error: ReportBody { code: code.name(), message, offset: *offset } };
+    // An output that fails is what is reported, or no better place is left.
+    let _ = write_json(&report, streams).and_then(|()| Ok(streams.output.flush()?));
+}
+
+/// A value as one line of JSON.
+pub fn write_json(value: &impl Serialize, streams: &mut Streams<'_>) -> Result<()> {
+    serde_json::to_writer(&mut *streams.output, value)?;
+    Ok(writeln!(streams.output)?)
+}

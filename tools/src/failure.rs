@@ -1,0 +1,174 @@
+//! Why a command failed: a short stable word, a sentence, and the exit code that goes with them.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use mote_formats::gguf::{Gguf, ParseError, Text};
+use mote_formats::mmap::OpenError;
+use mote_runtime::tokenizer::{self, EncodeError};
+use mote_runtime::{LoadError, SessionError};
+
+/// Kinds of failures, each with a word for programs and an exit code for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// A file cannot be read, or the system refuses something else.
+    Io,
+    /// The model computed logits that are infinite or NaN.
+    NotFinite,
+    /// Arguments that cannot be.
+    Usage,
+    /// Not a GGUF file, or a damaged one.
+    Format,
+    /// A sound GGUF file that is not a model which runs here.
+    Model,
+    /// A text or token ids that the model cannot take.
+    Text,
+    /// More tokens than the context has room for.
+    Context,
+    /// Not enough memory.
+    Memory,
+    /// Whoever read the output has stopped reading.
+    OutputClosed,
+}
+
+impl Code {
+    /// The word that `--json` prints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::Io => "io",
+            Code::NotFinite => "not_finite",
+            Code::Usage => "usage",
+            Code::Format => "format",
+            Code::Model => "model",
+            Code::Text => "text",
+            Code::Context => "context",
+            Code::Memory => "memory",
+            Code::OutputClosed => "output_closed",
+        }
+    }
+
+    /// The exit code; `--help` lists them.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Code::Io | Code::NotFinite => 1,
+            Code::Usage => 2,
+            Code::Format => 3,
+            Code::Model => 4,
+            Code::Text | Code::Context => 5,
+            Code::Memory => 6,
+            // What a program has that the broken pipe's signal ended.
+            Code::OutputClosed => 141,
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its kind.
+    pub code: Code,
+    /// One sentence, safe to print on a terminal.
+    pub message: String,
+    /// Where in the model file, in bytes from its start.
+    pub offset: Option<u64>,
+}
+
+/// What commands return.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// A failure without a place.
+    pub fn new(code: Code, message: impl fmt::Display) -> Self {
+        Failure { code, message: message.to_string(), offset: None }
+    }
+
+    /// The same with the file's name before its sentence.
+    pub fn in_file(mut self, path: &Path) -> Self {
+        self.message = format!("{}: {}", shown(path), self.message);
+        self
+    }
+
+    /// A model that `gguf` does not hold.
+    pub fn load(error: LoadError, gguf: &Gguf<'_>) -> Self {
+        let code = match error {
+            LoadError::Memory(_) => Code::Memory,
+            _ => Code::Model,
+        };
+        Failure { offset: offset(&error, gguf), ..Failure::new(code, error) }
+    }
+}
+
+/// Where in the file the key stands that the error is about.
+fn offset(error: &LoadError, gguf: &Gguf<'_>) -> Option<u64> {
+    let place = match error {
+        LoadError::Architecture(_) => gguf.offset_of("general.architecture"),
+        LoadError::Key(key, _) => {
+            let architecture = gguf.get("general.architecture")?.as_str()?;
+            gguf.offset_of(&format!("{architecture}.{key}"))
+        }
+        LoadError::Tokenizer(
+            tokenizer::LoadError::WrongType(key)
+            | tokenizer::LoadError::Length { key, .. }
+            | tokenizer::LoadError::SpecialId { key, .. },
+        ) => gguf.offset_of(key),
+        _ => None,
+    };
+    place.map(|place| place as u64)
+}
+
+/// A path, with what could drive a terminal escaped.
+pub fn shown(path: &Path) -> String {
+    Text::from(path.as_os_str().as_encoded_bytes()).to_string()
+}
+
+impl From<ParseError> for Failure {
+    fn from(error: ParseError) -> Self {
+        Failure { offset: Some(error.offset()), ..Failure::new(Code::Format, error) }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Failure::new(Code::Io, error)
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        let code = match error {
+            SessionError::NotFinite => Code::NotFinite,
+            SessionError::Token(_) | SessionError::Empty => Code::Text,
+            SessionError::ContextFull { .. } => Code::Context,
+            SessionError::Memory(_) => Code::Memory,
+            _ => Code::Usage,
+        };
+        Failure::new(code, error)
+    }
+}
+
+impl From<EncodeError> for Failure {
+    fn from(error: EncodeError) -> Self {
+        let code = match error {
+            EncodeError::OutOfMemory => Code::Memory,
+            _ => Code::Text,
+        };
+        Failure::new(code, error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Of writing to the output: files that are read get their names by [`Failure::in_file`].
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::new(Code::OutputClosed, "the output was closed"),
+            _ => Failure::new(Code::Io, format_args!("cannot write the output: {error}")),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        io::Error::from(error).into()
+    }
+}

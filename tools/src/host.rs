@@ -1,0 +1,130 @@
+//! From a file's name to a session: opening, memory, threads, kernels.
+
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+
+use memmap2::MmapMut;
+use mote_formats::Mapping;
+use mote_formats::gguf::Gguf;
+use mote_kernels::{Kernels, arch};
+use mote_runtime::executor::Executor;
+use mote_runtime::threads::ThreadPool;
+use mote_runtime::{Model, Options, Plan, Session};
+
+use crate::failure::{Code, Failure, Result};
+use crate::options::SessionOptions;
+use crate::streams::Streams;
+
+/// Zeroed memory that the system hands out as it is touched. Too little of it is an error, not an
+/// abort.
+#[derive(Debug)]
+pub struct Memory(MmapMut);
+
+impl Memory {
+    /// `bytes` of it.
+    pub fn new(bytes: usize) -> Result<Memory> {
+        let memory = MmapMut::map_anon(bytes.max(1)).map_err(|error| {
+            Failure::new(Code::Memory, format_args!("cannot get {bytes} bytes of memory: {error}"))
+        })?;
+        // Large pages cost fewer look-ups. A wish.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise(memmap2::Advice::HugePage);
+        Ok(Memory(memory))
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+/// The index of a GGUF file. Failures of opening and parsing name the file.
+pub fn with_gguf<R>(path: &Path, work: impl FnOnce(&Gguf<'_>) -> Result<R>) -> Result<R> {
+    let file = Mapping::open(path).map_err(|error| Failure::from(error).in_file(path))?;
+    let gguf = Gguf::parse(&file).map_err(|error| Failure::from(error).in_file(path))?;
+    work(&gguf)
+}
+
+/// A model that runs.
+pub fn with_model<R>(path: &Path, work: impl FnOnce(&Model<'_>) -> Result<R>) -> Result<R> {
+    with_gguf(path, |gguf| {
+        let refused = |error| Failure::load(error, gguf).in_file(path);
+        let mut tables = Memory::new(Model::bytes_needed(gguf).map_err(refused)?)?;
+        let model = Model::new(gguf, &mut tables).map_err(refused)?;
+        work(&model)
+    })
+}
+
+/// Who computes: a kernel table and threads.
+#[derive(Debug)]
+pub struct Engine {
+    /// The table of this CPU.
+    pub kernels: &'static Kernels,
+    /// The threads, the calling one included.
+    pub pool: ThreadPool,
+}
+
+impl Engine {
+    /// As the options ask. More threads than CPUs would only wait for each other, so they are
+    /// reduced, with a note.
+    pub fn new(options: &SessionOptions, streams: &mut Streams<'_>) -> Result<Engine> {
+        let kernels = kernels(options.compute.target.as_deref())?;
+        let threads = options.threads.map(|threads| threads.get());
+        Ok(Engine { kernels, pool: ThreadPool::new(available_threads(threads, streams)) })
+    }
+
+    /// Threads that the system granted.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+}
+
+/// The kernel table of that name, or the best.
+pub fn kernels(target: Option<&str>) -> Result<&'static Kernels> {
+    let Some(name) = target else { return Ok(arch::best()) };
+    arch::by_name(name).ok_or_else(|| {
+        let what = if arch::names().any(|known| known == name) {
+            "this CPU does not have the target"
+        } else {
+            "there is no target"
+        };
+        let name = name.escape_debug();
+        let names: Vec<&str> = arch::available().map(|kernels| kernels.name()).collect();
+        let names = names.join(", ");
+        Failure::new(Code::Usage, format_args!("--target: {what} '{name}' (it has: {names})"))
+    })
+}
+
+/// As many threads as asked for, at most as many as there are CPUs; all of those by default.
+pub fn available_threads(asked: Option<usize>, streams: &mut Streams<'_>) -> usize {
+    let available = ThreadPool::available();
+    match asked {
+        Some(asked) if asked > available => {
+            streams.note(format_args!("{available} threads instead of {asked}: one for each CPU"));
+            available
+        }
+        Some(asked) => asked,
+        None => available,
+    }
+}
+
+/// A session in memory of its own.
+pub fn with_session<R>(
+    model: &Model<'_>,
+    options: &Options,
+    engine: &Engine,
+    work: impl FnOnce(&mut Session<'_>, &Plan) -> Result<R>,
+) -> Result<R> {
+    let plan = Session::plan(model, options)?;
+    let mut memory = Memory::new(plan.total_bytes)?;
+    let mut session = Session::new(model, options, engine.kernels, &engine.pool, &mut memory)?;
+    work(&mut session, &plan)
+}

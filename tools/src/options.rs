@@ -1,0 +1,121 @@
+//! Options that several subcommands share.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use mote_kernels::{CacheType, Precision};
+use mote_runtime::{Model, Options};
+
+/// `-m FILE`, demanded.
+#[derive(Args, Clone, Debug)]
+pub struct ModelOption {
+    /// The model: a GGUF file
+    #[arg(short, long, value_name = "FILE")]
+    pub model: PathBuf,
+}
+
+/// How a session computes: what run, score, perplexity and bench have in common, the number of
+/// threads excepted (bench takes a list of them).
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Computation")]
+pub struct ComputeOptions {
+    /// Most tokens that pass the layers together: more are faster and need more memory
+    #[arg(long, value_name = "N", default_value = "512")]
+    pub batch: NonZeroUsize,
+    /// Instruction set: scalar, avx2, avx512, ... [default: the best that this CPU has]
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Tokens that the context has room for
+    #[arg(short = 'c', long, value_name = "N")]
+    pub ctx: Option<NonZeroUsize>,
+    /// How keys and values are stored
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
+    pub kv: CacheChoice,
+    /// Bits of an activation that meets quantised weights
+    #[arg(long, value_enum, value_name = "BITS", default_value = "8")]
+    pub activations: Bits,
+}
+
+/// [`ComputeOptions`] and the number of threads.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Computation")]
+pub struct SessionOptions {
+    /// Threads [default: the CPUs that this process may use]
+    #[arg(short, long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub compute: ComputeOptions,
+}
+
+/// A cache type, or what suits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CacheChoice {
+    /// f32 where every position is scored and for models of floats alone, else f16
+    Auto,
+    /// As computed
+    F32,
+    /// Half the memory
+    F16,
+}
+
+/// `8` or `16`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Bits {
+    /// Fastest
+    #[value(name = "8")]
+    Eight,
+    /// 200 times nearer to exact arithmetic
+    #[value(name = "16")]
+    Sixteen,
+}
+
+/// What a session is for: the automatic choices depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Writing text, and measuring how fast.
+    Generate,
+    /// Scoring text: every position's logits are of interest, and that they are near to exact.
+    Score,
+}
+
+/// Rows of logits that a scoring session computes together.
+const SCORED_ROWS: usize = 32;
+
+impl ComputeOptions {
+    /// The session's options for a context of `n_ctx`.
+    pub fn session(
+        &self,
+        model: &Model<'_>,
+        purpose: Purpose,
+        n_ctx: usize,
+        threads: usize,
+    ) -> Options {
+        let exact = purpose == Purpose::Score || model.weights().all_float();
+        let cache = match self.kv {
+            CacheChoice::Auto if exact => CacheType::F32,
+            CacheChoice::F32 => CacheType::F32,
+            CacheChoice::Auto | CacheChoice::F16 => CacheType::F16,
+        };
+        let precision = match self.activations {
+            Bits::Eight => Precision::Bits8,
+            Bits::Sixteen => Precision::Bits16,
+        };
+        let logit_rows = if purpose == Purpose::Score { SCORED_ROWS } else { 1 };
+        Options { n_ctx, batch: self.batch.get(), logit_rows, precision, cache, threads }
+    }
+}
+
+/// Where the text of tokenize, score and perplexity comes from.
+#[derive(Args, Clone, Debug)]
+#[group(multiple = false)]
+pub struct TextOptions {
+    /// The text
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: Option<OsString>,
+    /// A file with the text, taken byte for byte
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}

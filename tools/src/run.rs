@@ -1,0 +1,273 @@
+//! `mote run`: continues a text.
+
+mod prompt;
+mod sampling;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use mote_runtime::{Completion, CompletionOptions, Model, Plan, Session, StopReason};
+use serde::Serialize;
+
+use crate::cli::write_json;
+use crate::facts::{FileFacts, PlanFacts, per_second};
+use crate::failure::{Code, Failure, Result};
+use crate::host::{Engine, Memory, with_model, with_session};
+use crate::options::{Purpose, SessionOptions};
+use crate::streams::Streams;
+use prompt::{Prompt, PromptOptions};
+use sampling::SamplingOptions;
+
+/// Continue a text
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The continuation goes to standard output as it is written; facts about model, memory and speed go to
+standard error. The text is continued as it is: no chat template is applied. The same arguments
+give the same text on every machine; another --seed gives another text.
+
+The context has room for the prompt and -n tokens, as far as the model was trained for it; where it
+ends, the text ends, with the reason length.
+
+JSON keys: text; ids (of the continuation, the end token included); prompt_tokens; stop (stop, eos
+or length); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (from the start to the
+first token), decode_ms, decode_tokens_per_second.
+
+Examples:
+  mote run 'Once upon a time'
+  mote run -m model.gguf -f prompt.txt -n 500 --temp 0
+  mote run -m model.gguf --special --stop '<|im_end|>' -p \"$CHAT\" --json")]
+pub struct Command {
+    /// The model: a GGUF file [default: one that models/fetch.sh got]
+    #[arg(short, long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    prompt: PromptOptions,
+    /// Most tokens to write
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value = "128",
+        allow_negative_numbers = true
+    )]
+    tokens: usize,
+    /// End before this text; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
+    /// Go on where the model would end the text
+    #[arg(long)]
+    ignore_eos: bool,
+    /// Special tokens: read as such in the prompt, and shown in the output
+    #[arg(long)]
+    special: bool,
+    /// Print the prompt too
+    #[arg(long)]
+    echo: bool,
+    /// Print JSON, when all is written
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    sampling: SamplingOptions,
+    #[command(flatten)]
+    session: SessionOptions,
+}
+
+#[derive(Serialize)]
+struct Report {
+    text: String,
+    ids: Vec<u32>,
+    prompt_tokens: usize,
+    stop: &'static str,
+    timings: Timings,
+}
+
+/// Milliseconds, and tokens per second.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Timings {
+    load_ms: f64,
+    prompt_ms: f64,
+    prompt_tokens_per_second: f64,
+    first_token_ms: f64,
+    decode_ms: f64,
+    decode_tokens_per_second: f64,
+}
+
+/// Continues a text.
+pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
+    let start = Instant::now();
+    let options = command.sampling.options()?;
+    let stops: Vec<&str> = command.stop.iter().map(String::as_str).collect();
+    if stops.contains(&"") {
+        return Err(Failure::new(Code::Usage, "--stop: a stop string is empty"));
+    }
+    let path = match &command.model {
+        Some(path) => path.clone(),
+        None => fetched_model(Path::new("models"))?,
+    };
+    let source = command.prompt.read(streams)?;
+    let engine = Engine::new(&command.session, streams)?;
+    with_model(&path, |model| {
+        let prompt = Prompt::new(source, model.tokenizer(), command.special)?;
+        let n_ctx = command.context(model, prompt.ids.len(), streams)?;
+        let options = CompletionOptions {
+            sampling: options,
+            max_tokens: command.tokens,
+            stops: &stops,
+            ignore_eos: command.ignore_eos,
+            show_special: command.special,
+            text_start: prompt.is_empty_text,
+        };
+        let compute = &command.session.compute;
+        let session = compute.session(model, Purpose::Generate, n_ctx, engine.threads());
+        with_session(model, &session, &engine, |session, plan| {
+            let timings = Timings { load_ms: milliseconds(start), ..Timings::default() };
+            introduce(model, plan, session, streams);
+            let mut memory = Memory::new(Completion::bytes_needed(model, &options, n_ctx))?;
+            let completion = Completion::new(session, options, &mut memory)?;
+            let mut work = Work { start, timings, streams, shows: !command.json };
+            let report = work.complete(completion, &prompt, command.echo)?;
+            work.conclude(&report);
+            if command.json { write_json(&report, work.streams) } else { Ok(()) }
+        })
+    })
+}
+
+impl Command {
+    /// Positions for the prompt and what is to be written.
+    fn context(
+        &self,
+        model: &Model<'_>,
+        prompt_tokens: usize,
+        streams: &mut Streams<'_>,
+    ) -> Result<usize> {
+        let trained = model.config().n_ctx_train;
+        let n_ctx = match self.session.compute.ctx.map(NonZeroUsize::get) {
+            Some(asked) => {
+                if asked > trained {
+                    streams.note(format_args!(
+                        "the model was trained with {trained} positions, not {asked}"
+                    ));
+                }
+                asked
+            }
+            None => prompt_tokens.saturating_add(self.tokens).min(trained),
+        };
+        if prompt_tokens > n_ctx {
+            let sentence = format_args!(
+                "the prompt has {prompt_tokens} tokens, the context has room for {n_ctx}"
+            );
+            return Err(Failure::new(Code::Context, sentence));
+        }
+        Ok(n_ctx)
+    }
+}
+
+/// A model in the folder that models/fetch.sh fills: SmolLM2 if it is there, else the first by name.
+fn fetched_model(folder: &Path) -> Result<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
+        .collect();
+    let is_small = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"SmolLM2"))
+    };
+    found.sort_by_key(|path| (!is_small(path), path.clone()));
+    found.into_iter().next().ok_or_else(|| {
+        let sentence = "no model: name one by -m FILE, or get one by models/fetch.sh smollm2-135m";
+        Failure::new(Code::Usage, sentence)
+    })
+}
+
+fn introduce(model: &Model<'_>, plan: &Plan, session: &Session<'_>, streams: &mut Streams<'_>) {
+    streams.fact("model", FileFacts::new(model.gguf()));
+    let n_ctx = session.capacity();
+    streams.fact("memory", format_args!("{} for {n_ctx} tokens", PlanFacts(*plan)));
+    if !model.tokenizer().is_pre_tokenizer_known() {
+        streams.note("the vocabulary's rules for words are not known: those of GPT-2 are used");
+    }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1000.0
+}
+
+/// One completion on its way to the output.
+struct Work<'w, 's> {
+    start: Instant,
+    timings: Timings,
+    streams: &'w mut Streams<'s>,
+    /// The text goes to the output as it comes.
+    shows: bool,
+}
+
+impl Work<'_, '_> {
+    fn complete(
+        &mut self,
+        mut completion: Completion<'_, '_>,
+        prompt: &Prompt,
+        echo: bool,
+    ) -> Result<Report> {
+        let (mut text, mut ids) = (String::new(), Vec::new());
+        if echo {
+            text.push_str(&String::from_utf8_lossy(&prompt.text));
+            self.show(&prompt.text)?;
+        }
+        let begin = Instant::now();
+        let bar = self.streams.progress(prompt.ids.len());
+        completion.feed(&prompt.ids, |done| {
+            bar.set_position(done as u64);
+            true
+        })?;
+        bar.finish_and_clear();
+        self.timings.prompt_ms = milliseconds(begin);
+        let mut decode = Instant::now();
+        while let Some(step) = completion.step()? {
+            if ids.is_empty() {
+                self.timings.first_token_ms = milliseconds(self.start);
+                decode = Instant::now();
+            }
+            ids.push(step.id);
+            text.push_str(step.text);
+            self.show(step.text.as_bytes())?;
+        }
+        self.timings.decode_ms = if ids.len() > 1 { milliseconds(decode) } else { 0.0 };
+        if self.shows && self.streams.terminal.output && !text.ends_with('\n') {
+            self.show(b"\n")?;
+        }
+        let prompt_tokens = prompt.ids.len();
+        let timings = &mut self.timings;
+        timings.prompt_tokens_per_second = per_second(prompt_tokens, timings.prompt_ms);
+        timings.decode_tokens_per_second =
+            per_second(ids.len().saturating_sub(1), timings.decode_ms);
+        let stop = completion.stopped().unwrap_or(StopReason::Length).name();
+        Ok(Report { text, ids, prompt_tokens, stop, timings: *timings })
+    }
+
+    /// Text goes out at once, so that it is seen as it is written.
+    fn show(&mut self, text: &[u8]) -> Result<()> {
+        if self.shows && !text.is_empty() {
+            self.streams.output.write_all(text)?;
+            self.streams.output.flush()?;
+        }
+        Ok(())
+    }
+
+    fn conclude(&mut self, report: &Report) {
+        let Report { prompt_tokens, ids, stop, timings, .. } = report;
+        let Timings { load_ms, prompt_ms, first_token_ms, decode_ms, .. } = timings;
+        let streams = &mut *self.streams;
+        streams.fact("load", format_args!("{load_ms:.1} ms, first token {first_token_ms:.1} ms"));
+        let speed = timings.prompt_tokens_per_second;
+        streams.fact(
+            "prompt",
+            format_args!("{prompt_tokens} tokens, {prompt_ms:.1} ms, {speed:.1} tokens/s"),
+        );
+        let (n, speed) = (ids.len(), timings.decode_tokens_per_second);
+        streams.fact("decode", format_args!("{n} tokens, {decode_ms:.1} ms, {speed:.1} tokens/s"));
+        streams.fact("stop", stop);
+    }
+}

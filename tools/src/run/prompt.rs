@@ -1,0 +1,100 @@
+//! The text that is continued.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use mote_runtime::tokenizer::{DecodeOptions, Decoder, EncodeOptions, Tokenizer};
+
+use crate::failure::{Code, Failure, Result};
+use crate::input;
+use crate::streams::Streams;
+
+/// Where the prompt comes from: at most one of them; without any, standard input.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+pub struct PromptOptions {
+    /// The text to continue [default: standard input]
+    #[arg(value_name = "PROMPT")]
+    text: Option<OsString>,
+    /// The text to continue, which may begin with a hyphen
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<OsString>,
+    /// A file with the text to continue
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Token ids to continue, with commas between them, taken as they are
+    #[arg(long, value_name = "IDS")]
+    ids: Option<OsString>,
+    /// A file of token ids to continue
+    #[arg(long, value_name = "FILE")]
+    ids_file: Option<PathBuf>,
+}
+
+/// What was given.
+#[derive(Debug)]
+pub enum Source {
+    Text(Vec<u8>),
+    Ids(Vec<u32>),
+}
+
+impl PromptOptions {
+    /// Reads it.
+    pub fn read(&self, streams: &mut Streams<'_>) -> Result<Source> {
+        if let Some(ids) = &self.ids {
+            return Ok(Source::Ids(input::parse_ids(ids.as_encoded_bytes())?));
+        }
+        if let Some(path) = &self.ids_file {
+            return Ok(Source::Ids(input::parse_ids(&input::read_file(path)?)?));
+        }
+        match (self.text.as_ref().or(self.prompt.as_ref()), &self.file) {
+            (Some(text), _) => Ok(Source::Text(text.as_encoded_bytes().to_vec())),
+            (None, Some(path)) => Ok(Source::Text(input::read_file(path)?)),
+            (None, None) => Ok(Source::Text(input::read_input(streams)?)),
+        }
+    }
+}
+
+/// A prompt, as text and as ids.
+#[derive(Debug)]
+pub struct Prompt {
+    /// The text as it was given; of ids, what they stand for.
+    pub text: Vec<u8>,
+    /// What is fed.
+    pub ids: Vec<u32>,
+    /// The text is empty: what is written begins it.
+    pub is_empty_text: bool,
+}
+
+impl Prompt {
+    /// A text gets the tokens that the model expects around it, except one that would end it.
+    /// With `special`, control tokens that it spells are taken as such.
+    pub fn new(source: Source, tokenizer: &Tokenizer<'_>, special: bool) -> Result<Prompt> {
+        let (text, ids) = match source {
+            Source::Text(text) => {
+                let options =
+                    EncodeOptions { bos: tokenizer.adds_bos(), eos: false, parse_special: special };
+                let ids = input::encode(tokenizer, &text, options)?;
+                (text, ids)
+            }
+            Source::Ids(ids) => (decode(&ids, tokenizer, special)?, ids),
+        };
+        if ids.is_empty() {
+            let sentence = "the prompt is empty, and this model expects no token before a text";
+            return Err(Failure::new(Code::Text, sentence));
+        }
+        Ok(Prompt { is_empty_text: text.is_empty(), text, ids })
+    }
+}
+
+fn decode(ids: &[u32], tokenizer: &Tokenizer<'_>, special: bool) -> Result<Vec<u8>> {
+    let options = DecodeOptions { skip_special: !special, text_start: true, raw: true };
+    let mut decoder = Decoder::new(tokenizer, options);
+    let mut piece = vec![0; decoder.max_text_bytes()];
+    let mut text = Vec::new();
+    for &id in ids {
+        let len = decoder.push(id, &mut piece).map_err(|error| Failure::new(Code::Text, error))?;
+        text.extend_from_slice(&piece[..len]);
+    }
+    Ok(text)
+}

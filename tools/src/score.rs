@@ -1,0 +1,219 @@
+//! `mote score`: how probable a text is, token by token.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use mote_formats::gguf::Text;
+use mote_kernels::{CacheType, Precision};
+use mote_runtime::score::{Figures, log_probability};
+use mote_runtime::tokenizer::{DecodeOptions, Decoder, Tokenizer};
+use mote_runtime::{Model, Options, Session};
+use serde::Serialize;
+
+use crate::cli::write_json;
+use crate::failure::{Code, Failure, Result};
+use crate::host::{Engine, with_model, with_session};
+use crate::input;
+use crate::options::{ModelOption, Purpose, SessionOptions, TextOptions};
+use crate::streams::Streams;
+
+/// Log-probability of every token of a text, given those before it
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Without -p, -f and ids, the text is read from standard input. A model that expects a token before
+a text gets it; ids are taken as they are. The first token is not scored.
+
+JSON keys: ids; logprobs (natural logarithms, one for each token after the first); nll (their
+negative sum); bits_per_token; bits_per_byte (of the scored tokens' text); perplexity; activations
+and kv (what was computed with); hash and logits, where asked for.
+
+The hash is BLAKE3 over the logits of all positions in order, as little-endian f32 (-0 as +0, NaN as
+7fc00000), of which the first 16 bytes are printed in hexadecimal. It is the same for every
+instruction set, number of threads and batch.
+
+Examples:
+  mote score -m model.gguf -p 'The capital of France is Paris.'
+  mote score -m model.gguf --ids 1,2,3 --json --hash")]
+pub struct Command {
+    #[command(flatten)]
+    model: ModelOption,
+    #[command(flatten)]
+    text: TextOptions,
+    /// Token ids, with commas between them
+    #[arg(long, value_name = "IDS", conflicts_with_all = ["prompt", "file", "ids_file"])]
+    ids: Option<OsString>,
+    /// A file of token ids
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "file"])]
+    ids_file: Option<PathBuf>,
+    /// Print the logits of every position
+    #[arg(long)]
+    logits: bool,
+    /// Print a hash of the logits of all positions
+    #[arg(long)]
+    hash: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    session: SessionOptions,
+}
+
+#[derive(Serialize)]
+struct Report {
+    ids: Vec<u32>,
+    logprobs: Vec<f64>,
+    nll: f64,
+    bits_per_token: f64,
+    bits_per_byte: f64,
+    perplexity: f64,
+    activations: u32,
+    kv: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits: Option<Vec<Vec<f32>>>,
+}
+
+/// Scores.
+pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
+    let engine = Engine::new(&command.session, streams)?;
+    with_model(&command.model.model, |model| {
+        let ids = command.ids(model.tokenizer(), streams)?;
+        let n_ctx = command.session.compute.ctx.map_or(ids.len(), |ctx| ctx.get());
+        let threads = engine.threads();
+        let options = command.session.compute.session(model, Purpose::Score, n_ctx, threads);
+        with_session(model, &options, &engine, |session, _| {
+            let report = command.score(session, ids, &options, streams)?;
+            if command.json {
+                return write_json(&report, streams);
+            }
+            print(&report, model, streams)
+        })
+    })
+}
+
+impl Command {
+    fn ids(&self, tokenizer: &Tokenizer<'_>, streams: &mut Streams<'_>) -> Result<Vec<u32>> {
+        let ids = match (&self.ids, &self.ids_file) {
+            (Some(ids), _) => input::parse_ids(ids.as_encoded_bytes())?,
+            (None, Some(path)) => input::parse_ids(&input::read_file(path)?)?,
+            (None, None) => {
+                let text = self.text.read(streams)?;
+                input::encode(tokenizer, &text, tokenizer.default_options())?
+            }
+        };
+        if ids.is_empty() {
+            return Err(Failure::new(Code::Text, "there is no token to score"));
+        }
+        Ok(ids)
+    }
+
+    fn score(
+        &self,
+        session: &mut Session<'_>,
+        ids: Vec<u32>,
+        options: &Options,
+        streams: &Streams<'_>,
+    ) -> Result<Report> {
+        let kernels = session.kernels();
+        let bar = streams.progress(ids.len());
+        let mut logprobs = Vec::with_capacity(ids.len());
+        let mut hasher = self.hash.then(blake3::Hasher::new);
+        let mut all_logits = self.logits.then(Vec::new);
+        session.score(&ids, |i, logits| {
+            bar.inc(1);
+            if let Some(hasher) = &mut hasher {
+                hash_logits(hasher, logits);
+            }
+            if let Some(all) = &mut all_logits {
+                all.push(logits.to_vec());
+            }
+            let next = ids.get(i + 1).and_then(|&next| log_probability(kernels, logits, next));
+            logprobs.extend(next);
+        })?;
+        bar.finish_and_clear();
+        let figures = figures(session.model().tokenizer(), &ids, &logprobs)?;
+        let (activations, kv) = names(options);
+        Ok(Report {
+            ids,
+            logprobs,
+            nll: figures.nll,
+            bits_per_token: figures.bits_per_token(),
+            bits_per_byte: figures.bits_per_byte(),
+            perplexity: figures.perplexity(),
+            activations,
+            kv,
+            hash: hasher.map(|hasher| hasher.finalize().to_hex()[..32].to_string()),
+            logits: all_logits,
+        })
+    }
+}
+
+/// Logits as the numeric contract compares them.
+fn hash_logits(hasher: &mut blake3::Hasher, logits: &[f32]) {
+    let mut bytes = [0; 4096];
+    for chunk in logits.chunks(bytes.len() / 4) {
+        for (place, &logit) in bytes.chunks_exact_mut(4).zip(chunk) {
+            let bits = if logit.is_nan() { 0x7fc0_0000 } else { (logit + 0.0).to_bits() };
+            place.copy_from_slice(&bits.to_le_bytes());
+        }
+        hasher.update(&bytes[..4 * chunk.len()]);
+    }
+}
+
+/// Sums over the tokens after the first. Control tokens have no text.
+fn figures(tokenizer: &Tokenizer<'_>, ids: &[u32], logprobs: &[f64]) -> Result<Figures> {
+    let options = DecodeOptions { skip_special: true, text_start: true, raw: true };
+    let mut decoder = Decoder::new(tokenizer, options);
+    let mut text = vec![0; decoder.max_text_bytes()];
+    let mut figures = Figures::default();
+    for (i, &id) in ids.iter().enumerate() {
+        let bytes = decoder.push(id, &mut text);
+        let bytes = bytes.map_err(|error| Failure::new(Code::Text, error))?;
+        if let Some(&logprob) = i.checked_sub(1).and_then(|i| logprobs.get(i)) {
+            figures.add(logprob, bytes);
+        }
+    }
+    Ok(figures)
+}
+
+/// Bits of an activation, and the cache's type.
+pub fn names(options: &Options) -> (u32, &'static str) {
+    let activations = match options.precision {
+        Precision::Bits8 => 8,
+        Precision::Bits16 => 16,
+    };
+    let kv = match options.cache {
+        CacheType::F32 => "f32",
+        CacheType::F16 => "f16",
+    };
+    (activations, kv)
+}
+
+fn print(report: &Report, model: &Model<'_>, streams: &mut Streams<'_>) -> Result<()> {
+    let out = &mut *streams.output;
+    let tokenizer = model.tokenizer();
+    writeln!(out, "{:>12}  {:>8}  token", "ln p", "id")?;
+    for (i, &id) in report.ids.iter().enumerate() {
+        let text = Text::from(tokenizer.text(id));
+        match i.checked_sub(1).and_then(|i| report.logprobs.get(i)) {
+            Some(logprob) => writeln!(out, "{logprob:>12.6}  {id:>8}  {text}")?,
+            None => writeln!(out, "{:>12}  {id:>8}  {text}", "")?,
+        }
+    }
+    for row in report.logits.iter().flatten() {
+        write!(out, "logits")?;
+        row.iter().try_for_each(|logit| write!(out, " {logit}"))?;
+        writeln!(out)?;
+    }
+    writeln!(out, "nll             {}", report.nll)?;
+    writeln!(out, "bits per token  {}", report.bits_per_token)?;
+    writeln!(out, "bits per byte   {}", report.bits_per_byte)?;
+    writeln!(out, "perplexity      {}", report.perplexity)?;
+    if let Some(hash) = &report.hash {
+        let Report { activations, kv, .. } = report;
+        writeln!(out, "hash            {hash} ({activations}-bit activations, {kv} cache)")?;
+    }
+    Ok(())
+}
