@@ -242,7 +242,9 @@ impl Kernels {
         assert!(out.tokens() == job.tokens && out.rows() == heads && job.window > 0);
         assert!(job.kv_head < job.kv_heads && scratch.len() >= attend_scratch_len(job.head_dim));
         assert!(job.tokens == 0 || queries <= job.queries.len());
-        assert!(product(padded, kv) <= job.keys.len() && product(positions, kv) <= job.values.len());
+        assert!(
+            product(padded, kv) <= job.keys.len() && product(positions, kv) <= job.values.len()
+        );
         assert!(matches!(
             (job.keys, job.values),
             (Cache::F32(_), Cache::F32(_)) | (Cache::F16(_), Cache::F16(_))
