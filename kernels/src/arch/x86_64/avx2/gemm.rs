@@ -22,7 +22,7 @@ const GROUPS: usize = PANEL_ROWS / 8;
 /// The bias of signed bytes, which the panel keeps as they are.
 const SIGNED: i32 = 128;
 
-/// See [`crate::table::Kernels`].
+/// See [`crate::Kernels`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile<'_>) {
     let words = x.low.is_some() || panel.facts.bias == SIGNED;

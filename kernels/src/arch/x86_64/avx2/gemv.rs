@@ -17,6 +17,7 @@ const PREFETCH: usize = 4096;
 /// See [`crate::table::Gemv`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn gemv<E: Groups>(w: &[u8], x: &crate::Rows<'_>, out: &mut Tile<'_>) {
+    const { assert!(E::CHUNK_BYTES <= MAX_CHUNK_BYTES) };
     let Some(x) = x.quantized else { return };
     let row_bytes = x.k / E::BLOCK_LEN * E::BLOCK_BYTES;
     let rows = out.rows();

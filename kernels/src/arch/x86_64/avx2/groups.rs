@@ -295,7 +295,7 @@ unsafe fn k_nibbles(nibbles: *const u8, part: usize) -> [__m256i; 4] {
 
 /// Implements [`Groups`] for a unit type of the encoding's name.
 macro_rules! groups {
-    ($name:ident, $codes:ident, |$chunk:ident, $part:ident| $load:expr, |$a:ident, $b:ident| $scales:expr) => {
+    ($name:ident, $codes:ident, |$chunk:ident, $part:ident| $load:expr, |$a:ident, $b:ident, $scales_part:ident| $scales:expr) => {
         #[allow(non_camel_case_types)]
         pub(super) struct $name;
 
@@ -306,15 +306,13 @@ macro_rules! groups {
             #[inline]
             #[target_feature(enable = "avx2,fma,f16c")]
             unsafe fn codes($chunk: *const u8, $part: usize) -> [__m256i; 4] {
-                let _ = $part;
                 // SAFETY: all inside the chunk.
                 unsafe { $load }
             }
 
             #[inline]
             #[target_feature(enable = "avx2,fma,f16c")]
-            unsafe fn scales($a: *const u8, $b: *const u8, $part: usize) -> Scales {
-                let _ = $part;
+            unsafe fn scales($a: *const u8, $b: *const u8, $scales_part: usize) -> Scales {
                 // SAFETY: all inside the chunks.
                 unsafe { $scales }
             }
@@ -322,43 +320,45 @@ macro_rules! groups {
     };
 }
 
-groups!(Q4_0, Small, |chunk, part| nibble_blocks(chunk, Self::BLOCK_BYTES, 2), |a, b| {
+groups!(Q4_0, Small, |chunk, _part| nibble_blocks(chunk, Self::BLOCK_BYTES, 2), |a, b, _part| {
     scale_blocks(a, b, Self::BLOCK_BYTES)
 });
-groups!(Q4_1, Small, |chunk, part| nibble_blocks(chunk, Self::BLOCK_BYTES, 4), |a, b| {
+groups!(Q4_1, Small, |chunk, _part| nibble_blocks(chunk, Self::BLOCK_BYTES, 4), |a, b, _part| {
     scale_and_minimum_blocks(a, b, Self::BLOCK_BYTES)
 });
 groups!(
     Q5_0,
     Small,
-    |chunk, part| {
+    |chunk, _part| {
         let mut codes = nibble_blocks(chunk, Self::BLOCK_BYTES, 6);
         add_fifth_bits(&mut codes, chunk, Self::BLOCK_BYTES, 2);
         codes
     },
-    |a, b| scale_blocks(a, b, Self::BLOCK_BYTES)
+    |a, b, _part| scale_blocks(a, b, Self::BLOCK_BYTES)
 );
 groups!(
     Q5_1,
     Small,
-    |chunk, part| {
+    |chunk, _part| {
         let mut codes = nibble_blocks(chunk, Self::BLOCK_BYTES, 8);
         add_fifth_bits(&mut codes, chunk, Self::BLOCK_BYTES, 4);
         codes
     },
-    |a, b| scale_and_minimum_blocks(a, b, Self::BLOCK_BYTES)
+    |a, b, _part| scale_and_minimum_blocks(a, b, Self::BLOCK_BYTES)
 );
 groups!(
     Q8_0,
     Signed,
-    |chunk, part| {
+    |chunk, _part| {
         let block = |i: usize, at: usize| chunk.add(i * Self::BLOCK_BYTES + 2 + at);
         [(0, 0), (0, 16), (1, 0), (1, 16)]
             .map(|(i, at)| load_halves(block(i, at), block(i + 2, at)))
     },
-    |a, b| scale_blocks(a, b, Self::BLOCK_BYTES)
+    |a, b, _part| scale_blocks(a, b, Self::BLOCK_BYTES)
 );
-groups!(Q4_K, Small, |chunk, part| k_nibbles(chunk.add(16), part), |a, b| k_scales(a, b, part));
+groups!(Q4_K, Small, |chunk, part| k_nibbles(chunk.add(16), part), |a, b, part| k_scales(
+    a, b, part
+));
 groups!(
     Q5_K,
     Small,
@@ -376,7 +376,7 @@ groups!(
         }
         codes
     },
-    |a, b| k_scales(a, b, part)
+    |a, b, part| k_scales(a, b, part)
 );
 groups!(
     Q6_K,
@@ -399,7 +399,7 @@ groups!(
         }
         codes
     },
-    |a, b| {
+    |a, b, part| {
         // Bytes `A0-3 B0-3 A4-7 B4-7`, and the factors.
         let at = 192 + 8 * part;
         let load = |row: *const u8| _mm_loadl_epi64(row.add(at).cast());

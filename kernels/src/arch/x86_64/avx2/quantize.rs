@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 use crate::activation::RowMut;
 use crate::scalar::activation::{LARGEST_16, TINY};
 
-/// See [`crate::table::Kernels`].
+/// See [`crate::Kernels`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn quantize(x: &[f32], row: &mut RowMut<'_>) {
     let (blocks, _) = x.as_chunks::<32>();

@@ -18,6 +18,7 @@ const ROWS: usize = 8;
 /// See [`crate::table::Unpack`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn unpack<E: Groups>(w: &[u8], panel: &mut Panel<'_>) {
+    const { assert!(E::CHUNK_BYTES <= MAX_CHUNK_BYTES) };
     let row_bytes = panel.k / E::BLOCK_LEN * E::BLOCK_BYTES;
     // What `store_codes` and `store_scales` rely on.
     assert!(panel.codes.len() >= PANEL_ROWS * panel.k && panel.rows <= PANEL_ROWS);
@@ -87,14 +88,18 @@ fn store_codes(
     k: usize,
     panel: &mut Panel<'_>,
 ) {
-    let half_of = |row: usize, half: usize| {
-        let vector: *const __m256i = &codes[row][quarter % 2 * 2 + half];
-        vector.cast::<u8>().wrapping_add(quarter / 2 * 16)
-    };
+    let rows = codes.each_ref().map(|row| row.as_ptr().cast::<u8>());
     for half in 0..2 {
+        let at = (quarter % 2 * 2 + half) * 32 + quarter / 2 * 16;
         // SAFETY: halves of vectors.
-        let [a, b, c, d] = [0, 1, 2, 3]
-            .map(|row| unsafe { load_halves(half_of(row, half), half_of(row + 4, half)) });
+        let (a, b, c, d) = unsafe {
+            (
+                load_halves(rows[0].add(at), rows[4].add(at)),
+                load_halves(rows[1].add(at), rows[5].add(at)),
+                load_halves(rows[2].add(at), rows[6].add(at)),
+                load_halves(rows[3].add(at), rows[7].add(at)),
+            )
+        };
         let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
         let (ab2, cd2) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
         let columns = [
