@@ -251,3 +251,51 @@ unsafe fn add<const T: usize, const MINIMUM: bool>(
         }
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use std::vec;
+
+    use super::SEGMENT;
+    use crate::{ActivationsMut, Kernels, Matrix, QuantType, Rows, Tile};
+
+    /// Rows longer than two segments, for every encoding and both precisions.
+    #[test]
+    fn segments_of_long_rows_equal_scalar() {
+        let Some(kernels) = super::super::kernels() else { return };
+        const TOKENS: usize = 9;
+        let k = 2 * SEGMENT * 32 + 256;
+        let wave = |i: usize| ((i * 7919 % 1009) as f32 - 504.0) * 0.01;
+        for &kind in QuantType::ALL.iter().filter(|kind| kind.integer().is_some()) {
+            let weights: vec::Vec<f32> = (0..3 * k).map(wave).collect();
+            let mut data = vec![0; 3 * kind.row_bytes(k).unwrap()];
+            kind.encode(&weights, &mut data);
+            let w = Matrix::new(kind, 3, k, &data).unwrap();
+            for wide in [false, true] {
+                let n = TOKENS * ActivationsMut::stride(k);
+                let (mut high, mut low) = (vec![0; n], vec![0; n]);
+                let (mut scales, mut scaled_sums) = (vec![0.0; n / 32], vec![0.0; n / 32]);
+                let mut sums = vec![0; n / 16];
+                let mut x = ActivationsMut::new(
+                    (TOKENS, k),
+                    (&mut high, wide.then_some(&mut low)),
+                    &mut scales,
+                    &mut sums,
+                    &mut scaled_sums,
+                );
+                for t in 0..TOKENS {
+                    let row: vec::Vec<f32> = (0..k).map(|i| wave(i * 3 + t * 31)).collect();
+                    Kernels::SCALAR.quantize(&row, &mut x, t);
+                }
+                let x = Rows::new((TOKENS, k), None, Some(x.freeze()));
+                let product = |kernels: &Kernels| {
+                    let mut out = vec![0.0; 3 * TOKENS];
+                    let mut scratch = vec![0.0; Kernels::panel_bytes(k) / 4];
+                    kernels.matmul(&w, &x, &mut Tile::new(&mut out, TOKENS, 3), &mut scratch);
+                    out
+                };
+                assert_eq!(product(kernels), product(&Kernels::SCALAR), "{}", kind.name());
+            }
+        }
+    }
+}

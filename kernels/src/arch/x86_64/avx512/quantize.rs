@@ -18,20 +18,19 @@ pub(super) fn quantize(x: &[f32], row: &mut RowMut<'_>) {
     sums_padding.fill([0; 2]);
     scales_padding.fill(0.0);
     scaled_sums_padding.fill(0.0);
-    let mut low = low.as_deref_mut().map(|low| {
-        let (low, padding) = low.as_chunks_mut::<32>().0.split_at_mut(blocks.len());
-        padding.fill([0; 32]);
-        low
-    });
+    let mut low = low.as_deref_mut().map(|low| low.as_chunks_mut::<32>().0);
+    if let Some(low) = &mut low {
+        low[blocks.len()..].fill([0; 32]);
+    }
     let largest = if low.is_some() { LARGEST_16 } else { 127.0 };
     for (b, x) in blocks.iter().enumerate() {
         let (values, scale) = block(x, largest);
         match &mut low {
             None => store(&mut high[b], values),
             Some(low) => {
-                let planes = values.map(|v| split(v));
-                store(&mut high[b], [planes[0].0, planes[1].0]);
-                store(&mut low[b], [planes[0].1, planes[1].1]);
+                let [(high_a, low_a), (high_b, low_b)] = [split(values[0]), split(values[1])];
+                store(&mut high[b], [high_a, high_b]);
+                store(&mut low[b], [low_a, low_b]);
             }
         }
         sums[b] = [_mm512_reduce_add_epi32(values[0]), _mm512_reduce_add_epi32(values[1])];
