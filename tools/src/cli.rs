@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::failure::{Code, Failure, Result};
 use crate::streams::{Streams, Terminal};
-use crate::{perplexity, score};
+use crate::{inspect, perplexity, score, tokenize};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -41,24 +41,30 @@ is the place in the model file in bytes.";
 #[derive(Subcommand, Debug)]
 enum Command {
     Run(crate::run::Command),
+    Tokenize(tokenize::Command),
     Score(score::Command),
     Perplexity(perplexity::Command),
+    Inspect(inspect::Command),
 }
 
 impl Command {
     fn json(&self) -> bool {
         match self {
             Command::Run(command) => command.json,
+            Command::Tokenize(command) => command.json,
             Command::Score(command) => command.json,
             Command::Perplexity(command) => command.json,
+            Command::Inspect(command) => command.json,
         }
     }
 
     fn execute(&self, streams: &mut Streams<'_>) -> Result<()> {
         match self {
             Command::Run(command) => crate::run::execute(command, streams),
+            Command::Tokenize(command) => tokenize::execute(command, streams),
             Command::Score(command) => score::execute(command, streams),
             Command::Perplexity(command) => perplexity::execute(command, streams),
+            Command::Inspect(command) => inspect::execute(command, streams),
         }
     }
 }

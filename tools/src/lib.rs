@@ -8,10 +8,12 @@ pub mod facts;
 pub mod failure;
 pub mod host;
 mod input;
+mod inspect;
 pub mod options;
 mod perplexity;
 mod run;
 mod score;
 pub mod streams;
+mod tokenize;
 
 pub use cli::{main, run};

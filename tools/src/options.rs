@@ -108,6 +108,19 @@ impl ComputeOptions {
     }
 }
 
+/// Bits of an activation, and the cache's type, as they are called in reports.
+pub fn names(options: &Options) -> (u32, &'static str) {
+    let activations = match options.precision {
+        Precision::Bits8 => 8,
+        Precision::Bits16 => 16,
+    };
+    let kv = match options.cache {
+        CacheType::F32 => "f32",
+        CacheType::F16 => "f16",
+    };
+    (activations, kv)
+}
+
 /// Where the text of tokenize, score and perplexity comes from.
 #[derive(Args, Clone, Debug)]
 #[group(multiple = false)]

@@ -12,8 +12,9 @@ use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_model, with_session};
 use crate::input;
-use crate::options::{ModelOption, Purpose, SessionOptions};
+use crate::options::{ModelOption, Purpose, SessionOptions, names};
 use crate::streams::Streams;
+use crate::tokenize::tell_unknown_rules;
 
 /// Perplexity of a long text
 #[derive(Args, Debug)]
@@ -65,6 +66,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let engine = Engine::new(&command.session, streams)?;
     with_model(&command.model.model, |model| {
         let tokenizer = model.tokenizer();
+        tell_unknown_rules(tokenizer, streams);
         let text = input::read_file(&command.file)?;
         let ids = input::encode(tokenizer, &text, tokenizer.default_options())?;
         if ids.len() < window {
@@ -76,7 +78,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         let options = command.session.compute.session(model, Purpose::Score, window, threads);
         with_session(model, &options, &engine, |session, _| {
             let figures = score_windows(session, tokenizer, &ids, window, streams)?;
-            let (activations, kv) = crate::score::names(&options);
+            let (activations, kv) = names(&options);
             let windows = ids.len() / window;
             let Figures { nll, tokens, .. } = figures;
             let perplexity = figures.perplexity();

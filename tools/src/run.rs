@@ -17,6 +17,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, Memory, with_model, with_session};
 use crate::options::{Purpose, SessionOptions};
 use crate::streams::Streams;
+use crate::tokenize::tell_unknown_rules;
 use prompt::{Prompt, PromptOptions};
 use sampling::SamplingOptions;
 
@@ -97,7 +98,7 @@ struct Timings {
 /// Continues a text.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let start = Instant::now();
-    let options = command.sampling.options()?;
+    let options = command.sampling.options();
     let stops: Vec<&str> = command.stop.iter().map(String::as_str).collect();
     if stops.contains(&"") {
         return Err(Failure::new(Code::Usage, "--stop: a stop string is empty"));
@@ -186,9 +187,7 @@ fn introduce(model: &Model<'_>, plan: &Plan, session: &Session<'_>, streams: &mu
     streams.fact("model", FileFacts::new(model.gguf()));
     let n_ctx = session.capacity();
     streams.fact("memory", format_args!("{} for {n_ctx} tokens", PlanFacts(*plan)));
-    if !model.tokenizer().is_pre_tokenizer_known() {
-        streams.note("the vocabulary's rules for words are not known: those of GPT-2 are used");
-    }
+    tell_unknown_rules(model.tokenizer(), streams);
 }
 
 fn milliseconds(since: Instant) -> f64 {

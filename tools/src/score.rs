@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mote_formats::gguf::Text;
-use mote_kernels::{CacheType, Precision};
 use mote_runtime::score::{Figures, log_probability};
 use mote_runtime::tokenizer::{DecodeOptions, Decoder, Tokenizer};
 use mote_runtime::{Model, Options, Session};
@@ -15,8 +14,9 @@ use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_model, with_session};
 use crate::input;
-use crate::options::{ModelOption, Purpose, SessionOptions, TextOptions};
+use crate::options::{ModelOption, Purpose, SessionOptions, TextOptions, names};
 use crate::streams::Streams;
+use crate::tokenize::tell_unknown_rules;
 
 /// Log-probability of every token of a text, given those before it
 #[derive(Args, Debug)]
@@ -79,6 +79,7 @@ struct Report {
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let engine = Engine::new(&command.session, streams)?;
     with_model(&command.model.model, |model| {
+        tell_unknown_rules(model.tokenizer(), streams);
         let ids = command.ids(model.tokenizer(), streams)?;
         let n_ctx = command.session.compute.ctx.map_or(ids.len(), |ctx| ctx.get());
         let threads = engine.threads();
@@ -176,19 +177,6 @@ fn figures(tokenizer: &Tokenizer<'_>, ids: &[u32], logprobs: &[f64]) -> Result<F
         }
     }
     Ok(figures)
-}
-
-/// Bits of an activation, and the cache's type.
-pub fn names(options: &Options) -> (u32, &'static str) {
-    let activations = match options.precision {
-        Precision::Bits8 => 8,
-        Precision::Bits16 => 16,
-    };
-    let kv = match options.cache {
-        CacheType::F32 => "f32",
-        CacheType::F16 => "f16",
-    };
-    (activations, kv)
 }
 
 fn print(report: &Report, model: &Model<'_>, streams: &mut Streams<'_>) -> Result<()> {
