@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::failure::{Code, Failure, Result};
 use crate::streams::{Streams, Terminal};
-use crate::{inspect, perplexity, score, tokenize};
+use crate::{bench, inspect, perplexity, score, tokenize};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -45,6 +45,7 @@ enum Command {
     Score(score::Command),
     Perplexity(perplexity::Command),
     Inspect(inspect::Command),
+    Bench(bench::Command),
 }
 
 impl Command {
@@ -55,6 +56,7 @@ impl Command {
             Command::Score(command) => command.json,
             Command::Perplexity(command) => command.json,
             Command::Inspect(command) => command.json,
+            Command::Bench(command) => command.json,
         }
     }
 
@@ -65,6 +67,7 @@ impl Command {
             Command::Score(command) => score::execute(command, streams),
             Command::Perplexity(command) => perplexity::execute(command, streams),
             Command::Inspect(command) => inspect::execute(command, streams),
+            Command::Bench(command) => bench::execute(command, streams),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! One subcommand a file; what they share is in [`options`], [`host`] (from a file to a session),
 //! [`streams`] and [`failure`].
 
+mod bench;
 mod cli;
 pub mod facts;
 pub mod failure;

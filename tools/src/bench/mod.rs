@@ -1,0 +1,167 @@
+//! `mote bench`: how fast, how soon, how large, and how near to what the machine could do.
+
+mod limits;
+mod measure;
+mod report;
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use mote_runtime::threads::ThreadPool;
+use mote_runtime::{Model, Options};
+
+use crate::failure::Result;
+use crate::host::{self, Engine, available_threads, with_model, with_session};
+use crate::options::{ComputeOptions, ModelOption, Purpose};
+use crate::streams::Streams;
+
+use measure::{Cost, Spread, Start, Test};
+use report::{Limit, Limits, Measured, Report};
+
+/// Most tokens of a test, and most repetitions.
+const MOST: i64 = 1 << 20;
+
+/// Speed, load time and memory of a model, and what this machine admits
+#[derive(Args, Debug)]
+#[command(after_help = "\
+ppN feeds N tokens at once into an empty context (prefill), tgN feeds N tokens one by one and computes
+the logits after each (decoding), as llama-bench does.
+
+The limits are measured, too, as the best of some tries: how fast the same threads read the model's
+bytes where they are mapped (decoding reads each weight once for a token), and how fast they multiply
+one panel of weights with some tokens in cache (prefill multiplies each weight with each token). The
+latter is mote's own matrix product, not the processor's peak.
+
+JSON keys: target; results (each: test, threads, tokens_per_second {median, min, max},
+share_of_limit); load_ms (to a session); first_token_ms (to the first logits, with one token);
+peak_rss_bytes (null where it cannot be told); limits {decode_bytes_per_token,
+prefill_multiply_adds_per_token, measured (each: threads, read_bytes_per_second,
+multiply_adds_per_second)}.
+
+Example:
+  mote bench -m model.gguf -p 512 -n 128 -t 1,2")]
+pub struct Command {
+    #[command(flatten)]
+    model: ModelOption,
+    /// Prefill: tokens fed at once (0: none)
+    #[arg(short = 'p', long, value_name = "N", default_value = "512",
+          value_parser = clap::value_parser!(u32).range(..=MOST))]
+    prefill: u32,
+    /// Decoding: tokens fed one by one (0: none)
+    #[arg(short = 'n', long, value_name = "N", default_value = "128",
+          value_parser = clap::value_parser!(u32).range(..=MOST))]
+    decode: u32,
+    /// Numbers of threads, such as 1,2 [default: 1, and the CPUs that this process may use]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',')]
+    threads: Vec<NonZeroUsize>,
+    /// How often each test is timed, after once without
+    #[arg(short, long, value_name = "N", default_value = "5",
+          value_parser = clap::value_parser!(u32).range(1..=MOST))]
+    repetitions: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    compute: ComputeOptions,
+}
+
+/// Measures.
+pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
+    let kernels = host::kernels(command.compute.target.as_deref())?;
+    let threads = threads(command, streams);
+    let engine = |threads| Engine { kernels, pool: ThreadPool::new(threads) };
+    let starts = starts(command, threads.iter().copied().max().unwrap_or(1), &engine)?;
+    let report = with_model(&command.model.model, |model| {
+        let results = results(command, model, &threads, &engine, streams)?;
+        // Before the limits are measured: that takes memory, too.
+        let peak_rss_bytes = peak_memory();
+        let cost = Cost::of(model);
+        let precision = session_options(command, model, 1).precision;
+        let multiply = |n| limits::multiply_rate(kernels, precision, &cost.kinds, n);
+        let limit = |&threads: &usize| Limit {
+            threads,
+            read_bytes_per_second: limits::read_rate(model.gguf().bytes(), threads),
+            multiply_adds_per_second: multiply(threads),
+        };
+        let limits = Limits::new(&cost, threads.iter().map(limit).collect());
+        Ok(Report::new(kernels.name(), results, &starts, peak_rss_bytes, limits))
+    })?;
+    report.print(command.json, streams)
+}
+
+/// The list as asked for, or from one thread to all CPUs; no number twice.
+fn threads(command: &Command, streams: &mut Streams<'_>) -> Vec<usize> {
+    let asked = match command.threads.as_slice() {
+        [] => vec![1, ThreadPool::available()],
+        list => list.iter().map(|&n| available_threads(Some(n.get()), streams)).collect(),
+    };
+    let mut threads = Vec::new();
+    for n in asked {
+        if !threads.contains(&n) {
+            threads.push(n);
+        }
+    }
+    threads
+}
+
+fn session_options(command: &Command, model: &Model<'_>, threads: usize) -> Options {
+    let needed = command.prefill.max(command.decode).max(1) as usize;
+    let n_ctx = command.compute.ctx.map_or(needed, NonZeroUsize::get);
+    command.compute.session(model, Purpose::Generate, n_ctx, threads)
+}
+
+/// Loads as often as tests are repeated, after once to have the file in memory.
+fn starts(
+    command: &Command,
+    threads: usize,
+    engine: &impl Fn(usize) -> Engine,
+) -> Result<Vec<Start>> {
+    let start = || {
+        let path = &command.model.model;
+        Start::time(path, |model| session_options(command, model, threads), || engine(threads))
+    };
+    start()?;
+    (0..command.repetitions).map(|_| start()).collect()
+}
+
+/// Runs every test on every number of threads.
+fn results(
+    command: &Command,
+    model: &Model<'_>,
+    threads: &[usize],
+    engine: &impl Fn(usize) -> Engine,
+    streams: &mut Streams<'_>,
+) -> Result<Vec<Measured>> {
+    let tests = [Test::Prefill(command.prefill as usize), Test::Decode(command.decode as usize)];
+    let tests = tests.iter().filter(|test| test.tokens() > 0);
+    let tokens: usize = tests.clone().map(|test| test.tokens()).sum();
+    let runs = 1 + command.repetitions as usize;
+    let progress = streams.progress(tokens.saturating_mul(runs).saturating_mul(threads.len()));
+    let mut results = Vec::new();
+    for &threads in threads {
+        let plan = session_options(command, model, threads);
+        with_session(model, &plan, &engine(threads), |session, _| {
+            for test in tests.clone() {
+                let mut rates = Vec::new();
+                for _ in 0..runs {
+                    rates.push(test.run(session)?);
+                    progress.inc(test.tokens() as u64);
+                }
+                // The first one warmed up.
+                rates.remove(0);
+                results.extend(Spread::of(rates).map(|rate| Measured::new(*test, threads, rate)));
+            }
+            Ok(())
+        })?;
+    }
+    progress.finish_and_clear();
+    Ok(results)
+}
+
+/// The most memory that this process ever had in use, in bytes, if the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}

@@ -1,0 +1,172 @@
+//! The results, as a table and as JSON.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cli::write_json;
+use crate::facts::Bytes;
+use crate::failure::Result;
+use crate::streams::Streams;
+
+use super::measure::{Cost, Spread, Start, Test};
+
+/// All that was measured. Its fields are the keys of the JSON object.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The kernel table.
+    target: &'static str,
+    results: Vec<Measured>,
+    /// From the file's name to a session, in milliseconds: the median.
+    load_ms: Option<f64>,
+    /// From the file's name to the first logits, with a prompt of one token: the median.
+    first_token_ms: Option<f64>,
+    /// The most memory in use; the pages of the mapped file that were touched are part of it.
+    peak_rss_bytes: Option<u64>,
+    limits: Limits,
+}
+
+/// One test on some number of threads.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    #[serde(serialize_with = "in_words")]
+    test: Test,
+    threads: usize,
+    tokens_per_second: Spread,
+    /// The median's share of what [`Limits`] admit.
+    share_of_limit: Option<f64>,
+}
+
+/// What a token costs, and what the machine can do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Limits {
+    /// Bytes of weights that decoding a token reads.
+    decode_bytes_per_token: usize,
+    /// Multiply-adds of weights in the prefill of a token.
+    prefill_multiply_adds_per_token: usize,
+    measured: Vec<Limit>,
+}
+
+/// What some number of threads can do.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Limit {
+    /// The number.
+    pub threads: usize,
+    /// Plainly reading the model file's bytes where they are mapped.
+    pub read_bytes_per_second: f64,
+    /// The matrix product in cache.
+    pub multiply_adds_per_second: f64,
+}
+
+fn in_words<S: serde::Serializer>(test: &Test, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_str(test)
+}
+
+impl Measured {
+    /// A result that is not yet compared.
+    pub fn new(test: Test, threads: usize, tokens_per_second: Spread) -> Self {
+        Measured { test, threads, tokens_per_second, share_of_limit: None }
+    }
+}
+
+impl Limits {
+    /// Of this machine, for tokens of this cost.
+    pub fn new(cost: &Cost, measured: Vec<Limit>) -> Self {
+        Limits {
+            decode_bytes_per_token: cost.decode_bytes,
+            prefill_multiply_adds_per_token: cost.prefill_macs,
+            measured,
+        }
+    }
+
+    /// Tokens a second that the weights alone would allow.
+    fn tokens_per_second(&self, test: Test, threads: usize) -> Option<f64> {
+        let limit = self.measured.iter().find(|limit| limit.threads == threads)?;
+        let rate = match test {
+            Test::Prefill(_) => {
+                limit.multiply_adds_per_second / self.prefill_multiply_adds_per_token as f64
+            }
+            Test::Decode(_) => limit.read_bytes_per_second / self.decode_bytes_per_token as f64,
+        };
+        Some(rate).filter(|rate| rate.is_normal())
+    }
+}
+
+impl Report {
+    /// Compares the results with the limits.
+    pub fn new(
+        target: &'static str,
+        mut results: Vec<Measured>,
+        starts: &[Start],
+        peak_rss_bytes: Option<u64>,
+        limits: Limits,
+    ) -> Self {
+        for result in &mut results {
+            let limit = limits.tokens_per_second(result.test, result.threads);
+            result.share_of_limit = limit.map(|limit| result.tokens_per_second.median / limit);
+        }
+        let median = |time: fn(&Start) -> Duration| {
+            let times = starts.iter().map(|start| time(start).as_secs_f64() * 1e3);
+            Spread::of(times.collect()).map(|spread| spread.median)
+        };
+        Report {
+            target,
+            results,
+            load_ms: median(|start| start.session),
+            first_token_ms: median(|start| start.first_token),
+            peak_rss_bytes,
+            limits,
+        }
+    }
+
+    /// JSON, or a table on the output and facts on the errors.
+    pub fn print(&self, json: bool, streams: &mut Streams<'_>) -> Result<()> {
+        if json {
+            return write_json(self, streams);
+        }
+        self.facts(streams);
+        let out = &mut *streams.output;
+        writeln!(out, "test      threads  tokens/s       min       max  of limit")?;
+        for result in &self.results {
+            let Spread { median, min, max } = result.tokens_per_second;
+            // Padding is for strings: `Display` of the test does not know it.
+            let test = result.test.to_string();
+            write!(out, "{test:<9} {:>7} {median:>9.1} {min:>9.1} {max:>9.1}", result.threads)?;
+            match result.share_of_limit {
+                Some(share) => writeln!(out, " {:>7.0} %", share * 100.0)?,
+                None => writeln!(out)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn facts(&self, streams: &mut Streams<'_>) {
+        streams.fact("target", self.target);
+        if let (Some(load), Some(first)) = (self.load_ms, self.first_token_ms) {
+            streams.fact("load", format_args!("{load:.1} ms, to the first token {first:.1} ms"));
+        }
+        if let Some(bytes) = self.peak_rss_bytes {
+            streams.fact("memory", format_args!("{} at most", Bytes(bytes)));
+        }
+        let limits = &self.limits;
+        streams.fact(
+            "token",
+            format_args!(
+                "decoding reads {:.1} MB of weights, prefill multiplies {:.1} million",
+                limits.decode_bytes_per_token as f64 / 1e6,
+                limits.prefill_multiply_adds_per_token as f64 / 1e6
+            ),
+        );
+        for limit in &limits.measured {
+            streams.fact(
+                "limit",
+                format_args!(
+                    "{} threads: read {:.1} GB/s, multiply-add in cache {:.1} G/s",
+                    limit.threads,
+                    limit.read_bytes_per_second / 1e9,
+                    limit.multiply_adds_per_second / 1e9
+                ),
+            );
+        }
+    }
+}
