@@ -60,14 +60,17 @@ fn quantize_equals_scalar() {
         check_quantize(&activations(9, k, &mut random), (9, k));
         check_quantize(&values(3 * k, &mut random), (3, k));
     }
-    // Any bits, and every exponent of the largest value alone.
+    // Any bits, and every exponent of the largest value with the ends of its fraction.
     for seed in 0..64 {
         let mut random = Random::new(seed);
         let x: Vec<_> = (0..256).map(|_| f32::from_bits(random.bits() as u32)).collect();
         check_quantize(&x, (1, 256));
     }
-    for exponent in 0..255u32 {
-        let scale = f32::from_bits(exponent << 23 | 0x2a_aaaa);
+    // 2^-100, below which a block counts as zero, lies at the fraction 0 of its exponent.
+    for bits in
+        (0..255u32).flat_map(|e| [e << 23, e << 23 | 1, e << 23 | 0x2a_aaaa, e << 23 | 0x7f_ffff])
+    {
+        let scale = f32::from_bits(bits);
         let x: Vec<_> = (0..32).map(|i| scale * (i as f32 / 31.0) * [1.0, -1.0][i % 2]).collect();
         check_quantize(&x, (1, 32));
     }
