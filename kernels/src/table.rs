@@ -54,6 +54,9 @@ pub struct Kernels {
     pub(crate) name: &'static str,
     pub(crate) gemv: [Gemv; QuantType::COUNT],
     pub(crate) unpack: [Unpack; QuantType::COUNT],
+    /// Which unpack entries write the layout that `gemm` reads. The others are the scalar ones, and
+    /// their panels go to the scalar gemm: so a new encoding runs on every target.
+    pub(crate) own_panel: [bool; QuantType::COUNT],
     pub(crate) gemm: Gemm,
     pub(crate) gemm_float: GemmFloat,
     pub(crate) quantize: unsafe fn(&[f32], &mut RowMut<'_>),
@@ -78,6 +81,7 @@ impl Kernels {
         name: "scalar",
         gemv: quant::SCALAR_GEMV,
         unpack: quant::SCALAR_UNPACK,
+        own_panel: [false; QuantType::COUNT],
         gemm: integer::gemm,
         gemm_float: float::gemm,
         quantize: activation::quantize,
@@ -99,6 +103,7 @@ impl Kernels {
     #[allow(dead_code)] // as above
     pub(crate) const fn with_unpack(mut self, kind: QuantType, entry: Unpack) -> Self {
         self.unpack[kind as usize] = entry;
+        self.own_panel[kind as usize] = true;
         self
     }
 
@@ -160,8 +165,13 @@ impl Kernels {
         // SAFETY: as in `matmul`; the panel's parts have the sizes that `Panel` states.
         unsafe {
             self.unpack[w.kind() as usize](w.data(), &mut panel);
+            let own = self.own_panel[w.kind() as usize];
             match (x.quantized, x.float) {
-                (Some(x), _) if panel.floats.is_empty() => (self.gemm)(&panel, &x, out),
+                (Some(x), _) if panel.floats.is_empty() => match own {
+                    true => (self.gemm)(&panel, &x, out),
+                    false => integer::gemm(&panel, &x, out),
+                },
+                // Float panels have one layout.
                 (_, Some(x)) => (self.gemm_float)(&panel, x, out),
                 _ => {}
             }
