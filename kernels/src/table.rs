@@ -243,18 +243,16 @@ impl Kernels {
     /// Attention of some query heads over the cache, into `out` (tokens × heads * head_dim).
     /// Panics if the job reaches outside its slices.
     pub fn attend(&self, job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) {
-        let product = |a: usize, b: usize| a.checked_mul(b).unwrap_or(usize::MAX);
-        let heads = product(job.heads, job.head_dim);
+        let heads = job.heads.saturating_mul(job.head_dim);
         let positions = job.first.saturating_add(job.tokens);
         let padded = positions.checked_next_multiple_of(KEY_TILE).unwrap_or(usize::MAX);
-        let kv = product(job.kv_heads, job.head_dim);
-        let queries = product(job.tokens.saturating_sub(1), job.query_stride).saturating_add(heads);
+        let kv = job.kv_heads.saturating_mul(job.head_dim);
+        let others = job.tokens.saturating_sub(1).saturating_mul(job.query_stride);
         assert!(out.tokens() == job.tokens && out.rows() == heads && job.window > 0);
         assert!(job.kv_head < job.kv_heads && scratch.len() >= attend_scratch_len(job.head_dim));
-        assert!(job.tokens == 0 || queries <= job.queries.len());
-        assert!(
-            product(padded, kv) <= job.keys.len() && product(positions, kv) <= job.values.len()
-        );
+        assert!(job.tokens == 0 || others.saturating_add(heads) <= job.queries.len());
+        assert!(padded.saturating_mul(kv) <= job.keys.len());
+        assert!(positions.saturating_mul(kv) <= job.values.len());
         assert!(matches!(
             (job.keys, job.values),
             (Cache::F32(_), Cache::F32(_)) | (Cache::F16(_), Cache::F16(_))
