@@ -1,9 +1,10 @@
 //! The merges of a byte-level vocabulary: which tokens merge, in the order of the file's list.
 
-use mote_formats::gguf::Array;
+use mote_formats::gguf::{Array, Text};
 
 use super::alphabet;
 use super::error::LoadError;
+use super::load::BLOCK;
 use super::merge::{NO_RANK, NO_TOKEN, Pairs};
 use super::table::{self, MAX_PROBES};
 use super::vocabulary::Vocabulary;
@@ -67,25 +68,85 @@ impl<'a> Source<'a> {
             *unit = vocabulary.find_merged(text).unwrap_or(NO_TOKEN);
         }
         pairs.fill(EMPTY);
-        let merges = self.0.strings().into_iter().flatten();
-        let mut result = 0;
-        for (rank, merge) in merges.enumerate() {
-            let (left, right) = split(merge.as_bytes()).ok_or(LoadError::MergeForm(rank))?;
-            let tokens = (|| {
-                let left_id = vocabulary.find_merged(left)?;
-                let right_id = vocabulary.find_merged(right)?;
-                result = find_result(vocabulary, left, right, result)?;
-                Some((left_id, right_id))
-            })();
-            results[rank] = result;
-            match tokens {
-                Some((left, right)) => add(pairs, left, right, rank)?,
-                // A merge of tokens that never come from text merges nothing.
-                None if is_known(vocabulary, left, right) => {}
-                None => return Err(LoadError::MergeToken(rank)),
+        let mut loader = Loader { vocabulary, pairs, results, result: 0 };
+        let mut merges = self.0.strings().into_iter().flatten();
+        let mut rank = 0;
+        while rank < self.0.len() {
+            let len = BLOCK.min(self.0.len() - rank);
+            loader.add_block(rank, len, &mut merges)?;
+            rank += len;
+        }
+        let Loader { pairs, results, .. } = loader;
+        Ok(Merges { vocabulary: *vocabulary, pairs, results, units })
+    }
+}
+
+/// Merges that are being read.
+struct Loader<'v, 'a> {
+    vocabulary: &'v Vocabulary<'a>,
+    pairs: &'a mut [u64],
+    results: &'a mut [u32],
+    /// Of the merge before.
+    result: u32,
+}
+
+impl<'a> Loader<'_, 'a> {
+    fn add_block(
+        &mut self,
+        first: usize,
+        len: usize,
+        merges: &mut impl Iterator<Item = Text<'a>>,
+    ) -> Result<(), LoadError> {
+        let mut halves = [&[][..]; 2 * BLOCK];
+        for (rank, pair) in (first..).zip(halves.chunks_exact_mut(2).take(len)) {
+            let merge = merges.next().unwrap_or_default().as_bytes();
+            let (left, right) = split(merge).ok_or(LoadError::MergeForm(rank))?;
+            pair.copy_from_slice(&[left, right]);
+        }
+        let hashes = self.vocabulary.read_ahead(&halves);
+        let mut tokens = [None; BLOCK];
+        for (at, tokens) in tokens.iter_mut().enumerate().take(len) {
+            let half = |side: usize| (hashes[2 * at + side], halves[2 * at + side]);
+            *tokens = self.find(first + at, half(0), half(1))?;
+        }
+        let mut places = [0; BLOCK];
+        for (place, tokens) in places.iter_mut().zip(&tokens) {
+            *place = tokens.map_or(0, |(left, right)| self.place(left, right));
+        }
+        let read = |place: usize| self.pairs.get(place).copied().unwrap_or_default();
+        core::hint::black_box(places.iter().fold(0, |sum, &place| sum ^ read(place)));
+        for (rank, tokens) in (first..).zip(tokens) {
+            if let Some((left, right)) = tokens {
+                add(self.pairs, left, right, rank)?;
             }
         }
-        Ok(Merges { vocabulary: *vocabulary, pairs, results, units })
+        Ok(())
+    }
+
+    /// The tokens of a merge of two texts with these hashes; none if it is about tokens that never
+    /// come from text.
+    #[inline]
+    fn find(
+        &mut self,
+        rank: usize,
+        (left_hash, left): (u64, &[u8]),
+        (right_hash, right): (u64, &[u8]),
+    ) -> Result<Option<(u32, u32)>, LoadError> {
+        let tokens = (|| {
+            let left_id = self.vocabulary.find_hashed(left_hash, left)?;
+            let right_id = self.vocabulary.find_hashed(right_hash, right)?;
+            self.result = find_result(self.vocabulary, left, right, self.result)?;
+            Some((left_id, right_id))
+        })();
+        self.results[rank] = self.result;
+        if tokens.is_none() && !is_known(self.vocabulary, left, right) {
+            return Err(LoadError::MergeToken(rank));
+        }
+        Ok(tokens)
+    }
+
+    fn place(&self, left: u32, right: u32) -> usize {
+        table::place(table::hash_key(key(left, right)), self.pairs.len())
     }
 }
 
@@ -134,11 +195,11 @@ impl Pairs for Merges<'_> {
     }
 }
 
-/// Both halves of a merge: texts of the alphabet, which has no blank.
+/// Both halves of a merge: texts of the alphabet, which has no blank (one with more is no token).
 fn split(merge: &[u8]) -> Option<(&[u8], &[u8])> {
     let blank = merge.iter().position(|&byte| byte == b' ')?;
     let (left, right) = (merge.get(..blank)?, merge.get(blank + 1..)?);
-    (!left.is_empty() && !right.is_empty() && !right.contains(&b' ')).then_some((left, right))
+    (!left.is_empty() && !right.is_empty()).then_some((left, right))
 }
 
 /// The token of `left` and `right` in a row. Vocabularies are made by adding one token for each

@@ -24,6 +24,7 @@ mod decode;
 mod encode;
 mod error;
 mod keys;
+mod load;
 mod merge;
 mod merges;
 mod nfc;
@@ -267,7 +268,7 @@ fn zeros<T: Copy + Default>(len: usize) -> Result<alloc::vec::Vec<T>, EncodeErro
 
 /// What a file says, before its texts are read.
 struct Source<'a> {
-    vocabulary: vocabulary::Source<'a>,
+    vocabulary: load::Source<'a>,
     rules: Rules<'a>,
     ids: SpecialIds,
     adds: Adds,
@@ -288,8 +289,8 @@ impl<'a> Source<'a> {
             _ => return Err(LoadError::Model),
         };
         let ids = SpecialIds::new(file)?;
-        let control = [ids.bos, ids.eos, ids.eot, ids.padding];
-        let vocabulary = vocabulary::Source::new(*file, spelling, ids.unknown, control)?;
+        let named = [ids.bos, ids.eos, ids.eot, ids.padding];
+        let vocabulary = load::Source::new(*file, spelling, ids.unknown, named)?;
         ids.check(file, vocabulary.len())?;
         let name = keys::text(file, keys::PRE)?;
         let add_bos = keys::flag(file, keys::ADD_BOS)?;
@@ -314,22 +315,35 @@ impl<'a> Source<'a> {
 
     /// The pieces of memory, in the order of [`load`](Self::load).
     fn measure(&self, memory: &mut Measure) {
-        self.vocabulary.measure(memory);
-        match &self.rules {
-            Rules::Bytes { merges, .. } => merges.measure(memory),
-            Rules::Pieces { scores, .. } => scores.measure(memory),
-        }
         special::measure(memory);
+        match &self.rules {
+            Rules::Bytes { merges, .. } => {
+                self.vocabulary.measure(memory);
+                merges.measure(memory);
+            }
+            Rules::Pieces { scores, .. } => {
+                scores.measure_notes(memory);
+                self.vocabulary.measure(memory);
+                scores.measure(memory);
+            }
+        }
     }
 
     fn load(self, memory: &mut Carver<'a>) -> Result<Tokenizer<'a>, LoadError> {
-        let vocabulary = self.vocabulary.load(memory)?;
-        let model = match self.rules {
+        let mut specials = special::Builder::new(self.vocabulary.spelling(), memory)?;
+        let (vocabulary, model) = match self.rules {
             Rules::Bytes { pre, merges } => {
-                Model::Bytes { pre, merges: merges.load(&vocabulary, memory)? }
+                let vocabulary = self.vocabulary.load(memory, |token| specials.add(token))?;
+                (vocabulary, Model::Bytes { pre, merges: merges.load(&vocabulary, memory)? })
             }
             Rules::Pieces { scores, prefix } => {
-                Model::Pieces { pieces: scores.load(&vocabulary, memory)?, prefix }
+                let mut notes = scores::Notes::new(memory)?;
+                let vocabulary = self.vocabulary.load(memory, |token| {
+                    specials.add(token);
+                    notes.add(token);
+                })?;
+                let pieces = scores.load(&vocabulary, notes, memory)?;
+                (vocabulary, Model::Pieces { pieces, prefix })
             }
         };
         let mut ids = self.ids;
@@ -337,7 +351,7 @@ impl<'a> Source<'a> {
             ids.unknown = vocabulary.first_unknown();
         }
         Ok(Tokenizer {
-            specials: Specials::load(&vocabulary, ids.unknown, memory)?,
+            specials: specials.finish(ids.unknown),
             ends: EndIds::new(&vocabulary, &ids),
             max_token_bytes: vocabulary.max_text_bytes(),
             vocabulary,

@@ -168,7 +168,7 @@ fn compose(first: u32, second: u32) -> Option<u32> {
         return Some(SYLLABLES + ((first - LEADS) * VOWEL_COUNT + (second - VOWELS)) * TAIL_COUNT);
     }
     if (SYLLABLES..SYLLABLES + SYLLABLE_COUNT).contains(&first)
-        && (first - SYLLABLES) % TAIL_COUNT == 0
+        && (first - SYLLABLES).is_multiple_of(TAIL_COUNT)
         && (TAILS + 1..TAILS + TAIL_COUNT).contains(&second)
     {
         return Some(first + (second - TAILS));

@@ -101,7 +101,8 @@ fn gpt2(text: &[u8], start: usize, digits: bool) -> usize {
     // One blank joins the word after it.
     if text.get(start) == Some(&b' ') && start + 1 < text.len() {
         let (class, len) = class_at(text, start + 1);
-        if !class.is_space() && !(digits && class == Class::Number) {
+        let joins = !class.is_space() && (class != Class::Number || !digits);
+        if joins {
             return run_end(text, start + 1 + len, class);
         }
     }

@@ -4,10 +4,11 @@
 use mote_formats::gguf::{Array, Elements};
 
 use super::error::LoadError;
+use super::load::Token;
 use super::merge::{NO_RANK, NO_TOKEN, Pairs};
 use super::vocabulary::{TokenKind, Vocabulary};
 use super::{keys, piece};
-use crate::memory::{Carver, Measure};
+use crate::memory::{Carver, Measure, TooSmall};
 
 /// Which pieces merge.
 #[derive(Clone, Copy, Debug)]
@@ -40,121 +41,179 @@ impl<'a> Source<'a> {
         if scores.len() != tokens {
             return Err(LoadError::Length { key: keys::SCORES, found: scores.len(), tokens });
         }
-        match list.iter().position(|score| !score.is_finite()) {
-            Some(id) => Err(LoadError::Score(id as u32)),
-            None => Ok(Source(list)),
-        }
+        Ok(Source(list))
+    }
+
+    pub(super) fn measure_notes(&self, memory: &mut Measure) {
+        memory.add::<u32>(256);
     }
 
     pub(super) fn measure(&self, memory: &mut Measure) {
-        memory.add::<u32>(self.0.len()).add::<u32>(self.0.len()).add::<u32>(256).add::<u32>(256);
+        memory.add::<u32>(self.0.len()).add::<u32>(self.0.len()).add::<u32>(256);
     }
 
     pub(super) fn load(
         &self,
         vocabulary: &Vocabulary<'a>,
+        notes: Notes<'a>,
         memory: &mut Carver<'a>,
     ) -> Result<Pieces<'a>, LoadError> {
         let order = memory.take::<u32>(self.0.len())?;
         let ranks = memory.take::<u32>(self.0.len())?;
         let units = memory.take::<u32>(256)?;
-        let bytes = memory.take::<u32>(256)?;
-        let (order, ranks) = Sort { scores: self.0, vocabulary }.all(order, ranks);
-        for (rank, &id) in order.iter().enumerate() {
-            ranks[id as usize] = rank as u32;
-        }
+        Order { scores: self.0, vocabulary }.fill(order, ranks)?;
         for (byte, unit) in units.iter_mut().enumerate() {
             *unit = vocabulary.find_merged(&[byte as u8]).unwrap_or(NO_TOKEN);
         }
-        bytes.fill(NO_TOKEN);
-        let mut before_blank = [0; 4];
-        for id in 0..vocabulary.len() as u32 {
-            match vocabulary.kind(id) {
-                Some(TokenKind::Byte) => {
-                    let byte = piece::byte_value(vocabulary.text(id));
-                    if let Some(token) = byte.and_then(|byte| bytes.get_mut(usize::from(byte)))
-                        && *token == NO_TOKEN
-                    {
-                        *token = id;
-                    }
-                }
-                Some(kind) if vocabulary.spelling().merges(kind) => {
-                    note_blanks(vocabulary.text(id), &mut before_blank);
-                }
-                _ => {}
-            }
-        }
+        let Notes { bytes, before_blank } = notes;
         Ok(Pieces { vocabulary: *vocabulary, order, ranks, units, bytes, before_blank })
     }
 }
 
-/// A merge sort of the runs that there are; most vocabularies are a few runs.
-struct Sort<'v, 'a> {
+/// What is noted while the tokens are read.
+pub(super) struct Notes<'a> {
+    /// The token of type byte for each byte.
+    bytes: &'a mut [u32],
+    /// Bytes that a piece has before a blank inside it, one bit each.
+    before_blank: [u64; 4],
+}
+
+impl<'a> Notes<'a> {
+    pub(super) fn new(memory: &mut Carver<'a>) -> Result<Self, TooSmall> {
+        let bytes = memory.take::<u32>(256)?;
+        bytes.fill(NO_TOKEN);
+        Ok(Notes { bytes, before_blank: [0; 4] })
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, token: Token<'_>) {
+        let Token { id, kind, text, may_have_blanks } = token;
+        match kind {
+            TokenKind::Normal | TokenKind::UserDefined if may_have_blanks => self.add_blanks(text),
+            TokenKind::Byte => {
+                let byte = piece::byte_value(text);
+                if let Some(token) = byte.and_then(|byte| self.bytes.get_mut(usize::from(byte)))
+                    && *token == NO_TOKEN
+                {
+                    *token = id;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes the bytes that come before blanks inside a piece.
+    fn add_blanks(&mut self, text: &[u8]) {
+        let mut before = None;
+        for byte in piece::bytes(text) {
+            if let Some(before) = before.filter(|_: &u8| byte == b' ') {
+                self.before_blank[usize::from(before / 64)] |= 1 << (before % 64);
+            }
+            before = Some(byte);
+        }
+    }
+}
+
+/// The order of tokens: those that are not of the normal kind first (user-defined ones, and what
+/// is never made), by id; then the normal ones by score.
+struct Order<'v, 'a> {
     scores: Elements<'a, f32>,
     vocabulary: &'v Vocabulary<'a>,
 }
 
-impl Sort<'_, '_> {
-    /// Fills the first of two slices of one length with all ids in order, and returns both.
-    fn all<'s>(&self, from: &'s mut [u32], to: &'s mut [u32]) -> (&'s mut [u32], &'s mut [u32]) {
-        let (mut from, mut to) = (from, to);
-        for (id, place) in from.iter_mut().enumerate() {
-            *place = id as u32;
+impl Order<'_, '_> {
+    /// Fills one slice with the ids in order, the other with the place of each.
+    fn fill(&self, order: &mut [u32], ranks: &mut [u32]) -> Result<(), LoadError> {
+        let ids = 0..self.vocabulary.len() as u32;
+        let others = ids.filter(|&id| !self.is_normal(id)).count();
+        let (mut other, mut normal) = (0, others);
+        // Nearly every vocabulary has its normal tokens in order: this pass is all it takes.
+        let mut before = 0;
+        let mut in_order = true;
+        for (id, score) in (0..).zip(self.scores.iter()) {
+            if !score.is_finite() {
+                return Err(LoadError::Score(id));
+            }
+            let place = if self.is_normal(id) {
+                let key = key(id, score);
+                in_order &= before < key;
+                before = key;
+                &mut normal
+            } else {
+                &mut other
+            };
+            order[*place] = id;
+            ranks[id as usize] = *place as u32;
+            *place += 1;
         }
+        if !in_order {
+            self.sort(&mut order[others..], &mut ranks[others..]);
+            for (rank, &id) in order.iter().enumerate() {
+                ranks[id as usize] = rank as u32;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts normal tokens: the ascending runs that there are get merged. Uses a second slice of
+    /// the same length.
+    fn sort(&self, ids: &mut [u32], spare: &mut [u32]) {
         loop {
             let mut done = 0;
-            let mut runs = 0;
-            while done < from.len() {
-                let middle = self.run_end(from, done);
-                let end = self.run_end(from, middle);
-                self.merge(&from[done..middle], &from[middle..end], &mut to[done..end]);
+            let mut merges = 0;
+            while done < ids.len() {
+                let middle = self.run_end(ids, done);
+                let end = self.run_end(ids, middle);
+                self.merge(&ids[done..middle], &ids[middle..end], &mut spare[done..end]);
                 done = end;
-                runs += 1;
+                merges += 1;
             }
-            (from, to) = (to, from);
-            if runs <= 1 {
-                return (from, to);
+            ids.copy_from_slice(spare);
+            if merges <= 1 {
+                return;
             }
         }
     }
 
     fn run_end(&self, ids: &[u32], start: usize) -> usize {
         let rest = ids.get(start..).unwrap_or_default();
-        let Some((&first, rest)) = rest.split_first() else { return start };
-        let mut before = self.key(first);
-        let in_order = |&&id: &&u32| {
-            let key = self.key(id);
-            core::mem::replace(&mut before, key) < key
-        };
-        start + 1 + rest.iter().take_while(in_order).count()
+        let in_order = |pair: &&[u32]| self.key(pair[0]) < self.key(pair[1]);
+        let steps = rest.windows(2).take_while(in_order).count();
+        (start + steps + 1).min(ids.len())
     }
 
-    fn merge<'r>(&self, mut left: &'r [u32], mut right: &'r [u32], out: &mut [u32]) {
+    fn merge(&self, left: &[u32], right: &[u32], out: &mut [u32]) {
+        let mut left = left.iter().map(|&id| (self.key(id), id)).peekable();
+        let mut right = right.iter().map(|&id| (self.key(id), id)).peekable();
         for place in out {
-            let from = match (left.first(), right.first()) {
-                (Some(&a), Some(&b)) if self.key(b) < self.key(a) => &mut right,
-                (Some(_), _) => &mut left,
-                _ => &mut right,
+            let next = match (left.peek(), right.peek()) {
+                (Some(a), Some(b)) if b < a => right.next(),
+                (None, _) => right.next(),
+                _ => left.next(),
             };
-            if let Some((&first, rest)) = from.split_first() {
-                *place = first;
-                *from = rest;
+            if let Some((_, id)) = next {
+                *place = id;
             }
         }
     }
 
-    /// The place in the order, as a number: first what is no normal piece, which is user-defined
-    /// or never made.
-    #[inline]
-    fn key(&self, id: u32) -> u64 {
-        let is_normal = self.vocabulary.kind(id) == Some(TokenKind::Normal);
-        // Zero is added so that -0.0 is 0.0.
-        let bits = (self.scores.get(id as usize).unwrap_or_default() + 0.0).to_bits();
-        // Ascending with the score: negative floats grow with their magnitude as numbers.
-        let ascending = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-        let place = if is_normal { !ascending } else { 0 };
-        u64::from(place) << 32 | u64::from(id)
+    fn is_normal(&self, id: u32) -> bool {
+        self.vocabulary.kind(id) == Some(TokenKind::Normal)
     }
+
+    fn key(&self, id: u32) -> u64 {
+        key(id, self.scores.get(id as usize).unwrap_or_default())
+    }
+}
+
+/// Ascends as a score falls; for equal scores, with the id.
+#[inline]
+fn key(id: u32, score: f32) -> u64 {
+    // Zero is added so that -0.0 is 0.0. As numbers, the bits of negative floats ascend as the
+    // float falls.
+    let bits = (score + 0.0).to_bits();
+    let descending = if bits >> 31 == 1 { bits } else { !(bits | 1 << 31) };
+    u64::from(descending) << 32 | u64::from(id)
 }
 
 impl Pieces<'_> {
@@ -206,32 +265,5 @@ impl Pairs for Pieces<'_> {
     #[inline]
     fn unit(&self, byte: u8) -> u32 {
         self.units.get(usize::from(byte)).copied().unwrap_or(NO_TOKEN)
-    }
-}
-
-/// Notes the bytes that come before blanks inside a piece.
-fn note_blanks(text: &[u8], before_blank: &mut [u64; 4]) {
-    let mut from = 1;
-    while let Some(blank) = next_blank(text, from) {
-        // What is before is a ▁ too, or the last byte of another character.
-        let before = match text.get(..blank) {
-            Some(before) if before.ends_with(&piece::BLANK) => b' ',
-            before => before.and_then(<[u8]>::last).copied().unwrap_or(b' '),
-        };
-        before_blank[usize::from(before / 64)] |= 1 << (before % 64);
-        from = blank + 1;
-    }
-}
-
-/// Where the next ▁ or blank begins, from `from` on. User-defined pieces have blanks as such.
-fn next_blank(text: &[u8], mut from: usize) -> Option<usize> {
-    loop {
-        let rest = text.get(from..)?;
-        from += rest.iter().position(|&byte| byte == b' ' || byte == piece::BLANK[0])?;
-        match text.get(from..)? {
-            [b' ', ..] => return Some(from),
-            rest if rest.starts_with(&piece::BLANK) => return Some(from),
-            _ => from += 1,
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! At each place the longest match wins, from left to right, as for the added tokens of Hugging
 //! Face. What is matched is the text as it came, before any normalization.
 
+use super::load::Token;
 use super::merge::NO_TOKEN;
 use super::piece;
 use super::vocabulary::{Spelling, TokenKind, Vocabulary};
@@ -38,42 +39,53 @@ pub(super) struct Match {
     pub(super) id: u32,
 }
 
+/// Special tokens that are being collected.
+#[derive(Debug)]
+pub(super) struct Builder<'a> {
+    lengths: &'a mut [u64],
+    seconds: [u64; 4],
+    any_user_defined: bool,
+    spelling: Spelling,
+}
+
 pub(super) fn measure(memory: &mut Measure) {
     memory.add::<u64>(256);
 }
 
-impl<'a> Specials<'a> {
-    pub(super) fn load(
-        vocabulary: &Vocabulary<'a>,
-        unknown: Option<u32>,
-        memory: &mut Carver<'a>,
-    ) -> Result<Self, TooSmall> {
+impl<'a> Builder<'a> {
+    pub(super) fn new(spelling: Spelling, memory: &mut Carver<'a>) -> Result<Self, TooSmall> {
         let lengths = memory.take::<u64>(256)?;
         lengths.fill(0);
-        let unknown = unknown.unwrap_or(NO_TOKEN);
-        let spelling = vocabulary.spelling();
-        let mut specials =
-            Specials { lengths: &[], seconds: [0; 4], unknown, any_user_defined: false, spelling };
-        for id in 0..vocabulary.len() as u32 {
-            let Some(kind) = vocabulary.kind(id) else { break };
-            if !specials.is_matched(id, kind, true) {
-                continue;
-            }
-            specials.any_user_defined |= kind == TokenKind::UserDefined;
-            let text = vocabulary.text(id);
-            let (first, second, len) = match specials.blanks(kind, text) {
-                Some(len) => (piece::BLANK.first(), piece::BLANK.get(1), len),
-                None => (text.first(), text.get(1), text.len()),
-            };
-            let Some(&first) = first else { continue };
-            lengths[usize::from(first)] |= 1 << if len < LONG { len } else { 0 };
-            if let Some(&second) = second {
-                specials.seconds[usize::from(second / 64)] |= 1 << (second % 64);
-            }
-        }
-        Ok(Specials { lengths, ..specials })
+        Ok(Builder { lengths, seconds: [0; 4], any_user_defined: false, spelling })
     }
 
+    /// Notes a token if it is one that is matched in texts.
+    #[inline]
+    pub(super) fn add(&mut self, token: Token<'_>) {
+        let Token { kind, text, .. } = token;
+        if !matches!(kind, TokenKind::Control | TokenKind::UserDefined | TokenKind::Unknown) {
+            return;
+        }
+        self.any_user_defined |= kind == TokenKind::UserDefined;
+        let (first, second, len) = match blanks(self.spelling, kind, text) {
+            Some(len) => (piece::BLANK.first(), piece::BLANK.get(1), len),
+            None => (text.first(), text.get(1), text.len()),
+        };
+        let Some(&first) = first else { return };
+        self.lengths[usize::from(first)] |= 1 << if len < LONG { len } else { 0 };
+        if let Some(&second) = second {
+            self.seconds[usize::from(second / 64)] |= 1 << (second % 64);
+        }
+    }
+
+    pub(super) fn finish(self, unknown: Option<u32>) -> Specials<'a> {
+        let Builder { lengths, seconds, any_user_defined, spelling } = self;
+        let unknown = unknown.unwrap_or(NO_TOKEN);
+        Specials { lengths, seconds, unknown, any_user_defined, spelling }
+    }
+}
+
+impl Specials<'_> {
     /// The first special token from `from` on. `control`: control tokens too, not only
     /// user-defined ones.
     pub(super) fn next(
@@ -140,7 +152,7 @@ impl<'a> Specials<'a> {
             return blanks.and_then(|blanks| vocabulary.find_other(blanks));
         }
         let id = vocabulary.find_other(text)?;
-        let is_blanks = self.blanks(vocabulary.kind(id)?, text).is_some();
+        let is_blanks = blanks(self.spelling, vocabulary.kind(id)?, text).is_some();
         (!is_blanks).then_some(id)
     }
 
@@ -152,13 +164,13 @@ impl<'a> Specials<'a> {
             _ => false,
         }
     }
+}
 
-    /// The length of what a run of blanks matches: in SentencePiece vocabularies it is the piece,
-    /// written with ▁, that Hugging Face matches; blanks themselves are left to the merges.
-    fn blanks(&self, kind: TokenKind, text: &[u8]) -> Option<usize> {
-        (self.spelling == Spelling::Pieces
-            && kind == TokenKind::UserDefined
-            && text.iter().all(|&byte| byte == b' '))
-        .then_some(text.len() * piece::BLANK.len())
-    }
+/// The length of what a run of blanks matches: in SentencePiece vocabularies it is the piece,
+/// written with ▁, that Hugging Face matches; blanks themselves are left to the merges.
+fn blanks(spelling: Spelling, kind: TokenKind, text: &[u8]) -> Option<usize> {
+    let is_run = spelling == Spelling::Pieces
+        && kind == TokenKind::UserDefined
+        && text.iter().all(|&byte| byte == b' ');
+    is_run.then_some(text.len() * piece::BLANK.len())
 }
