@@ -3,6 +3,5 @@ mod encodings;
 mod gguf_malformed;
 mod kernels_match_scalar;
 mod reference;
-mod same_bits;
 mod tidy;
 mod tokenizer;
