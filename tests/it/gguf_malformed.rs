@@ -87,7 +87,8 @@ fn every_file_of_the_shared_corpus_gets_its_outcome() {
 }
 
 /// Goal 5 of the robustness plan: each byte of the metadata set to what breaks readers, and each
-/// length of the file. What is accepted can be written again with the same meaning, and runs or not.
+/// length of the file. What is accepted can be written again with the same meaning, and does not
+/// take the process down.
 #[test]
 fn every_changed_byte_and_every_length_is_survived() {
     let whole = fs::read(fixture_folder().join("ok_baseline.gguf")).unwrap();

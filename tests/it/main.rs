@@ -1,4 +1,6 @@
 //! What mote guarantees.
+mod allocations;
+mod cli;
 mod encodings;
 mod gguf_malformed;
 mod kernels_match_scalar;

@@ -1,8 +1,11 @@
 //! Helpers shared by the tests.
 
+#[path = "../support/allocations.rs"]
+pub mod allocations;
 pub mod equal;
 #[path = "../support/guard.rs"]
 pub mod guard;
+pub mod models;
 pub mod random;
 pub mod shared;
 pub mod speak;

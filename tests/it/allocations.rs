@@ -1,0 +1,62 @@
+//! After a session has started, nothing is allocated.
+
+use mote_formats::Gguf;
+use mote_kernels::{CacheType, Precision, QuantType};
+use mote_runtime::threads::ThreadPool;
+use mote_runtime::{Completion, CompletionOptions, Model, Options, Session, StopReason, sample};
+use mote_tests::allocations::{Counting, Watching, allocations};
+use mote_tests::models;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations from the first token fed to the last one written.
+fn completing(file: &[u8], precision: Precision, cache: CacheType) -> usize {
+    let gguf = Gguf::parse(file).unwrap();
+    let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
+    let model = Model::new(&gguf, &mut tables).unwrap();
+    let options =
+        Options { n_ctx: 100, batch: 7, precision, cache, threads: 2, ..Options::default() };
+    let mut memory = vec![0; Session::plan(&model, &options).unwrap().total_bytes];
+    let pool = ThreadPool::new(2);
+    let watching = Watching(&pool);
+    let kernels = mote_kernels::arch::best();
+    let mut session = Session::new(&model, &options, kernels, &watching, &mut memory).unwrap();
+    let sampling = sample::Options { repetition_penalty: 1.1, ..sample::Options::default() };
+    let stops = ["a text that does not come", "nor this"];
+    let options = CompletionOptions {
+        sampling,
+        max_tokens: 50,
+        stops: &stops,
+        ignore_eos: true,
+        ..CompletionOptions::default()
+    };
+    let mut lent = vec![0; Completion::bytes_needed(&model, &options, session.capacity())];
+    let mut completion = Completion::new(&mut session, options, &mut lent).unwrap();
+    let prompt: Vec<u32> = (0..40).map(|i| 1 + i % 30).collect();
+    let (mut steps, mut bytes) = (0, 0);
+    let count = allocations(|| {
+        completion.feed(&prompt, |_| true).unwrap();
+        while let Some(step) = completion.step().unwrap() {
+            steps += 1;
+            bytes += step.text.len();
+        }
+    });
+    assert_eq!((steps, completion.stopped()), (50, Some(StopReason::Length)));
+    assert!(bytes > 0);
+    count
+}
+
+#[test]
+fn nothing_is_allocated_after_the_start() {
+    assert_eq!(allocations(|| drop(vec![1, 2, 3])), 1, "the counter counts");
+    let floats = models::llama();
+    let integers = models::encoded(&floats, QuantType::Q8_0);
+    for file in [&floats, &integers] {
+        for precision in [Precision::Bits8, Precision::Bits16] {
+            for cache in [CacheType::F32, CacheType::F16] {
+                assert_eq!(completing(file, precision, cache), 0, "{precision:?}, {cache:?}");
+            }
+        }
+    }
+}

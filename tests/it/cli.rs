@@ -1,0 +1,82 @@
+//! The binary `mote`, in this process: arguments and streams in, results, JSON keys and exit codes
+//! out.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use mote_kernels::{QuantType, arch};
+use mote_tests::models;
+use mote_tests::shared::{json, root};
+use mote_tools::streams::{Streams, Terminal};
+use serde_json::Value;
+
+mod errors;
+mod numbers;
+mod text;
+
+/// What a command left behind.
+struct Outcome {
+    code: u8,
+    out: String,
+    errors: String,
+}
+
+impl Outcome {
+    /// The result as JSON, of a command that went well.
+    fn json(&self) -> Value {
+        assert_eq!(self.code, 0, "{} {}", self.out, self.errors);
+        serde_json::from_str(&self.out).unwrap()
+    }
+
+    fn text(&self) -> &str {
+        assert_eq!(self.code, 0, "{} {}", self.out, self.errors);
+        &self.out
+    }
+}
+
+fn mote(args: &[&str]) -> Outcome {
+    mote_reading(args, b"")
+}
+
+fn mote_reading(args: &[&str], mut input: &[u8]) -> Outcome {
+    let (mut out, mut errors) = (Vec::new(), Vec::new());
+    let code = mote_writing(args, &mut input, &mut out, &mut errors);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Outcome { code, out: text(out), errors: text(errors) }
+}
+
+fn mote_writing(
+    args: &[&str],
+    input: &mut dyn io::Read,
+    output: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> u8 {
+    let args = ["mote"].iter().chain(args).map(OsString::from);
+    let terminal = Terminal::default();
+    mote_tools::run(args, &mut Streams { input, output, errors, terminal })
+}
+
+/// A file for one test. The name is the test's own.
+fn file(name: &str, bytes: &[u8]) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path.into_os_string().into_string().unwrap()
+}
+
+/// The tiny llama, and what is known about it.
+fn baseline() -> (String, Value) {
+    let folder = root().join("tests/fixtures/malformed");
+    let manifest = json(&folder.join("manifest.json"));
+    let path = folder.join("ok_baseline.gguf").into_os_string().into_string().unwrap();
+    (path, manifest["baseline"].clone())
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn joined(ids: &Value) -> String {
+    let ids: Vec<String> = ids.as_array().unwrap().iter().map(Value::to_string).collect();
+    ids.join(",")
+}

@@ -1,0 +1,124 @@
+//! run and tokenize.
+
+use super::*;
+
+#[test]
+fn run_continues_the_reference_prompt() {
+    let (model, known) = baseline();
+    let prompt = known["prompt"].as_str().unwrap();
+    let common = ["run", "-m", &model, "--temp", "0", "-n", "8", "--ignore-eos", "--json"];
+    let by_text = mote(&[&common[..], &["-p", prompt]].concat()).json();
+    assert_eq!(by_text["ids"], known["greedy_ids"]);
+    assert_eq!(by_text["prompt_tokens"], known["prompt_ids"].as_array().unwrap().len());
+    assert_eq!(by_text["stop"], "length");
+    assert_eq!(keys(&by_text), ["ids", "prompt_tokens", "stop", "text", "timings"]);
+    let timings = [
+        "decode_ms",
+        "decode_tokens_per_second",
+        "first_token_ms",
+        "load_ms",
+        "prompt_ms",
+        "prompt_tokens_per_second",
+    ];
+    assert_eq!(keys(&by_text["timings"]), timings);
+    let ids = joined(&known["prompt_ids"]);
+    let by_ids = mote(&[&common[..], &["--ids", &ids]].concat()).json();
+    assert_eq!((&by_ids["ids"], &by_ids["text"]), (&by_text["ids"], &by_text["text"]));
+    let path = file("run_ids", ids.replace(',', "\n").as_bytes());
+    assert_eq!(mote(&[&common[..], &["--ids-file", &path]].concat()).json()["ids"], by_ids["ids"]);
+    let path = file("run_prompt", prompt.as_bytes());
+    assert_eq!(mote(&[&common[..], &["-f", &path]].concat()).json()["ids"], by_ids["ids"]);
+    assert_eq!(mote_reading(&common, prompt.as_bytes()).json()["ids"], by_ids["ids"]);
+    let positional = mote(&["run", prompt, "-m", &model, "--temp", "0", "-n8", "--ignore-eos"]);
+    assert_eq!(positional.text(), by_text["text"].as_str().unwrap());
+    for label in ["model", "memory", "load", "prompt", "decode", "stop"] {
+        assert!(positional.errors.contains(label), "{label}: {}", positional.errors);
+    }
+}
+
+#[test]
+fn a_seed_is_a_text() {
+    let (model, _) = baseline();
+    let text = |seed: &str, more: &[&str]| {
+        let args = ["run", "-m", &model, "hello", "--ignore-eos", "--seed", seed];
+        mote(&[&args[..], more].concat()).text().to_string()
+    };
+    let first = text("1", &[]);
+    assert!(first.len() > 20, "{first}");
+    assert_eq!(first, text("1", &["--threads", "1", "--batch", "1", "--target", "scalar"]));
+    assert_ne!(first, text("2", &[]));
+    assert!(text("1", &["--temp", "inf", "--top-k", "0"]).len() > 20);
+    assert_eq!(text("1", &["--echo"]), format!("hello{first}"));
+}
+
+/// The text ends before the stop string, nothing of it is seen, and what only looked like its
+/// beginning is not lost.
+#[test]
+fn stop_strings_end_the_text() {
+    let (model, _) = baseline();
+    let args = ["run", "-m", &model, "hello", "--temp", "1.5", "--ignore-eos", "-n", "100"];
+    let whole = mote(&args).text().to_string();
+    for (at, len) in [(3, 1), (10, 2), (20, 3), (40, 5), (60, 2)] {
+        let stop = &whole[at..at + len];
+        let stopped = mote(&[&args[..], &["--stop", stop, "--stop", "#none"]].concat());
+        assert_eq!(stopped.text(), &whole[..whole.find(stop).unwrap()], "{stop:?}");
+        assert!(stopped.errors.contains("stop      stop"), "{}", stopped.errors);
+    }
+    let begun = format!("{}#", &whole[whole.len() - 3..]);
+    assert_eq!(mote(&[&args[..], &["--stop", &begun]].concat()).text(), whole);
+}
+
+#[test]
+fn the_text_ends_where_the_model_or_the_context_ends_it() {
+    let (model, known) = baseline();
+    let ids = joined(&known["prompt_ids"]);
+    let n_prompt = known["prompt_ids"].as_array().unwrap().len();
+    let run = |more: &[&str]| {
+        let args = ["run", "-m", &model, "--ids", &ids, "--json", "--temp", "2"];
+        mote(&[&args[..], more].concat())
+    };
+    let full = run(&["--ctx", "20", "--ignore-eos"]).json();
+    assert_eq!(full["ids"].as_array().unwrap().len(), 20 - n_prompt);
+    assert_eq!(full["stop"], "length");
+    let none = run(&["-n", "0"]).json();
+    assert_eq!((&none["text"], &none["stop"]), (&Value::from(""), &Value::from("length")));
+    let trained = run(&["-n", "1000", "--ignore-eos"]).json();
+    assert_eq!(trained["ids"].as_array().unwrap().len(), 128 - n_prompt);
+    let mut ended = 0;
+    for seed in 0..20 {
+        let report = run(&["-n", "100", "--top-k", "0", "--seed", &seed.to_string()]).json();
+        let ids = report["ids"].as_array().unwrap();
+        let eos = ids.iter().position(|id| *id == 2);
+        assert_eq!(report["stop"] == "eos", eos.is_some(), "{report}");
+        assert!(eos.is_none_or(|at| at + 1 == ids.len()), "{report}");
+        assert!(!report["text"].as_str().unwrap().contains("</s>"));
+        ended += usize::from(eos.is_some());
+    }
+    assert!(ended > 0);
+    let short = run(&["--ctx", "5", "--json"]);
+    assert_eq!(short.code, 2, "given twice");
+    let args = ["run", "-m", &model, "--ids", &ids, "--ctx", "5"];
+    let short = mote(&args);
+    assert_eq!(short.code, 5);
+    assert!(short.errors.contains("14 tokens") && short.errors.contains("room for 5"));
+}
+
+#[test]
+fn tokenize_gives_the_reference_ids() {
+    let (model, known) = baseline();
+    let prompt = known["prompt"].as_str().unwrap();
+    let report = mote(&["tokenize", "-m", &model, "-p", prompt, "--json"]).json();
+    assert_eq!(report["ids"], known["prompt_ids"]);
+    assert_eq!(keys(&report), ["ids"]);
+    let vocabulary = file("vocabulary.gguf", &models::vocabulary(&models::llama()));
+    let args = ["tokenize", "-m", &vocabulary, "--json"];
+    assert_eq!(mote_reading(&args, prompt.as_bytes()).json()["ids"], known["prompt_ids"]);
+    let bare = mote(&["tokenize", "-m", &model, "--no-bos", "--json", "-p", prompt]).json();
+    assert_eq!(bare["ids"].as_array().unwrap()[..], known["prompt_ids"].as_array().unwrap()[1..]);
+    let special = mote(&["tokenize", "-m", &model, "--special", "--json", "-p", "</s>"]).json();
+    assert!(special["ids"].as_array().unwrap().contains(&Value::from(2)));
+    let lines = mote(&["tokenize", "-m", &model, "-p", "a"]);
+    assert_eq!(lines.text(), "1\t<s>\n5\t▁a\n");
+    // Any bytes: what is no text has the unknown token.
+    assert_eq!(mote_reading(&args, b"a\0\xff\x1b").code, 0);
+}

@@ -1,0 +1,74 @@
+//! The small models of tests/fixtures, and others made of them.
+
+use mote_formats::Gguf;
+use mote_formats::gguf::Builder;
+use mote_kernels::QuantType;
+
+use crate::shared::root;
+
+/// A llama of one layer: 32 tokens, f32. Its reference is in the manifest beside it.
+pub fn llama() -> Vec<u8> {
+    fixture("malformed/ok_baseline.gguf")
+}
+
+/// A fixture's bytes.
+pub fn fixture(name: &str) -> Vec<u8> {
+    let path = root().join("tests/fixtures").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The same model with every matrix in another encoding, as far as its rows are whole blocks.
+pub fn encoded(file: &[u8], kind: QuantType) -> Vec<u8> {
+    let gguf = Gguf::parse(file).unwrap();
+    let mut builder = Builder::new();
+    gguf.metadata().for_each(|(key, value)| builder.set(key, value).unwrap());
+    let mut contents = Vec::new();
+    for tensor in gguf.tensors() {
+        let row = tensor.shape()[0] as usize;
+        let from = tensor.kind().unwrap();
+        if tensor.dims().len() < 2 || !row.is_multiple_of(kind.block_len()) {
+            builder.add_tensor(tensor.name(), tensor.dims(), from).unwrap();
+            contents.push(tensor.data().to_vec());
+            continue;
+        }
+        let mut values = vec![0.0; tensor.n_elements() as usize];
+        from.decode(tensor.data(), &mut values);
+        let mut data = vec![0; values.len() / kind.block_len() * kind.block_bytes()];
+        kind.encode(&values, &mut data);
+        builder.add_tensor(tensor.name(), tensor.dims(), kind).unwrap();
+        contents.push(data);
+    }
+    write(&builder, &contents)
+}
+
+/// Metadata alone: a vocabulary without a model.
+pub fn vocabulary(file: &[u8]) -> Vec<u8> {
+    let mut builder = Builder::new();
+    let gguf = Gguf::parse(file).unwrap();
+    gguf.metadata().for_each(|(key, value)| builder.set(key, value).unwrap());
+    write(&builder, &[])
+}
+
+/// The same file with other strings in the place of some of its keys' values.
+pub fn with_strings(file: &[u8], strings: &[(&str, &str)]) -> Vec<u8> {
+    let gguf = Gguf::parse(file).unwrap();
+    let mut builder = Builder::new();
+    for (key, value) in gguf.metadata() {
+        match strings.iter().find(|(name, _)| *name == key) {
+            Some((_, text)) => builder.set(key, *text).unwrap(),
+            None => builder.set(key, value).unwrap(),
+        }
+    }
+    let mut contents = Vec::new();
+    for tensor in gguf.tensors() {
+        builder.add_tensor(tensor.name(), tensor.dims(), tensor.tensor_type()).unwrap();
+        contents.push(tensor.data().to_vec());
+    }
+    write(&builder, &contents)
+}
+
+fn write(builder: &Builder, contents: &[Vec<u8>]) -> Vec<u8> {
+    let mut writer = builder.write_index(Vec::new()).unwrap();
+    contents.iter().for_each(|data| writer.write(data).unwrap());
+    writer.finish().unwrap()
+}
