@@ -1,5 +1,6 @@
 //! What mote guarantees.
 mod allocations;
+mod bench_cli;
 mod cli;
 mod encodings;
 mod gguf_malformed;
