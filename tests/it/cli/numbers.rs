@@ -50,15 +50,34 @@ fn score_gives_the_reference_logits() {
     assert!(people.text().contains(&format!("{hash} (8-bit activations, f32 cache)")));
 }
 
+/// The second architecture, on a clone without the large sets.
+#[test]
+fn gemma3_gives_the_reference_logprobs() {
+    let known = json(&root().join("tests/fixtures/models/gemma3.json"));
+    let path = file("gemma3.gguf", &models::fixture("models/gemma3.gguf"));
+    let ids = joined(&known["prompt_ids"]);
+    let report = mote(&["score", "-m", &path, "--ids", &ids, "--json"]).json();
+    let got: Vec<f64> = serde_json::from_value(report["logprobs"].clone()).unwrap();
+    let wanted: Vec<f64> = serde_json::from_value(known["logprobs"].clone()).unwrap();
+    assert_eq!(got.len(), wanted.len());
+    for (got, wanted) in got.iter().zip(&wanted) {
+        assert!((got - wanted).abs() < 1e-4, "{got} {wanted}");
+    }
+    let args =
+        ["run", "-m", &path, "--ids", &ids, "--temp", "0", "-n", "8", "--ignore-eos", "--json"];
+    assert_eq!(mote(&args).json()["ids"], known["greedy_ids"]);
+}
+
 /// One hash for each model, precision and cache, whatever computes it and however it is cut.
 #[test]
 fn the_hash_depends_on_nothing_but_model_and_precision() {
-    let floats = models::llama();
+    let (floats, gemma3) = (models::llama(), models::fixture("models/gemma3.gguf"));
     let files = [
         ("hash_f32.gguf", floats.clone()),
         ("hash_f16.gguf", models::encoded(&floats, QuantType::F16)),
         ("hash_q8_0.gguf", models::encoded(&floats, QuantType::Q8_0)),
         ("hash_q4_1.gguf", models::encoded(&floats, QuantType::Q4_1)),
+        ("hash_gemma3.gguf", models::encoded(&gemma3, QuantType::Q5_0)),
     ];
     let ids: Vec<String> = (0..100).map(|i| (i * 7 % 32).to_string()).collect();
     let ids = ids.join(",");
