@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mote_formats::Mapping;
 use mote_kernels::Precision;
-use mote_tests::shared::{json, real_model, shared};
+use mote_tests::shared::{json, real_model, root, shared};
 use mote_tests::speak::Run;
 use serde_json::Value;
 
@@ -38,6 +38,14 @@ fn check_float(file: &Path, reference: &Value) {
         assert!(worst <= FLOAT, "prompt {name}: {worst}");
         let greedy = self::ids(&reference[format!("greedy_{name}")]);
         assert_eq!(Run::default().greedy(&file, &ids, greedy.len()), greedy, "prompt {name}");
+    }
+}
+
+#[test]
+fn tiny_models_equal_hugging_face() {
+    for name in ["llama-f32", "gemma3-bf16"] {
+        let path = root().join("tests/fixtures/models").join(name);
+        check_float(&path.with_extension("gguf"), &json(&path.with_extension("json")));
     }
 }
 

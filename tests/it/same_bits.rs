@@ -1,0 +1,111 @@
+//! The same bits everywhere: logits do not depend on the kernel table, the number of threads, or
+//! how the tokens were split into batches. For each activation precision and cache type there is
+//! one result.
+
+use std::path::PathBuf;
+
+use mote_formats::Mapping;
+use mote_kernels::{CacheType, Precision, QuantType, arch};
+use mote_tests::models::{encoded, fixture};
+use mote_tests::shared::{real_model, root, shared};
+use mote_tests::speak::Run;
+
+const BATCHES: [usize; 4] = [1, 7, 64, 512];
+const THREADS: [usize; 3] = [1, 2, 3];
+
+/// The GGUF files of a folder that mote can run, in the order of their names.
+fn models(folder: PathBuf) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "gguf") && runs(path))
+        .collect();
+    files.sort();
+    files
+}
+
+fn runs(path: &PathBuf) -> bool {
+    let file = Mapping::open(path).unwrap();
+    let gguf = mote_formats::Gguf::parse(&file).unwrap();
+    mote_runtime::arch::of(&gguf).is_ok() && gguf.tensors().all(|tensor| tensor.kind().is_ok())
+}
+
+/// Some text without meaning: ids below 200, which every vocabulary has.
+fn text(len: usize) -> Vec<u32> {
+    (0..len as u32).map(|i| (i * 37 + i * i * 11) % 29 + 3).collect()
+}
+
+/// Compares `runs` with the scalar table on one thread.
+fn assert_same(
+    (name, file): (&str, &[u8]),
+    ids: &[u32],
+    base: Run,
+    runs: impl Iterator<Item = Run>,
+) {
+    let scalar = arch::by_name("scalar").unwrap();
+    let expected = Run { kernels: scalar, ..base }.bits(file, ids);
+    for run in runs {
+        assert!(run.bits(file, ids) == expected, "{name}: {run:?}");
+    }
+}
+
+fn assert_same_everywhere(model: (&str, &[u8]), ids: &[u32], caches: &[CacheType]) {
+    for precision in [Precision::Bits8, Precision::Bits16] {
+        for &cache in caches {
+            let base = Run { precision, cache, ..Run::default() };
+            let splits = THREADS.into_iter().flat_map(|t| BATCHES.map(|batch| (t, batch)));
+            let runs = arch::available().flat_map(|kernels| {
+                splits.clone().map(move |(threads, batch)| Run { kernels, threads, batch, ..base })
+            });
+            assert_same(model, ids, base, runs);
+        }
+    }
+}
+
+#[test]
+fn tiny_models_give_the_same_bits_everywhere() {
+    let files = models(root().join("tests/fixtures/models"));
+    assert!(files.len() >= 2, "{files:?}");
+    for path in files {
+        let file = Mapping::open(&path).unwrap();
+        assert_same_everywhere(
+            (&path.to_string_lossy(), &file),
+            &text(45),
+            &[CacheType::F32, CacheType::F16],
+        );
+    }
+}
+
+/// The tiny llama in every encoding whose blocks fit its rows of 64.
+#[test]
+fn encoded_models_give_the_same_bits_everywhere() {
+    let float = fixture("models/llama-f32.gguf");
+    for &kind in QuantType::ALL.iter().filter(|kind| 64 % kind.block_len() == 0) {
+        assert_same_everywhere((kind.name(), &encoded(&float, kind)), &text(17), &[CacheType::F16]);
+    }
+}
+
+#[test]
+fn every_encoding_gives_the_same_bits_everywhere() {
+    let Some(folder) = shared("reference/quant") else { return };
+    let files = models(folder);
+    assert!(files.len() >= 11, "{files:?}");
+    for path in files {
+        let file = Mapping::open(&path).unwrap();
+        assert_same_everywhere((&path.to_string_lossy(), &file), &text(17), &[CacheType::F16]);
+    }
+}
+
+/// The scalar table is slow, so it gets few tokens; the fast ones get all splits of a longer text.
+#[test]
+fn real_models_give_the_same_bits_everywhere() {
+    for name in ["SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-Q4_K_M.gguf"] {
+        let Some(path) = real_model(name) else { return };
+        let file = Mapping::open(&path).unwrap();
+        for precision in [Precision::Bits8, Precision::Bits16] {
+            let base = Run { precision, threads: 2, ..Run::default() };
+            let tables = arch::available().map(|kernels| Run { kernels, ..base });
+            assert_same((name, &file), &text(11), base, tables);
+        }
+    }
+}
