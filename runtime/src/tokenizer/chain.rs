@@ -414,3 +414,165 @@ impl<'s> Ranks<'s> {
         Some(rank)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::tokenizer::merge::{SHORT, ShortWord};
+
+    /// Any pairs with any ranks, in any order: also such as no training gives. The texts of tokens
+    /// decide in the second map.
+    struct Rules {
+        by_tokens: BTreeMap<(u32, u32), u32>,
+        by_text: BTreeMap<Vec<u8>, u32>,
+        results: Vec<u32>,
+    }
+
+    impl Pairs for Rules {
+        const NEEDS_TEXT: bool = true;
+
+        fn ranks(&self) -> usize {
+            self.results.len()
+        }
+
+        fn rank(&self, left: u32, right: u32, joined: &[u8]) -> u32 {
+            let rank = self.by_tokens.get(&(left, right)).or_else(|| self.by_text.get(joined));
+            rank.copied().unwrap_or(NO_RANK)
+        }
+
+        fn token(&self, rank: u32) -> u32 {
+            self.results[rank as usize]
+        }
+
+        fn unit(&self, byte: u8) -> u32 {
+            u32::from(byte)
+        }
+    }
+
+    /// The definition: of all pairs the lowest rank, the leftmost.
+    fn merge_slowly(rules: &Rules, word: &[u8], lens: &[usize]) -> Vec<(u32, usize)> {
+        let mut symbols = Vec::new();
+        let mut start = 0;
+        for &len in lens {
+            symbols.push((if len == 1 { rules.unit(word[start]) } else { 300 }, start + len));
+            start += len;
+        }
+        loop {
+            let rank = |at: usize| {
+                let start = if at == 0 { 0 } else { symbols[at - 1].1 };
+                let (left, right) = (symbols[at], symbols[at + 1]);
+                rules.rank(left.0, right.0, &word[start..right.1])
+            };
+            let best = (0..symbols.len().saturating_sub(1)).map(|at| (rank(at), at)).min();
+            match best {
+                Some((rank, at)) if rank != NO_RANK => {
+                    symbols[at] = (rules.token(rank), symbols[at + 1].1);
+                    symbols.remove(at + 1);
+                }
+                _ => return symbols,
+            }
+        }
+    }
+
+    fn merge_in_chain(rules: &Rules, word: &[u8], lens: &[usize]) -> Vec<(u32, usize)> {
+        let mut memory = Measure::default();
+        measure(&mut memory, word.len(), rules.ranks());
+        let mut memory = vec![0xA5; memory.bytes()];
+        let mut chain = Chain::new(rules, word, &mut Carver::new(&mut memory)).unwrap();
+        for &len in lens {
+            chain.push(if len == 1 { rules.unit(word[chain.len]) } else { 300 }, len);
+        }
+        chain.merge();
+        chain.symbols().collect()
+    }
+
+    fn merge_shortly(rules: &Rules, word: &[u8], lens: &[usize]) -> Vec<(u32, usize)> {
+        let mut short = ShortWord::new();
+        let mut start = 0;
+        for &len in lens {
+            short.push(if len == 1 { rules.unit(word[start]) } else { 300 }, start + len);
+            start += len;
+        }
+        short.merge(rules, word);
+        (0..short.len()).map(|at| short.symbol(at)).collect()
+    }
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            ((self.0 >> 33) as usize) % limit
+        }
+    }
+
+    fn random_rules(random: &mut Random, letters: usize) -> Rules {
+        let n_ranks = 1 + random.below(200);
+        let mut rules = Rules {
+            by_tokens: BTreeMap::new(),
+            by_text: BTreeMap::new(),
+            results: (0..n_ranks as u32).map(|rank| 400 + rank).collect(),
+        };
+        // Letters are tokens 97 and up, results 400 and up.
+        let token = |random: &mut Random| match random.below(2) {
+            0 => (97 + random.below(letters)) as u32,
+            _ => (400 + random.below(n_ranks)) as u32,
+        };
+        for _ in 0..random.below(120) {
+            let pair = (token(random), token(random));
+            rules.by_tokens.insert(pair, random.below(n_ranks) as u32);
+        }
+        for _ in 0..random.below(120) {
+            let len = 2 + random.below(4);
+            let text = (0..len).map(|_| 97 + random.below(letters) as u8).collect();
+            rules.by_text.insert(text, random.below(n_ranks) as u32);
+        }
+        rules
+    }
+
+    #[test]
+    fn equals_the_definition() {
+        let mut random = Random(7);
+        for round in 0..3000 {
+            let letters = 1 + random.below(3);
+            let rules = random_rules(&mut random, letters);
+            let mut lens = Vec::new();
+            for _ in 0..1 + random.below(if round % 10 == 0 { 400 } else { 40 }) {
+                lens.push(if random.below(5) == 0 { 1 + random.below(4) } else { 1 });
+            }
+            let word: Vec<u8> =
+                (0..lens.iter().sum()).map(|_| 97 + random.below(letters) as u8).collect();
+            let expected = merge_slowly(&rules, &word, &lens);
+            assert_eq!(merge_in_chain(&rules, &word, &lens), expected, "round {round}");
+            if word.len() <= SHORT {
+                assert_eq!(merge_shortly(&rules, &word, &lens), expected, "round {round}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_set_of_ranks_knows_its_least() {
+        let mut random = Random(1);
+        for count in [1, 63, 64, 65, 4096, 4097, 300_000] {
+            let mut words = vec![u64::MAX; Ranks::words(count)];
+            let mut ranks = Ranks::new(&mut words, count);
+            let mut model = std::collections::BTreeSet::new();
+            for _ in 0..2000 {
+                let rank = random.below(count);
+                if random.below(2) == 0 {
+                    ranks.add(rank);
+                    model.insert(rank);
+                } else {
+                    ranks.remove(rank);
+                    model.remove(&rank);
+                }
+                assert_eq!(ranks.first(), model.first().copied());
+                assert_eq!(ranks.has(rank), model.contains(&rank));
+            }
+        }
+    }
+}

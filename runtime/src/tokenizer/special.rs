@@ -3,6 +3,9 @@
 //!
 //! At each place the longest match wins, from left to right, as for the added tokens of Hugging
 //! Face. What is matched is the text as it came, before any normalization.
+//!
+//! Runs of blanks are different in SentencePiece vocabularies. Hugging Face matches their pieces,
+//! which are written with ▁, and leaves the blanks of a text to the merges; so does this.
 
 use super::load::Token;
 use super::merge::NO_TOKEN;
@@ -15,19 +18,27 @@ use crate::memory::{Carver, Measure, TooSmall};
 const MAX_LEN: usize = 255;
 /// Lengths from here on share a bit.
 const LONG: usize = 63;
+const BLANK_RUNS: u64 = 1 << 63;
 
 /// Which special tokens there are, and a quick look whether one may begin at a place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Specials<'a> {
     /// For each first byte, the lengths of the tokens that begin with it: bit n for n bytes, bit 0
-    /// for more than 62.
+    /// for more than 62, bit 63 for runs of blanks.
     lengths: &'a [u64],
-    /// The second bytes of all tokens of two bytes or more.
-    seconds: [u64; 4],
+    filter: Filter,
     /// The unknown token, which is matched like a control token.
     unknown: u32,
+}
+
+/// What is known without reading memory.
+#[derive(Clone, Copy, Debug)]
+struct Filter {
+    /// The second bytes of all tokens of two bytes or more.
+    seconds: [u64; 4],
+    /// Bit n for a piece of n blanks; longer ones than 63 are not matched.
+    blank_runs: u64,
     any_user_defined: bool,
-    /// Runs of blanks in pieces are spelled ▁▁.
     spelling: Spelling,
 }
 
@@ -43,9 +54,7 @@ pub(super) struct Match {
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
     lengths: &'a mut [u64],
-    seconds: [u64; 4],
-    any_user_defined: bool,
-    spelling: Spelling,
+    filter: Filter,
 }
 
 pub(super) fn measure(memory: &mut Measure) {
@@ -56,7 +65,8 @@ impl<'a> Builder<'a> {
     pub(super) fn new(spelling: Spelling, memory: &mut Carver<'a>) -> Result<Self, TooSmall> {
         let lengths = memory.take::<u64>(256)?;
         lengths.fill(0);
-        Ok(Builder { lengths, seconds: [0; 4], any_user_defined: false, spelling })
+        let filter = Filter { seconds: [0; 4], blank_runs: 0, any_user_defined: false, spelling };
+        Ok(Builder { lengths, filter })
     }
 
     /// Notes a token if it is one that is matched in texts.
@@ -66,22 +76,24 @@ impl<'a> Builder<'a> {
         if !matches!(kind, TokenKind::Control | TokenKind::UserDefined | TokenKind::Unknown) {
             return;
         }
-        self.any_user_defined |= kind == TokenKind::UserDefined;
-        let (first, second, len) = match blanks(self.spelling, kind, text) {
-            Some(len) => (piece::BLANK.first(), piece::BLANK.get(1), len),
-            None => (text.first(), text.get(1), text.len()),
-        };
-        let Some(&first) = first else { return };
-        self.lengths[usize::from(first)] |= 1 << if len < LONG { len } else { 0 };
-        if let Some(&second) = second {
-            self.seconds[usize::from(second / 64)] |= 1 << (second % 64);
+        let Some(&first) = text.first() else { return };
+        self.filter.any_user_defined |= kind == TokenKind::UserDefined;
+        if self.filter.is_blanks(kind, text) {
+            if text.len() < 64 {
+                self.filter.blank_runs |= 1 << text.len();
+                self.lengths[usize::from(piece::BLANK[0])] |= BLANK_RUNS;
+            }
+            return;
+        }
+        self.lengths[usize::from(first)] |= 1 << if text.len() < LONG { text.len() } else { 0 };
+        if let Some(&second) = text.get(1) {
+            self.filter.seconds[usize::from(second / 64)] |= 1 << (second % 64);
         }
     }
 
     pub(super) fn finish(self, unknown: Option<u32>) -> Specials<'a> {
-        let Builder { lengths, seconds, any_user_defined, spelling } = self;
-        let unknown = unknown.unwrap_or(NO_TOKEN);
-        Specials { lengths, seconds, unknown, any_user_defined, spelling }
+        let Builder { lengths, filter } = self;
+        Specials { lengths, filter, unknown: unknown.unwrap_or(NO_TOKEN) }
     }
 }
 
@@ -95,14 +107,14 @@ impl Specials<'_> {
         from: usize,
         control: bool,
     ) -> Option<Match> {
-        if !control && !self.any_user_defined {
+        if !control && !self.filter.any_user_defined {
             return None;
         }
         let mut start = from;
         loop {
             let rest = text.get(start..)?;
-            let has_lengths = |&byte: &u8| self.lengths.get(usize::from(byte)) > Some(&0);
-            start += rest.iter().position(has_lengths)?;
+            let begins = |&byte: &u8| self.lengths.get(usize::from(byte)) > Some(&0);
+            start += rest.iter().position(begins)?;
             if let Some((id, len)) = self.longest(vocabulary, text.get(start..)?, control) {
                 return Some(Match { start, end: start + len, id });
             }
@@ -117,15 +129,27 @@ impl Specials<'_> {
         text: &[u8],
         control: bool,
     ) -> Option<(u32, usize)> {
-        let mut lengths = *self.lengths.get(usize::from(*text.first()?))?;
+        if text.starts_with(&piece::BLANK)
+            && let Some(run) = self.longest_blanks(vocabulary, text)
+        {
+            return Some(run);
+        }
+        let mut lengths = *self.lengths.get(usize::from(*text.first()?))? & !BLANK_RUNS;
         let second = text.get(1).copied().unwrap_or_default();
-        if self.seconds[usize::from(second / 64)] >> (second % 64) & 1 == 0 {
+        if self.filter.seconds[usize::from(second / 64)] >> (second % 64) & 1 == 0 {
             lengths &= 1 << 1;
         }
         let found = |len: usize| {
-            let id = self.find(vocabulary, text.get(..len)?)?;
+            let text = text.get(..len)?;
+            let id = vocabulary.find_other(text)?;
             let kind = vocabulary.kind(id)?;
-            self.is_matched(id, kind, control).then_some((id, len))
+            let is_matched = match kind {
+                TokenKind::UserDefined => !self.filter.is_blanks(kind, text),
+                TokenKind::Control => control,
+                TokenKind::Unknown => control && id == self.unknown,
+                _ => false,
+            };
+            is_matched.then_some((id, len))
         };
         if lengths & 1 == 1
             && let Some(found) = (LONG..=MAX_LEN).rev().find_map(found)
@@ -143,34 +167,21 @@ impl Specials<'_> {
         None
     }
 
-    /// The special token whose match is exactly `text`.
-    fn find(&self, vocabulary: &Vocabulary<'_>, text: &[u8]) -> Option<u32> {
-        if self.spelling == Spelling::Pieces && text.starts_with(&piece::BLANK) {
-            let mut blanks = [b' '; MAX_LEN];
-            let len = piece::copy(text, false, &mut blanks);
-            let blanks = blanks.get(..len).filter(|blanks| blanks.iter().all(|&b| b == b' '));
-            return blanks.and_then(|blanks| vocabulary.find_other(blanks));
-        }
-        let id = vocabulary.find_other(text)?;
-        let is_blanks = blanks(self.spelling, vocabulary.kind(id)?, text).is_some();
-        (!is_blanks).then_some(id)
-    }
-
-    fn is_matched(&self, id: u32, kind: TokenKind, control: bool) -> bool {
-        match kind {
-            TokenKind::UserDefined => true,
-            TokenKind::Control => control,
-            TokenKind::Unknown => control && id == self.unknown,
-            _ => false,
-        }
+    /// The longest piece of blanks that is written, as ▁, at the beginning of `text`.
+    fn longest_blanks(&self, vocabulary: &Vocabulary<'_>, text: &[u8]) -> Option<(u32, usize)> {
+        let run = text.chunks(piece::BLANK.len()).take(63);
+        let run = run.take_while(|chunk| **chunk == piece::BLANK).count();
+        let len = (1..=run).rev().find(|len| self.filter.blank_runs >> len & 1 == 1)?;
+        let id = vocabulary.find_other([b' '; 64].get(..len)?)?;
+        Some((id, len * piece::BLANK.len()))
     }
 }
 
-/// The length of what a run of blanks matches: in SentencePiece vocabularies it is the piece,
-/// written with ▁, that Hugging Face matches; blanks themselves are left to the merges.
-fn blanks(spelling: Spelling, kind: TokenKind, text: &[u8]) -> Option<usize> {
-    let is_run = spelling == Spelling::Pieces
-        && kind == TokenKind::UserDefined
-        && text.iter().all(|&byte| byte == b' ');
-    is_run.then_some(text.len() * piece::BLANK.len())
+impl Filter {
+    /// Whether a token is a piece of blanks only. User-defined pieces have them as such.
+    fn is_blanks(&self, kind: TokenKind, text: &[u8]) -> bool {
+        self.spelling == Spelling::Pieces
+            && kind == TokenKind::UserDefined
+            && text.iter().all(|&byte| byte == b' ')
+    }
 }
