@@ -14,7 +14,13 @@ use crate::{bench, inspect, perplexity, score, tokenize};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
-#[command(name = "mote", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(
+    name = "mote",
+    bin_name = "mote",
+    version,
+    after_help = EXIT_CODES,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -25,7 +31,7 @@ Results go to standard output, everything else to standard error.
 
 Exit codes:
   0    done
-  1    a file cannot be read, the output cannot be written, or the model computed no finite numbers
+  1    a file cannot be read, the output cannot be written, or the logits are not finite
   2    wrong arguments
   3    the model file is damaged, or no GGUF file
   4    a sound GGUF file, but not of a model that mote runs
@@ -33,9 +39,10 @@ Exit codes:
   6    not enough memory
   141  the output was closed
 
-With --json a failure is printed on standard output as {\"error\": {\"code\", \"message\", \"offset\"}}:
-code is io, not_finite, usage, format, model, text, context or memory; offset, where it is known,
-is the place in the model file in bytes.";
+With --json a failure is printed on standard output, as
+{\"error\": {\"code\": ..., \"message\": ..., \"offset\": ...}}. The code is io, not_finite, usage,
+format, model, text, context or memory; the offset, where it is known, is the place in the
+model file in bytes.";
 
 /// Every subcommand is a file with a `Command` (its options) and `execute`.
 #[derive(Subcommand, Debug)]

@@ -17,15 +17,15 @@ use report::{Report, SessionReport};
 /// Show what is in a GGUF file
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Shows the metadata (long values are cut short, and escaped so that they cannot drive a terminal), the
-tensors, what they add up to by encoding, and the memory of a session. The file may be of any
-architecture, or hold a vocabulary alone.
+Shows the metadata (long values are cut short, and escaped so that they cannot drive a
+terminal), the tensors, what they add up to by encoding, and the memory of a session. The file
+may be of any architecture, or hold a vocabulary alone.
 
-JSON keys: version; alignment; bytes; name; architecture; parameters; metadata: a list of {key, type,
-value}, for arrays {key, type, length, first}; tensors: a list of {name, type, shape, bytes, offset};
-encodings: by name {tensors, parameters, bytes}; session: {n_ctx, kv, activations, tables_bytes,
-cache_bytes, activation_bytes, logit_bytes, scratch_bytes, total_bytes}, null if mote cannot run the
-file; why_not: the reason, null if it can.
+JSON keys: version; alignment; bytes; name; architecture; parameters; metadata: a list of
+{key, type, value}, for arrays {key, type, length, first}; tensors: a list of {name, type,
+shape, bytes, offset}; encodings: by name {tensors, parameters, bytes}; session: {n_ctx, kv,
+activations, tables_bytes, cache_bytes, activation_bytes, logit_bytes, scratch_bytes,
+total_bytes}, null if mote cannot run the file; why_not: the reason, null if it can.
 
 Example:
   mote inspect model.gguf")]

@@ -19,10 +19,10 @@ use crate::tokenize::tell_unknown_rules;
 /// Perplexity of a long text
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The text's tokens are cut in windows of --ctx (512); what does not fill the last one is left out. Each
-window is a context of its own, which begins with the token that the model expects before a text (in
-place of the window's first token). The tokens of its second half are scored. llama-perplexity
-does the same, so the figures compare.
+The text's tokens are cut in windows of --ctx (512 if not given); what does not fill the last
+one is left out. Each window is a context of its own, which begins with the token that the
+model expects before a text, in place of the window's first. The tokens of its second half are
+scored. llama-perplexity does the same, so the figures compare.
 
 JSON keys: perplexity; tokens (scored); windows; nll (natural logarithms); activations; kv.
 

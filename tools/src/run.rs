@@ -24,16 +24,17 @@ use sampling::SamplingOptions;
 /// Continue a text
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The continuation goes to standard output as it is written; facts about model, memory and speed go to
-standard error. The text is continued as it is: no chat template is applied. The same arguments
-give the same text on every machine; another --seed gives another text.
+The continuation goes to standard output as it is written; facts about model, memory and
+speed go to standard error. The text is continued as it is: no chat template is applied. The
+same arguments give the same text on every machine; another --seed gives another text.
 
-The context has room for the prompt and -n tokens, as far as the model was trained for it; where it
-ends, the text ends, with the reason length.
+The context has room for the prompt and -n tokens, as far as the model was trained for it;
+where it ends, the text ends, with the reason length. On a terminal, control characters are
+shown and not obeyed.
 
-JSON keys: text; ids (of the continuation, the end token included); prompt_tokens; stop (stop, eos
-or length); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (from the start to the
-first token), decode_ms, decode_tokens_per_second.
+JSON keys: text; ids (of the continuation, the end token included); prompt_tokens; stop (stop,
+eos or length); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
+the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first).
 
 Examples:
   mote run 'Once upon a time'
@@ -165,7 +166,8 @@ impl Command {
     }
 }
 
-/// A model in the folder that models/fetch.sh fills: SmolLM2 if it is there, else the first by name.
+/// A model in the folder that models/fetch.sh fills: SmolLM2 if it is there, else the first by
+/// name.
 fn fetched_model(folder: &Path) -> Result<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
         .into_iter()
@@ -248,11 +250,15 @@ impl Work<'_, '_> {
 
     /// Text goes out at once, so that it is seen as it is written.
     fn show(&mut self, text: &[u8]) -> Result<()> {
-        if self.shows && !text.is_empty() {
-            self.streams.output.write_all(text)?;
-            self.streams.output.flush()?;
+        if !self.shows || text.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        if self.streams.terminal.output {
+            self.streams.output.write_all(for_terminal(text).as_bytes())?;
+        } else {
+            self.streams.output.write_all(text)?;
+        }
+        Ok(self.streams.output.flush()?)
     }
 
     fn conclude(&mut self, report: &Report) {
@@ -269,4 +275,17 @@ impl Work<'_, '_> {
         streams.fact("decode", format_args!("{n} tokens, {decode_ms:.1} ms, {speed:.1} tokens/s"));
         streams.fact("stop", stop);
     }
+}
+
+/// A model's text may hold what drives a terminal.
+fn for_terminal(text: &[u8]) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in String::from_utf8_lossy(text).chars() {
+        if c.is_control() && !matches!(c, '\n' | '\t') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }

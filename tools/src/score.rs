@@ -21,16 +21,16 @@ use crate::tokenize::tell_unknown_rules;
 /// Log-probability of every token of a text, given those before it
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Without -p, -f and ids, the text is read from standard input. A model that expects a token before
-a text gets it; ids are taken as they are. The first token is not scored.
+Without -p, -f and ids, the text is read from standard input. A model that expects a token
+before a text gets it; ids are taken as they are. The first token is not scored.
 
 JSON keys: ids; logprobs (natural logarithms, one for each token after the first); nll (their
-negative sum); bits_per_token; bits_per_byte (of the scored tokens' text); perplexity; activations
-and kv (what was computed with); hash and logits, where asked for.
+negative sum); bits_per_token; bits_per_byte (of the scored tokens' text); perplexity;
+activations and kv (what was computed with); hash and logits, where asked for.
 
-The hash is BLAKE3 over the logits of all positions in order, as little-endian f32 (-0 as +0, NaN as
-7fc00000), of which the first 16 bytes are printed in hexadecimal. It is the same for every
-instruction set, number of threads and batch.
+The hash is BLAKE3 over the logits of all positions in order, as little-endian f32 (-0 as +0,
+NaN as 7fc00000), of which the first 16 bytes are printed in hexadecimal. It is the same for
+every instruction set, number of threads and batch.
 
 Examples:
   mote score -m model.gguf -p 'The capital of France is Paris.'

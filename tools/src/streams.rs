@@ -31,6 +31,9 @@ pub struct Terminal {
     pub color: bool,
 }
 
+/// Tokens that are worth a progress bar.
+const LONG: usize = 256;
+
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const NOTE: Style = AnsiColor::Yellow.on_default().bold();
 const LABEL: Style = AnsiColor::Cyan.on_default();
@@ -57,9 +60,10 @@ impl Streams<'_> {
         let _ = self.errors.flush();
     }
 
-    /// A bar for work of `len` tokens; nothing is seen of it unless the errors are a terminal.
+    /// A bar for work of `len` tokens. Nothing is seen of it if that is soon done, or if the errors
+    /// are no terminal.
     pub fn progress(&self, len: usize) -> ProgressBar {
-        let target = if self.terminal.errors {
+        let target = if self.terminal.errors && len >= LONG {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()

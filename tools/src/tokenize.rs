@@ -16,8 +16,8 @@ use crate::streams::Streams;
 /// Turn a text into token ids
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Without -p and -f, the text is read from standard input, byte for byte. The file needs a vocabulary,
-not a model. Each line has an id, a tab, and the token as the vocabulary spells it.
+Without -p and -f, the text is read from standard input, byte for byte. The file needs a
+vocabulary, not a model. Each line has an id, a tab, and the token as the vocabulary spells it.
 
 JSON keys: ids.
 

@@ -149,3 +149,19 @@ fn nothing_typed_is_awaited() {
         Streams { input: &mut io::empty(), output: &mut out, errors: &mut errors, terminal };
     assert_eq!(mote_tools::run(args, &mut streams), 2);
 }
+
+/// What a terminal would obey is shown to it, and goes to files as it is.
+#[test]
+fn a_text_drives_no_terminal() {
+    let (model, _) = baseline();
+    for output in [false, true] {
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let args = ["mote", "run", "-m", &model, "-n", "0", "--echo", "a\x1b[2J\n"];
+        let terminal = Terminal { output, ..Terminal::default() };
+        let mut streams =
+            Streams { input: &mut io::empty(), output: &mut out, errors: &mut errors, terminal };
+        assert_eq!(mote_tools::run(args.map(OsString::from), &mut streams), 0);
+        let shown: &[u8] = if output { b"a\\u{1b}[2J\n" } else { b"a\x1b[2J\n" };
+        assert_eq!(out, shown);
+    }
+}
