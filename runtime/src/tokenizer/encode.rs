@@ -2,6 +2,7 @@
 
 use super::chain::{self, Chain};
 use super::error::EncodeError;
+use super::memo::{self, Key, Memo};
 use super::merge::{NO_TOKEN, Pairs, SHORT, ShortWord};
 use super::merges::Merges;
 use super::pre::PreTokenizer;
@@ -23,6 +24,19 @@ pub struct EncodeOptions {
 
 /// Bytes of scratch that do for every text of `text_len` bytes.
 pub(super) fn scratch_bytes(model: &Model<'_>, text_len: usize) -> usize {
+    let memo = if text_len >= memo::WORTHWHILE { memo::bytes() } else { 0 };
+    memo.saturating_add(stretch_bytes(model, text_len))
+}
+
+/// Bytes of scratch that do for most texts.
+#[cfg(feature = "alloc")]
+pub(super) fn usual_scratch_bytes(text_len: usize) -> usize {
+    let memo = if text_len >= memo::WORTHWHILE { memo::bytes() } else { 0 };
+    memo.saturating_add(text_len).saturating_add(1)
+}
+
+/// The same as [`scratch_bytes`] for a text without special tokens.
+fn stretch_bytes(model: &Model<'_>, text_len: usize) -> usize {
     match model {
         Model::Bytes { pre, merges } if pre.nfc => {
             let composed = text_len.saturating_mul(nfc::MAX_GROWTH);
@@ -66,8 +80,12 @@ pub(super) fn encode(
         return Err(EncodeError::TextTooLong { len: text.len() });
     }
     let room = out.len();
+    let scratch = Scratch::new(scratch);
+    let (memo, scratch) =
+        if text.len() >= memo::WORTHWHILE { scratch.split_memo() } else { (None, scratch) };
     let mut encoder = Encoder {
         scratch,
+        memo,
         out,
         count: 0,
         unknown: tokenizer.unknown(),
@@ -93,7 +111,9 @@ pub(super) fn encode(
 }
 
 struct Encoder<'s, 'o> {
-    scratch: &'s mut [u8],
+    scratch: Scratch<'s>,
+    /// In long texts, if there was memory for it.
+    memo: Option<Memo<'s>>,
     out: &'o mut [u32],
     /// Ids so far, written or not.
     count: usize,
@@ -110,8 +130,9 @@ impl Encoder<'_, '_> {
             return Ok(());
         }
         self.after_unknown = false;
-        let buffer = core::mem::take(&mut self.scratch);
-        let scratch = Scratch::new(buffer);
+        // Each stretch of text uses all of the scratch anew.
+        let mut whole = core::mem::take(&mut self.scratch);
+        let scratch = whole.reborrow();
         let result = match model {
             Model::Bytes { pre, merges } if pre.nfc && !nfc::is_inert(text) => {
                 self.encode_composed(pre, merges, text, scratch)
@@ -119,7 +140,7 @@ impl Encoder<'_, '_> {
             Model::Bytes { pre, merges } => self.encode_words(pre, merges, text, scratch),
             Model::Pieces { pieces, prefix } => self.encode_pieces(pieces, *prefix, text, scratch),
         };
-        self.scratch = buffer;
+        self.scratch = whole;
         result
     }
 
@@ -134,6 +155,30 @@ impl Encoder<'_, '_> {
 
     fn extend(&mut self, ids: impl IntoIterator<Item = u32>) {
         ids.into_iter().for_each(|id| self.push(id));
+    }
+
+    /// Writes the tokens of a word that the memo has.
+    #[inline]
+    fn push_known(&mut self, key: Option<&Key>) -> bool {
+        let (Some(memo), Some(key)) = (&self.memo, key) else { return false };
+        let Some(ids) = memo.get(key) else { return false };
+        for (at, &id) in (self.count..).zip(ids) {
+            if let Some(place) = self.out.get_mut(at) {
+                *place = id;
+            }
+        }
+        self.count += ids.len();
+        self.after_unknown = false;
+        true
+    }
+
+    /// Keeps the word that was just merged, if it has tokens for all of its symbols.
+    fn keep(&mut self, key: Option<&Key>) {
+        let (Some(memo), Some(key)) = (&mut self.memo, key) else { return };
+        let ids = (0..self.short.len()).map(|at| self.short.symbol(at).0);
+        if ids.clone().all(|id| id != NO_TOKEN) {
+            memo.put(key, ids);
+        }
     }
 }
 
@@ -175,11 +220,16 @@ impl Encoder<'_, '_> {
     }
 
     fn encode_short_word(&mut self, merges: &Merges<'_>, word: &[u8]) -> Result<(), EncodeError> {
+        let key = self.memo.as_ref().and_then(|_| Key::new(word));
+        if self.push_known(key.as_ref()) {
+            return Ok(());
+        }
         self.short.clear();
         for (at, &byte) in word.iter().enumerate() {
             self.short.push(merges.unit(byte), at + 1);
         }
         self.short.merge(merges, word);
+        self.keep(key.as_ref());
         for at in 0..self.short.len() {
             self.push_or_unknown(self.short.symbol(at).0, merges, word)?;
         }
@@ -250,11 +300,16 @@ impl Encoder<'_, '_> {
     }
 
     fn encode_short_pieces(&mut self, pieces: &Pieces<'_>, word: &[u8]) -> Result<(), EncodeError> {
+        let key = self.memo.as_ref().and_then(|_| Key::new(word));
+        if self.push_known(key.as_ref()) {
+            return Ok(());
+        }
         self.short.clear();
         for_each_character(word, |start, end| {
             self.short.push(pieces.find(word.get(start..end).unwrap_or_default()), end);
         });
         self.short.merge(pieces, word);
+        self.keep(key.as_ref());
         let mut start = 0;
         for at in 0..self.short.len() {
             let (id, end) = self.short.symbol(at);
@@ -326,6 +381,7 @@ fn for_each_character(text: &[u8], mut each: impl FnMut(usize, usize)) {
 }
 
 /// Lent memory of which a part may be in use already.
+#[derive(Default)]
 struct Scratch<'s> {
     rest: &'s mut [u8],
     used: usize,
@@ -334,6 +390,20 @@ struct Scratch<'s> {
 impl<'s> Scratch<'s> {
     fn new(rest: &'s mut [u8]) -> Self {
         Scratch { rest, used: 0 }
+    }
+
+    fn reborrow(&mut self) -> Scratch<'_> {
+        Scratch { rest: self.rest, used: self.used }
+    }
+
+    /// Memory for a memo, if there is as much, and what is left.
+    fn split_memo(self) -> (Option<Memo<'s>>, Scratch<'s>) {
+        let len = memo::bytes();
+        if len > self.rest.len() {
+            return (None, self);
+        }
+        let (part, rest) = self.rest.split_at_mut(len);
+        (Memo::new(part).ok(), Scratch { rest, used: self.used + len })
     }
 
     /// `len` bytes, and what is left.

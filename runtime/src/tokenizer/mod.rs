@@ -25,6 +25,7 @@ mod encode;
 mod error;
 mod keys;
 mod load;
+mod memo;
 mod merge;
 mod merges;
 mod nfc;
@@ -236,7 +237,7 @@ impl Tokenizer<'_> {
         text: &[u8],
         options: EncodeOptions,
     ) -> Result<alloc::vec::Vec<u32>, EncodeError> {
-        let mut scratch = zeros(text.len().saturating_add(1))?;
+        let mut scratch = zeros(encode::usual_scratch_bytes(text.len()))?;
         let mut ids = zeros(text.len() / 2 + 16)?;
         loop {
             match self.encode(text, options, &mut scratch, &mut ids) {
@@ -258,12 +259,14 @@ impl Tokenizer<'_> {
     }
 }
 
+/// Zeros that the system makes when they are first used, or an error where there is no room.
 #[cfg(feature = "alloc")]
 fn zeros<T: Copy + Default>(len: usize) -> Result<alloc::vec::Vec<T>, EncodeError> {
-    let mut values = alloc::vec::Vec::new();
-    values.try_reserve_exact(len).map_err(|_| EncodeError::OutOfMemory)?;
-    values.resize(len, T::default());
-    Ok(values)
+    let mut room = alloc::vec::Vec::<T>::new();
+    room.try_reserve_exact(len).map_err(|_| EncodeError::OutOfMemory)?;
+    drop(room);
+    // `resize` would write all of it; scratch for the worst case is mostly not used.
+    Ok(alloc::vec![T::default(); len])
 }
 
 /// What a file says, before its texts are read.
