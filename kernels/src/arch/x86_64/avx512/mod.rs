@@ -13,10 +13,8 @@ mod unpack;
 
 use crate::Kernels;
 
-static TABLE: Kernels = integer::with_integers(float::with_floats(Kernels {
-    name: "avx512",
-    ..Kernels::SCALAR
-}));
+static TABLE: Kernels =
+    integer::with_integers(float::with_floats(Kernels { name: "avx512", ..Kernels::SCALAR }));
 
 /// The table, if this CPU has the features that its entries enable.
 pub fn kernels() -> Option<&'static Kernels> {
