@@ -119,7 +119,7 @@ impl Kernels {
     }
 
     /// `out[t][r] = w[r] · x[t]` for every row and token. `scratch` holds
-    /// [`Kernels::panel_bytes`] of `w.cols()` bytes, 64-byte aligned (see [`Panel`]).
+    /// [`Kernels::panel_bytes`] of `w.cols()` bytes, best aligned to 64 bytes.
     ///
     /// The result of a token does not depend on the other tokens, nor that of a row on other rows.
     /// Panics if sizes disagree or `x` lacks the form that the encoding needs.

@@ -1,5 +1,5 @@
 //! SIMD targets. **The list of targets**, best first: to add one, write its folder, then add its
-//! line in [`CANDIDATES`]. It starts as the scalar table and overrides entries.
+//! line in `CANDIDATES`. It starts as the scalar table and overrides entries.
 
 use crate::Kernels;
 

@@ -2,7 +2,7 @@
 //!
 //! Two kinds of vocabulary (`tokenizer.ggml.model`):
 //! - `gpt2`, byte-level byte-pair encoding (Radford et al. 2019): the text is cut into words by a
-//!   [pre-tokenizer](pre), the bytes of each are merged by a list of merges.
+//!   pre-tokenizer (`pre.rs`), the bytes of each are merged by a list of merges.
 //! - `llama`, SentencePiece's byte-pair encoding (Kudo and Richardson 2018): characters of the whole
 //!   text are merged to pieces, the piece of the best score first; characters that are no piece
 //!   become bytes.
