@@ -111,6 +111,7 @@ unsafe fn one_token<F: Format, const WIDE: bool>(
         if Facts::<F>::RESTS && rest > 0 {
             let at = steps * Facts::<F>::STEP_BYTES;
             let bytes = stride - at;
+            ahead(rows[0].0[0].wrapping_add(8 * at), 8 * bytes);
             // SAFETY: `bytes` are left in every row.
             let steps_left = unsafe {
                 [
@@ -178,6 +179,7 @@ unsafe fn some_tokens<F: Format, const WIDE: bool>(
         }
         if Facts::<F>::RESTS && rest > 0 {
             let at = steps * Facts::<F>::STEP_BYTES;
+            ahead(rows.0[0].wrapping_add(4 * at), 4 * (stride - at));
             // SAFETY: these bytes are left in every row; activations are padded to whole steps.
             unsafe {
                 let step = F::open::<false>(rows.step(at), stride - at);
