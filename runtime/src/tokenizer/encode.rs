@@ -6,9 +6,11 @@ use super::memo::{self, Key, Memo};
 use super::merge::{NO_TOKEN, Pairs, SHORT, ShortWord};
 use super::merges::Merges;
 use super::pre::PreTokenizer;
+use super::recent::{self, Recent, Remembered};
 use super::scores::Pieces;
+use super::scratch::Scratch;
 use super::{MAX_TEXT_BYTES, Model, Tokenizer, characters, nfc, piece};
-use crate::memory::{Carver, Measure, TooSmall};
+use crate::memory::Measure;
 
 /// What is added to a text's own tokens, and which of them it may spell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,15 +26,22 @@ pub struct EncodeOptions {
 
 /// Bytes of scratch that do for every text of `text_len` bytes.
 pub(super) fn scratch_bytes(model: &Model<'_>, text_len: usize) -> usize {
-    let memo = if text_len >= memo::WORTHWHILE { memo::bytes() } else { 0 };
-    memo.saturating_add(stretch_bytes(model, text_len))
+    aids_bytes(model, text_len).saturating_add(stretch_bytes(model, text_len))
 }
 
 /// Bytes of scratch that do for most texts.
 #[cfg(feature = "alloc")]
-pub(super) fn usual_scratch_bytes(text_len: usize) -> usize {
-    let memo = if text_len >= memo::WORTHWHILE { memo::bytes() } else { 0 };
-    memo.saturating_add(text_len).saturating_add(1)
+pub(super) fn usual_scratch_bytes(model: &Model<'_>, text_len: usize) -> usize {
+    aids_bytes(model, text_len).saturating_add(text_len).saturating_add(1)
+}
+
+/// Bytes of what makes long texts faster.
+fn aids_bytes(model: &Model<'_>, text_len: usize) -> usize {
+    match model {
+        _ if text_len < memo::WORTHWHILE => 0,
+        Model::Bytes { .. } => memo::bytes(),
+        Model::Pieces { .. } => memo::bytes() + recent::bytes(),
+    }
 }
 
 /// The same as [`scratch_bytes`] for a text without special tokens.
@@ -80,12 +89,14 @@ pub(super) fn encode(
         return Err(EncodeError::TextTooLong { len: text.len() });
     }
     let room = out.len();
-    let scratch = Scratch::new(scratch);
-    let (memo, scratch) =
-        if text.len() >= memo::WORTHWHILE { scratch.split_memo() } else { (None, scratch) };
+    let aids = aids_bytes(&tokenizer.model, text.len());
+    let (aids, rest) = scratch.split_at_mut(if aids <= scratch.len() { aids } else { 0 });
+    let used = aids.len();
+    let (for_memo, for_recent) = aids.split_at_mut(memo::bytes().min(used));
     let mut encoder = Encoder {
-        scratch,
-        memo,
+        scratch: Scratch::after(used, rest),
+        memo: Memo::new(for_memo).ok(),
+        recent: Recent::new(for_recent).unwrap_or(Recent::none()),
         out,
         count: 0,
         unknown: tokenizer.unknown(),
@@ -114,6 +125,7 @@ struct Encoder<'s, 'o> {
     scratch: Scratch<'s>,
     /// In long texts, if there was memory for it.
     memo: Option<Memo<'s>>,
+    recent: Recent<'s>,
     out: &'o mut [u32],
     /// Ids so far, written or not.
     count: usize,
@@ -285,21 +297,27 @@ impl Encoder<'_, '_> {
         let (copy, mut scratch) = scratch.split(text.len().saturating_add(1))?;
         let len = piece::copy(text, prefix, copy);
         let text = copy.get(..len).unwrap_or_default();
+        let pairs = Remembered { pairs: pieces, recent: self.recent };
         let mut start = 0;
         while start < text.len() {
             let end = pieces.word_end(text, start).max(start + 1);
             let word = text.get(start..end).unwrap_or_default();
             if word.len() <= SHORT {
-                self.encode_short_pieces(pieces, word)?;
+                self.encode_short_pieces(&pairs, word)?;
             } else {
-                self.encode_long_pieces(pieces, word, &mut scratch)?;
+                self.encode_long_pieces(&pairs, word, &mut scratch)?;
             }
             start = end;
         }
         Ok(())
     }
 
-    fn encode_short_pieces(&mut self, pieces: &Pieces<'_>, word: &[u8]) -> Result<(), EncodeError> {
+    fn encode_short_pieces(
+        &mut self,
+        pairs: &Remembered<'_, Pieces<'_>>,
+        word: &[u8],
+    ) -> Result<(), EncodeError> {
+        let pieces = pairs.pairs;
         let key = self.memo.as_ref().and_then(|_| Key::new(word));
         if self.push_known(key.as_ref()) {
             return Ok(());
@@ -308,7 +326,7 @@ impl Encoder<'_, '_> {
         for_each_character(word, |start, end| {
             self.short.push(pieces.find(word.get(start..end).unwrap_or_default()), end);
         });
-        self.short.merge(pieces, word);
+        self.short.merge(pairs, word);
         self.keep(key.as_ref());
         let mut start = 0;
         for at in 0..self.short.len() {
@@ -321,12 +339,13 @@ impl Encoder<'_, '_> {
 
     fn encode_long_pieces(
         &mut self,
-        pieces: &Pieces<'_>,
+        pairs: &Remembered<'_, Pieces<'_>>,
         word: &[u8],
         scratch: &mut Scratch<'_>,
     ) -> Result<(), EncodeError> {
+        let pieces = pairs.pairs;
         let mut memory = scratch.carver(chain_bytes(word.len(), pieces.ranks()))?;
-        let mut chain = Chain::new(pieces, word, &mut memory)?;
+        let mut chain = Chain::new(pairs, word, &mut memory)?;
         for_each_character(word, |start, end| {
             chain.push(pieces.find(word.get(start..end).unwrap_or_default()), end - start);
         });
@@ -377,52 +396,5 @@ fn for_each_character(text: &[u8], mut each: impl FnMut(usize, usize)) {
         let end = start + characters::decode(text, start).1;
         each(start, end);
         start = end;
-    }
-}
-
-/// Lent memory of which a part may be in use already.
-#[derive(Default)]
-struct Scratch<'s> {
-    rest: &'s mut [u8],
-    used: usize,
-}
-
-impl<'s> Scratch<'s> {
-    fn new(rest: &'s mut [u8]) -> Self {
-        Scratch { rest, used: 0 }
-    }
-
-    fn reborrow(&mut self) -> Scratch<'_> {
-        Scratch { rest: self.rest, used: self.used }
-    }
-
-    /// Memory for a memo, if there is as much, and what is left.
-    fn split_memo(self) -> (Option<Memo<'s>>, Scratch<'s>) {
-        let len = memo::bytes();
-        if len > self.rest.len() {
-            return (None, self);
-        }
-        let (part, rest) = self.rest.split_at_mut(len);
-        (Memo::new(part).ok(), Scratch { rest, used: self.used + len })
-    }
-
-    /// `len` bytes, and what is left.
-    fn split(self, len: usize) -> Result<(&'s mut [u8], Scratch<'s>), TooSmall> {
-        let error = self.too_small(len);
-        let (part, rest) = self.rest.split_at_mut_checked(len).ok_or(error)?;
-        Ok((part, Scratch { rest, used: self.used + len }))
-    }
-
-    /// The rest, if it has that many bytes, to be cut up. It can be had again afterwards.
-    fn carver(&mut self, bytes: usize) -> Result<Carver<'_>, TooSmall> {
-        if bytes > self.rest.len() {
-            return Err(self.too_small(bytes));
-        }
-        Ok(Carver::new(self.rest))
-    }
-
-    fn too_small(&self, more: usize) -> TooSmall {
-        let given = self.used + self.rest.len();
-        TooSmall { needed: self.used.saturating_add(more), given }
     }
 }

@@ -32,7 +32,9 @@ mod nfc;
 mod nfc_tables;
 mod piece;
 mod pre;
+mod recent;
 mod scores;
+mod scratch;
 mod special;
 mod table;
 mod vocabulary;
@@ -112,6 +114,10 @@ impl<'a> Tokenizer<'a> {
 
     /// Reads the vocabulary of a file once, checking all of it, into lent memory of at least
     /// [`bytes_needed`](Self::bytes_needed).
+    ///
+    /// Of tokens with the same text the first is used, and of equal merges. A token without text
+    /// is kept, and no text gives it. Merges of tokens that no text gives, such as control tokens,
+    /// merge nothing; merges of texts that are no tokens at all refuse the file.
     pub fn new(file: &Gguf<'a>, memory: &'a mut [u8]) -> Result<Self, LoadError> {
         Source::new(file)?.load(&mut Carver::new(memory))
     }
@@ -237,7 +243,7 @@ impl Tokenizer<'_> {
         text: &[u8],
         options: EncodeOptions,
     ) -> Result<alloc::vec::Vec<u32>, EncodeError> {
-        let mut scratch = zeros(encode::usual_scratch_bytes(text.len()))?;
+        let mut scratch = zeros(encode::usual_scratch_bytes(&self.model, text.len()))?;
         let mut ids = zeros(text.len() / 2 + 16)?;
         loop {
             match self.encode(text, options, &mut scratch, &mut ids) {

@@ -22,6 +22,10 @@ pub(super) const fn capacity(count: usize) -> usize {
 /// entries that is half full has about 100.
 pub(super) const MAX_PROBES: usize = 512;
 
+/// Texts of equal tags that are compared before a file is hostile: one in 4,095 probes meets an
+/// equal tag by chance, and a comparison of long texts is dear.
+const MAX_COMPARISONS: usize = 16;
+
 /// More than [`MAX_PROBES`] ids compete for a place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crowded;
@@ -56,14 +60,22 @@ impl<'a> TableBuilder<'a> {
     ) -> Result<bool, Crowded> {
         let tag = tag(hash);
         let mut at = place(hash, self.entries.len());
+        let mut comparisons = 0;
         for _ in 0..MAX_PROBES {
             match self.entries.get_mut(at) {
                 Some(entry) if *entry == EMPTY => {
                     *entry = tag | id;
                     return Ok(true);
                 }
-                Some(entry) if *entry & !ID_MASK == tag && same(*entry & ID_MASK) => {
-                    return Ok(false);
+                Some(entry) if *entry & !ID_MASK == tag => {
+                    if same(*entry & ID_MASK) {
+                        return Ok(false);
+                    }
+                    comparisons += 1;
+                    if comparisons > MAX_COMPARISONS {
+                        break;
+                    }
+                    at += 1;
                 }
                 Some(_) => at += 1,
                 None => at = 0,
@@ -89,11 +101,19 @@ impl Table<'_> {
     pub(super) fn find(&self, hash: u64, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag(hash);
         let mut at = place(hash, self.entries.len());
+        let mut comparisons = 0;
         for _ in 0..=MAX_PROBES {
             match self.entries.get(at) {
                 Some(&EMPTY) => return None,
-                Some(entry) if entry & !ID_MASK == tag && same(entry & ID_MASK) => {
-                    return Some(entry & ID_MASK);
+                Some(entry) if entry & !ID_MASK == tag => {
+                    if same(entry & ID_MASK) {
+                        return Some(entry & ID_MASK);
+                    }
+                    comparisons += 1;
+                    if comparisons > MAX_COMPARISONS {
+                        return None;
+                    }
+                    at += 1;
                 }
                 Some(_) => at += 1,
                 None => at = 0,
