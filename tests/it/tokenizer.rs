@@ -690,3 +690,50 @@ fn of_equal_tokens_the_first_counts() {
         assert_eq!(tokenizer.encode_to_vec(b"aaa", PLAIN).unwrap(), [1, 0]);
     });
 }
+
+/// Vocabularies with bytes changed at random are refused or work; texts of random bytes too.
+#[test]
+fn damaged_vocabularies_do_no_harm() {
+    let mut state = 3u64;
+    let mut random = |limit: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % limit
+    };
+    let rounds = std::env::var("MOTE_ROUNDS").map_or(2000, |rounds| rounds.parse().unwrap());
+    let mut worked = 0;
+    for name in FIXTURES {
+        let bytes = std::fs::read(fixture(&format!("{name}.gguf"))).unwrap();
+        for _ in 0..rounds {
+            let mut damaged = bytes.clone();
+            for _ in 0..1 + random(8) {
+                let at = random(damaged.len());
+                damaged[at] = match random(4) {
+                    0 => random(256) as u8,
+                    1 => damaged[at] ^ 1 << random(8),
+                    2 => damaged[random(bytes.len())],
+                    _ => [0, 1, 0x7F, 0x80, 0xFF][random(5)],
+                };
+            }
+            let pieces = [&b"</s>"[..], b"<", "▁".as_bytes(), b" ", b"a", b"\n", "é".as_bytes()];
+            let mut text = Vec::new();
+            for _ in 0..random(300) {
+                text.extend_from_slice(pieces[random(pieces.len())]);
+                text.push(random(256) as u8);
+            }
+            if Gguf::parse(&damaged).is_err() {
+                continue;
+            }
+            let used = try_with_bytes(&damaged, |tokenizer| {
+                for options in [PLAIN, TRUSTED, tokenizer.default_options()] {
+                    let ids = tokenizer.encode_to_vec(&text, options).unwrap_or_default();
+                    assert!(ids.iter().all(|&id| (id as usize) < tokenizer.len()));
+                    decode(tokenizer, &ids, WITH_SPECIAL);
+                }
+                let all: Vec<u32> = (0..tokenizer.len() as u32).collect();
+                decode(tokenizer, &all, WITHOUT_SPECIAL);
+            });
+            worked += usize::from(used.is_ok());
+        }
+    }
+    assert!(worked > 0);
+}

@@ -12,6 +12,7 @@
 //!
 //! ```text
 //! text -> special tokens (special) -> words (pre | scores::word_end) -> merge | chain -> ids
+//!                                            memo: words and their ids, recent: pairs of pieces
 //! ```
 //!
 //! Results are those of Hugging Face's tokenizers library. Where llama.cpp differs from it
