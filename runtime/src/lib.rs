@@ -36,6 +36,6 @@ pub use complete::{Completion, CompletionOptions, Step, StopReason};
 pub use config::Config;
 pub use error::{KeyError, LoadError, SessionError, TensorError};
 pub use model::Model;
-pub use plan::{Options, Plan};
+pub use plan::{MAX_BATCH, Options, Plan};
 pub use session::Session;
 pub use tokenizer::Tokenizer;

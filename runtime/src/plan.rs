@@ -7,12 +7,15 @@ use crate::error::SessionError;
 use crate::executor::Planes;
 use crate::memory::{Carver, Measure, TooSmall};
 
+/// Most tokens of a batch: sizes of buffers are products with it, and stay far from overflowing.
+pub const MAX_BATCH: usize = 1 << 16;
+
 /// What a session is asked to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     /// Positions that the cache holds.
     pub n_ctx: usize,
-    /// Most tokens that go through the layers together. It changes speed and memory, never a bit.
+    /// Most tokens that go through the layers together, at most [`MAX_BATCH`]. It changes speed and memory, never a bit.
     pub batch: usize,
     /// Most tokens whose logits are computed together (1 unless every position is scored).
     pub logit_rows: usize,
@@ -75,6 +78,9 @@ impl Sizes {
         let Options { n_ctx, batch, logit_rows, threads, .. } = *options;
         if n_ctx == 0 || batch == 0 || logit_rows == 0 || threads == 0 {
             return Err(SessionError::Option("context, batch and threads are at least 1"));
+        }
+        if batch > MAX_BATCH {
+            return Err(SessionError::Option("a batch is at most 65536 tokens"));
         }
         let t = batch.min(n_ctx);
         let longest = c.n_embd.max(c.q_dim()).max(c.n_ff);

@@ -219,7 +219,14 @@ unsafe impl Executor for ThreadPool {
         if self.workers.is_empty() || items <= 1 {
             return (0..items).for_each(|item| job(item, 0));
         }
-        assert!(items as u64 <= ITEM_MASK, "a phase of {items} items");
+        if items > ITEM_MASK as usize {
+            // More than the state can count: one phase after the other.
+            for first in (0..items).step_by(ITEM_MASK as usize) {
+                let count = (items - first).min(ITEM_MASK as usize);
+                self.run(count, &|item, worker| job(first + item, worker));
+            }
+            return;
+        }
         let _caller = self.caller.lock();
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes; `run` returns after the last use.
