@@ -8,6 +8,7 @@ use mote_kernels::Candidate;
 use crate::error::SessionError;
 use crate::memory::{Carver, Measure, TooSmall};
 use crate::model::Model;
+use crate::precision::Origin;
 use crate::sample;
 use crate::session::Session;
 use crate::tokenizer::{DecodeError, DecodeOptions, Decoder};
@@ -158,7 +159,7 @@ impl<'c, 's> Completion<'c, 's> {
         go_on: impl FnMut(usize) -> bool,
     ) -> Result<(), SessionError> {
         self.feed_last()?;
-        let fed = self.session.feed_with(tokens, go_on)?;
+        let fed = self.session.feed_with(tokens, Origin::Prompt, go_on)?;
         self.tokens[self.n_tokens..][..fed].copy_from_slice(&tokens[..fed]);
         self.n_tokens += fed;
         Ok(())
@@ -203,7 +204,7 @@ impl<'c, 's> Completion<'c, 's> {
     /// Feeding waits until the next token is wanted, so that a token's text is not held up by it.
     fn feed_last(&mut self) -> Result<(), SessionError> {
         if self.unfed {
-            self.session.feed(&self.tokens[self.n_tokens - 1..self.n_tokens])?;
+            self.session.feed_generated(&self.tokens[self.n_tokens - 1..self.n_tokens])?;
             self.unfed = false;
         }
         Ok(())

@@ -1,12 +1,12 @@
 //! The forward pass: token ids in, logits out. Read it top to bottom; t is the number of tokens
 //! that go through together, and a comment gives the shape of what a line makes.
 
-use mote_kernels::{Attend, KEY_TILE, Matrix, rope_angles};
+use mote_kernels::{Attend, KEY_TILE, Matrix, Precision, rope_angles};
 
 use crate::cache::{Element, tiles};
 use crate::config::Config;
 use crate::engine::{Engine, Heads, quantized};
-use crate::executor::{Chunks, Outputs, for_each};
+use crate::executor::{Chunks, Outputs, Planes, for_each};
 use crate::plan::{Buffers, PlaneBuffers, Store};
 use crate::weights::{Layer, Slot, Weights};
 
@@ -20,6 +20,8 @@ pub(crate) struct Pass<'p> {
     pub engine: Engine<'p>,
     /// Position of the first token.
     pub first: usize,
+    /// Bits of the tokens' activations.
+    pub precision: Precision,
 }
 
 impl Pass<'_> {
@@ -36,7 +38,7 @@ impl Pass<'_> {
             // Attention: what do the tokens before say about this one?
             let qkv = [w.matrix(Slot::Q), w.matrix(Slot::K), w.matrix(Slot::V)];
             let norm = w.vector(Slot::AttentionNorm).unwrap_or_default();
-            let planes = planes(&mut b.planes, &qkv, t);
+            let planes = self.planes(&mut b.planes, &qkv, t);
             let input = self.engine.normalize(x, norm, &mut b.normed[..t * c.n_embd], planes);
             let q = &mut b.q[..t * c.q_dim()]; // (t, n_heads * head_dim)
             let k = &mut b.k[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
@@ -54,8 +56,8 @@ impl Pass<'_> {
             let attention = &mut b.attention[..t * c.q_dim()]; // (t, n_heads * head_dim)
             self.attend(index, t, q, store, attention);
             let o = w.matrix(Slot::O);
-            let input =
-                self.engine.quantize(c.q_dim(), attention, self::planes(&mut b.planes, &[o], t));
+            let planes = self.planes(&mut b.planes, &[o], t);
+            let input = self.engine.quantize(c.q_dim(), attention, planes);
             let branch = &mut b.branch[..t * c.n_embd]; // (t, n_embd)
             self.engine.project([o], &input, [branch]);
             let (bias, norm) = (w.vector(Slot::OBias), w.vector(Slot::PostAttentionNorm));
@@ -64,13 +66,13 @@ impl Pass<'_> {
             // Feed-forward: what does this token's state call up?
             let gate_up = [w.matrix(Slot::Gate), w.matrix(Slot::Up)];
             let norm = w.vector(Slot::FfnNorm).unwrap_or_default();
-            let planes = self::planes(&mut b.planes, &gate_up, t);
+            let planes = self.planes(&mut b.planes, &gate_up, t);
             let input = self.engine.normalize(x, norm, &mut b.normed[..t * c.n_embd], planes);
             let gate = &mut b.gate[..t * c.n_ff]; // (t, n_ff)
             let up = &mut b.up[..t * c.n_ff]; // (t, n_ff)
             self.engine.project(gate_up, &input, [gate, up]);
             let down = w.matrix(Slot::Down);
-            let planes = self::planes(&mut b.planes, &[down], t);
+            let planes = self.planes(&mut b.planes, &[down], t);
             let biases = (w.vector(Slot::GateBias), w.vector(Slot::UpBias));
             let input = self.engine.gate(c.gate, gate, up, biases, (c.n_ff, planes));
             self.engine.project([down], &input, [branch]);
@@ -84,9 +86,20 @@ impl Pass<'_> {
         let (c, output) = (self.config, self.weights.output());
         let x = &mut b.x[from * c.n_embd..(from + n) * c.n_embd]; // (n, n_embd)
         let normed = &mut b.normed[..n * c.n_embd]; // (n, n_embd)
-        let planes = planes(&mut b.planes, &[output], n);
+        let planes = self.planes(&mut b.planes, &[output], n);
         let input = self.engine.normalize(x, self.weights.output_norm(), normed, planes);
         self.engine.project([output], &input, [&mut b.logits[..n * c.n_vocab]]);
+    }
+
+    /// Room for the quantised input of matrices, if any of them needs it.
+    fn planes<'a>(
+        &self,
+        buffers: &'a mut PlaneBuffers<'_>,
+        matrices: &[Matrix<'_>],
+        t: usize,
+    ) -> Option<Planes<'a>> {
+        let k = matrices.first().map_or(0, Matrix::cols);
+        quantized(matrices).then(|| buffers.of(t, k, self.precision))
     }
 
     /// Each token's row of the embedding.
@@ -213,14 +226,4 @@ impl Pass<'_> {
 /// A matrix of `width` floats a token, cut where tiles of keys begin: `lead` tokens, then 16 each.
 fn cut(rows: &mut [f32], lead: usize, width: usize) -> Chunks<'_, f32> {
     Chunks::with_first(rows, lead * width, KEY_TILE * width)
-}
-
-/// Room for the quantised input of matrices, if any of them needs it.
-fn planes<'a>(
-    buffers: &'a mut PlaneBuffers<'_>,
-    matrices: &[Matrix<'_>],
-    t: usize,
-) -> Option<crate::executor::Planes<'a>> {
-    let k = matrices.first().map_or(0, Matrix::cols);
-    quantized(matrices).then(|| buffers.of(t, k))
 }

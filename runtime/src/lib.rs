@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Gguf -> Model::new(&gguf, tables) -> Session::new(&model, options, ..., memory)
-//!         session.feed(ids) -> session.logits() -> Sampler::pick -> feed again
+//!         session.feed(ids) -> session.logits() -> sample::pick -> session.feed_generated(id)
 //! ```
 //!
 //! `no_std`, without `alloc`: sizes are asked for first ([`Model::bytes_needed`],
@@ -24,6 +24,7 @@ mod forward;
 pub mod memory;
 mod model;
 mod plan;
+mod precision;
 pub mod sample;
 pub mod score;
 mod session;
@@ -37,5 +38,6 @@ pub use config::Config;
 pub use error::{KeyError, LoadError, SessionError, TensorError};
 pub use model::Model;
 pub use plan::{MAX_BATCH, Options, Plan};
+pub use precision::{Origin, Precision};
 pub use session::Session;
 pub use tokenizer::Tokenizer;

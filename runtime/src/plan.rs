@@ -1,11 +1,14 @@
 //! How many bytes a session needs, exactly, before it starts; and the same bytes cut into buffers.
 
-use mote_kernels::{ActivationsMut, CacheType, KEY_TILE, Kernels, Precision, attend_scratch_len};
+use mote_kernels::{
+    self as kernels, ActivationsMut, CacheType, KEY_TILE, Kernels, attend_scratch_len,
+};
 
 use crate::config::Config;
 use crate::error::SessionError;
 use crate::executor::Planes;
 use crate::memory::{Carver, Measure, TooSmall};
+use crate::precision::{Origins, Precision, origin_bytes};
 
 /// Most tokens of a batch: sizes of buffers are products with it, and stay far from overflowing.
 pub const MAX_BATCH: usize = 1 << 16;
@@ -44,7 +47,7 @@ impl Default for Options {
 /// The bytes of a session, by what they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Keys and values of every layer and position.
+    /// Keys and values of every layer and position, and the origin of every position's token.
     pub cache_bytes: usize,
     /// Everything that a batch of tokens passes through.
     pub activation_bytes: usize,
@@ -67,6 +70,7 @@ struct Sizes {
     cache: usize,
     n_layers: usize,
     cache_type: CacheType,
+    origins: usize,
     angles: usize,
     frequencies: usize,
     logits: usize,
@@ -95,10 +99,11 @@ impl Sizes {
         Ok(Sizes {
             t,
             stride: ActivationsMut::stride(longest),
-            two_planes: options.precision == Precision::Bits16,
+            two_planes: options.precision != Precision::Bits8,
             cache: positions.saturating_mul(c.kv_dim()),
             n_layers: c.n_layers,
             cache_type: options.cache,
+            origins: origin_bytes(n_ctx),
             angles: kinds * c.rope.dims / 2,
             frequencies: kinds * c.rope.dims / 2,
             logits: logit_rows.min(t).saturating_mul(c.n_vocab),
@@ -117,6 +122,7 @@ impl Plan {
             CacheType::F32 => cache.add::<f32>(values),
             CacheType::F16 => cache.add::<u16>(values),
         };
+        cache.add::<u8>(s.origins);
         let mut activations = Measure::default();
         for width in row_widths(config) {
             activations.add::<f32>(s.t * width);
@@ -182,12 +188,12 @@ pub(crate) struct PlaneBuffers<'s> {
 }
 
 impl PlaneBuffers<'_> {
-    /// The planes of `t` rows of `k` values.
-    pub fn of(&mut self, t: usize, k: usize) -> Planes<'_> {
+    /// The planes of `t` rows of `k` values: the low one for 16 bits alone.
+    pub fn of(&mut self, t: usize, k: usize, bits: kernels::Precision) -> Planes<'_> {
         let n = t * ActivationsMut::stride(k);
         Planes {
             high: &mut self.high[..n],
-            low: if self.low.is_empty() { None } else { Some(&mut self.low[..n]) },
+            low: (bits == kernels::Precision::Bits16).then(|| &mut self.low[..n]),
             scales: &mut self.scales[..n / 32],
             sums: &mut self.sums[..n / 16],
             scaled_sums: &mut self.scaled_sums[..n / 32],
@@ -200,7 +206,7 @@ pub(crate) fn carve<'s>(
     c: &Config,
     options: &Options,
     memory: &'s mut [u8],
-) -> Result<(Store<'s>, Buffers<'s>), SessionError> {
+) -> Result<(Store<'s>, Origins<'s>, Buffers<'s>), SessionError> {
     let s = Sizes::new(c, options)?;
     let plan = Plan::new(c, options)?;
     if memory.len() < plan.total_bytes {
@@ -219,6 +225,7 @@ pub(crate) fn carve<'s>(
             Store::F16 { keys, values }
         }
     };
+    let origins = Origins(carver.take(s.origins)?);
     let mut rows = row_widths(c).into_iter();
     let mut matrix = || carver.take::<f32>(s.t * rows.next().unwrap_or(0));
     let (x, normed, branch) = (matrix()?, matrix()?, matrix()?);
@@ -251,5 +258,5 @@ pub(crate) fn carve<'s>(
         logits,
         scratch,
     };
-    Ok((store, buffers))
+    Ok((store, origins, buffers))
 }

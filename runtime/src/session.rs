@@ -9,6 +9,7 @@ use crate::executor::Executor;
 use crate::forward::Pass;
 use crate::model::Model;
 use crate::plan::{Buffers, Options, Plan, Store, carve};
+use crate::precision::{Origin, Origins};
 
 /// One text in the making. It belongs to one thread at a time; its memory is lent, and nothing is
 /// allocated after [`Session::new`].
@@ -18,6 +19,8 @@ pub struct Session<'s> {
     executor: &'s dyn Executor,
     options: Options,
     store: Store<'s>,
+    /// Of every token in the cache.
+    origins: Origins<'s>,
     buffers: Buffers<'s>,
     /// Tokens in the cache.
     position: usize,
@@ -49,7 +52,7 @@ impl<'s> Session<'s> {
         if executor.threads() > options.threads {
             return Err(SessionError::Option("the executor has more threads than were planned"));
         }
-        let (store, mut buffers) = carve(config, options, memory)?;
+        let (store, origins, mut buffers) = carve(config, options, memory)?;
         let pairs = config.rope.dims / 2;
         let divisors = model.weights().rope_divisors();
         // Stretched frequencies belong to the layers that see everything.
@@ -63,6 +66,7 @@ impl<'s> Session<'s> {
             executor,
             options: *options,
             store,
+            origins,
             buffers,
             position: 0,
             has_logits: false,
@@ -89,6 +93,12 @@ impl<'s> Session<'s> {
         self.options.n_ctx
     }
 
+    /// What the token at a position of the context was fed as; `None` behind its end. Whoever feeds
+    /// the same tokens again, each as what it was, gets the same bits.
+    pub fn origin(&self, position: usize) -> Option<Origin> {
+        (position < self.position).then(|| self.origins.get(position))
+    }
+
     /// Forgets every token from `position` on. Later positions stay as they are.
     pub fn rewind(&mut self, position: usize) {
         if position < self.position {
@@ -97,9 +107,15 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// Appends tokens to the context and computes the logits of what follows the last one.
+    /// Appends tokens of the prompt to the context and computes the logits of what follows the last
+    /// one.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<(), SessionError> {
-        self.feed_with(tokens, |_| true).map(|_| ())
+        self.feed_with(tokens, Origin::Prompt, |_| true).map(|_| ())
+    }
+
+    /// As [`Session::feed`], for tokens that were drawn from the logits, or drafted.
+    pub fn feed_generated(&mut self, tokens: &[u32]) -> Result<(), SessionError> {
+        self.feed_with(tokens, Origin::Generated, |_| true).map(|_| ())
     }
 
     /// As [`Session::feed`]; before each batch `go_on` hears how many tokens are done, and may end
@@ -107,6 +123,7 @@ impl<'s> Session<'s> {
     pub fn feed_with(
         &mut self,
         tokens: &[u32],
+        origin: Origin,
         mut go_on: impl FnMut(usize) -> bool,
     ) -> Result<usize, SessionError> {
         self.check(tokens)?;
@@ -115,11 +132,11 @@ impl<'s> Session<'s> {
             if !go_on(done) {
                 return Ok(done);
             }
-            self.layers(batch);
+            self.layers(batch, origin);
             done += batch.len();
         }
         let in_batch = (tokens.len() - 1) % self.options.batch;
-        self.pass(|pass, _, buffers| pass.head(in_batch, 1, buffers));
+        self.pass(origin, |pass, _, buffers| pass.head(in_batch, 1, buffers));
         self.has_logits = true;
         Ok(done)
     }
@@ -131,14 +148,14 @@ impl<'s> Session<'s> {
         self.has_logits.then(|| &mut self.buffers.logits[..n_vocab])
     }
 
-    /// Appends tokens and shows `visit` the logits after each of them: the index of the token, and
-    /// n_vocab floats that it may change.
+    /// Appends tokens of the prompt and shows `visit` the logits after each of them: the index of the
+    /// token, and n_vocab floats that it may change.
     pub fn score(
         &mut self,
         tokens: &[u32],
         visit: impl FnMut(usize, &mut [f32]),
     ) -> Result<(), SessionError> {
-        self.score_from(tokens, 0, visit)
+        self.score_from(tokens, Origin::Prompt, 0, visit)
     }
 
     /// As [`Session::score`], from the token of index `from` on; the logits of those before it are
@@ -146,6 +163,7 @@ impl<'s> Session<'s> {
     pub fn score_from(
         &mut self,
         tokens: &[u32],
+        origin: Origin,
         from: usize,
         mut visit: impl FnMut(usize, &mut [f32]),
     ) -> Result<(), SessionError> {
@@ -155,10 +173,10 @@ impl<'s> Session<'s> {
         self.has_logits = false;
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
-            self.layers(batch);
+            self.layers(batch, origin);
             for row in (from.saturating_sub(done)..batch.len()).step_by(rows) {
                 let n = rows.min(batch.len() - row);
-                self.pass(|pass, _, buffers| pass.head(row, n, buffers));
+                self.pass(origin, |pass, _, buffers| pass.head(row, n, buffers));
                 let logits = &mut self.buffers.logits[..n * n_vocab];
                 if !is_finite(logits) {
                     return Err(SessionError::NotFinite);
@@ -187,12 +205,17 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    fn layers(&mut self, batch: &[u32]) {
-        self.pass(|pass, store, buffers| pass.layers(batch, store, buffers));
+    fn layers(&mut self, batch: &[u32], origin: Origin) {
+        self.origins.set(self.position, batch.len(), origin);
+        self.pass(origin, |pass, store, buffers| pass.layers(batch, store, buffers));
         self.position += batch.len();
     }
 
-    fn pass(&mut self, run: impl FnOnce(&mut Pass<'_>, &mut Store<'_>, &mut Buffers<'_>)) {
+    fn pass(
+        &mut self,
+        origin: Origin,
+        run: impl FnOnce(&mut Pass<'_>, &mut Store<'_>, &mut Buffers<'_>),
+    ) {
         let scratch = core::mem::take(&mut self.buffers.scratch);
         let config = self.model.config();
         let mut pass = Pass {
@@ -205,6 +228,7 @@ impl<'s> Session<'s> {
                 norm_epsilon: config.norm_epsilon,
             },
             first: self.position,
+            precision: self.options.precision.of(origin),
         };
         run(&mut pass, &mut self.store, &mut self.buffers);
         self.buffers.scratch = scratch;

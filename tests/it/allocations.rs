@@ -3,9 +3,11 @@
 use std::hint::black_box;
 
 use mote_formats::Gguf;
-use mote_kernels::{CacheType, Precision, QuantType};
+use mote_kernels::{CacheType, QuantType};
 use mote_runtime::threads::ThreadPool;
-use mote_runtime::{Completion, CompletionOptions, Model, Options, Session, StopReason, sample};
+use mote_runtime::{
+    Completion, CompletionOptions, Model, Options, Precision, Session, StopReason, sample,
+};
 use mote_tests::allocations::{Counting, Watching, allocations};
 use mote_tests::models;
 
@@ -55,7 +57,7 @@ fn nothing_is_allocated_after_the_start() {
     let floats = models::llama();
     let integers = models::encoded(&floats, QuantType::Q8_0);
     for file in [&floats, &integers] {
-        for precision in [Precision::Bits8, Precision::Bits16] {
+        for precision in [Precision::Bits8, Precision::Bits16, Precision::Mixed] {
             for cache in [CacheType::F32, CacheType::F16] {
                 assert_eq!(completing(file, precision, cache), 0, "{precision:?}, {cache:?}");
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mote_formats::Mapping;
-use mote_kernels::Precision;
+use mote_runtime::Precision;
 use mote_tests::shared::{json, real_model, root, shared};
 use mote_tests::speak::Run;
 use serde_json::Value;
@@ -55,6 +55,58 @@ fn float_models_equal_hugging_face() {
     for name in ["llama", "llama3", "gemma3"] {
         let reference = json(&folder.join(format!("models/{name}/ref.json")));
         check_float(&folder.join(format!("gguf/{name}-f32.gguf")), &reference);
+    }
+}
+
+/// A text of a reference: its ids, and ln p of every id after the first in exact arithmetic.
+type Answered = (Vec<u32>, Vec<f64>);
+
+/// Mean |d log p| of the second half of every text, which counts as generated, with 8-bit, 16-bit
+/// and mixed activations.
+fn judge_generated(name: &str, file: &Path, texts: &[Answered]) -> [f64; 3] {
+    let file = Mapping::open(file).unwrap();
+    let judged = [Precision::Bits8, Precision::Bits16, Precision::Mixed].map(|precision| {
+        let run = Run { precision, batch: 512, ..Run::default() };
+        let of = |(ids, exact): &Answered| {
+            let from = ids.len() / 2;
+            let logprobs = run.logprobs_generated(&file, ids, from);
+            differences(&logprobs[from..], &exact[from..])
+        };
+        mean(&texts.iter().flat_map(of).collect::<Vec<_>>())
+    });
+    let [bits8, bits16, mixed] = judged;
+    println!("{name:28} 8 bit {bits8:.5}  16 bit {bits16:.5}  mixed {mixed:.5}");
+    judged
+}
+
+/// Text after a prompt is nearer to exact arithmetic with mixed activations than with 8 bits.
+#[test]
+fn mixed_activations_lie_between_8_and_16_bits() {
+    let Some(folder) = shared("reference") else { return };
+    let reference = json(&folder.join("quant/quantref.json"));
+    let prompts = json(&folder.join("models/llama_k256/ref.json"));
+    let mut judged = Vec::new();
+    for name in ["Q4_0", "Q4_1", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_M", "Q6_K", "Q8_0"] {
+        let name = format!("llama_k256-{name}");
+        let answered = |(prompt, tokens): (&String, &Value)| {
+            let exact = &reference[&name][format!("hf_dequant_logprobs_{prompt}")];
+            (!exact.is_null()).then(|| (ids(tokens), numbers(exact)))
+        };
+        let texts: Vec<_> =
+            prompts["prompts"].as_object().unwrap().iter().filter_map(answered).collect();
+        judged.push(judge_generated(&name, &folder.join(format!("quant/{name}.gguf")), &texts));
+    }
+    for model in REAL {
+        let Some(file) = real_model(&format!("{model}.gguf")) else { continue };
+        let reference = json(&folder.join(format!("real/{model}.json")));
+        let answered =
+            |prompt: &Value| (ids(&prompt["ids"]), numbers(&prompt["hf_f32_dequant"]["logprobs"]));
+        let texts: Vec<_> =
+            reference["prompts"].as_object().unwrap().values().map(answered).collect();
+        judged.push(judge_generated(model, &file, &texts));
+    }
+    for [bits8, bits16, mixed] in judged {
+        assert!(bits16 <= 0.002 && bits16 < mixed && mixed < bits8);
     }
 }
 

@@ -5,13 +5,15 @@
 use std::path::PathBuf;
 
 use mote_formats::Mapping;
-use mote_kernels::{CacheType, Precision, QuantType, arch};
+use mote_kernels::{CacheType, QuantType, arch};
+use mote_runtime::{Origin, Precision};
 use mote_tests::models::{encoded, fixture};
 use mote_tests::shared::{real_model, root, shared};
 use mote_tests::speak::Run;
 
 const BATCHES: [usize; 4] = [1, 7, 64, 512];
 const THREADS: [usize; 3] = [1, 2, 3];
+const PRECISIONS: [Precision; 3] = [Precision::Bits8, Precision::Bits16, Precision::Mixed];
 
 /// The GGUF files of a folder that mote can run, in the order of their names.
 fn models(folder: PathBuf) -> Vec<PathBuf> {
@@ -35,7 +37,8 @@ fn text(len: usize) -> Vec<u32> {
     (0..len as u32).map(|i| (i * 37 + i * i * 11) % 29 + 3).collect()
 }
 
-/// Compares `runs` with the scalar table on one thread.
+/// Compares `runs` with the scalar table on one thread. The second half of the text counts as
+/// generated.
 fn assert_same(
     (name, file): (&str, &[u8]),
     ids: &[u32],
@@ -43,14 +46,15 @@ fn assert_same(
     runs: impl Iterator<Item = Run>,
 ) {
     let scalar = arch::by_name("scalar").unwrap();
-    let expected = Run { kernels: scalar, ..base }.bits(file, ids);
+    let half = ids.len() / 2;
+    let expected = Run { kernels: scalar, ..base }.bits(file, ids, half);
     for run in runs {
-        assert!(run.bits(file, ids) == expected, "{name}: {run:?}");
+        assert!(run.bits(file, ids, half) == expected, "{name}: {run:?}");
     }
 }
 
 fn assert_same_everywhere(model: (&str, &[u8]), ids: &[u32], caches: &[CacheType]) {
-    for precision in [Precision::Bits8, Precision::Bits16] {
+    for precision in PRECISIONS {
         for &cache in caches {
             let base = Run { precision, cache, ..Run::default() };
             let splits = THREADS.into_iter().flat_map(|t| BATCHES.map(|batch| (t, batch)));
@@ -102,10 +106,49 @@ fn real_models_give_the_same_bits_everywhere() {
     for name in ["SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-Q4_K_M.gguf"] {
         let Some(path) = real_model(name) else { return };
         let file = Mapping::open(&path).unwrap();
-        for precision in [Precision::Bits8, Precision::Bits16] {
+        for precision in PRECISIONS {
             let base = Run { precision, threads: 2, ..Run::default() };
             let tables = arch::available().map(|kernels| Run { kernels, ..base });
             assert_same((name, &file), &text(11), base, tables);
         }
     }
+}
+
+/// Mixed precision is 8 bits for the prompt and 16 for what is generated, however many tokens are
+/// fed at once; what a position was is remembered, and feeding it again gives the same bits.
+#[test]
+fn mixed_precision_goes_by_origin() {
+    let file = encoded(&fixture("models/llama-f32.gguf"), QuantType::Q8_0);
+    let ids = text(20);
+    let run = |precision| Run { precision, ..Run::default() };
+    let (bits8, bits16) = (run(Precision::Bits8), run(Precision::Bits16));
+    let mixed = run(Precision::Mixed);
+    assert!(mixed.bits(&file, &ids, 20) == bits8.bits(&file, &ids, 0));
+    assert!(mixed.bits(&file, &ids, 0) == bits16.bits(&file, &ids, 20));
+    assert!(mixed.bits(&file, &ids, 1) != bits16.bits(&file, &ids, 1));
+    assert!(mixed.bits(&file, &ids, 19) != bits8.bits(&file, &ids, 19));
+    mixed.session(&file, 20, |session| {
+        // Drafts of which some are rejected: their places are taken by tokens of the prompt.
+        let parts: [(Origin, _, _); 5] = [
+            (Origin::Prompt, 0..1, 1),
+            (Origin::Generated, 1..9, 6),
+            (Origin::Prompt, 6..8, 8),
+            (Origin::Generated, 8..9, 9),
+            (Origin::Prompt, 9..10, 10),
+        ];
+        for (origin, range, keep) in parts {
+            session.feed_with(&ids[range], origin, |_| true).unwrap();
+            session.rewind(keep);
+        }
+        let origins: Vec<_> = (0..10).map(|i| session.origin(i).unwrap()).collect();
+        let generated = |i| (1..6).contains(&i) || i == 8;
+        assert!((0..10).all(|i| (origins[i] == Origin::Generated) == generated(i)));
+        assert_eq!(session.origin(10), None);
+        let first = session.logits().unwrap().to_vec();
+        session.rewind(0);
+        for (id, &origin) in ids.iter().zip(&origins) {
+            session.feed_with(&[*id], origin, |_| true).unwrap();
+        }
+        assert_eq!(session.logits().unwrap(), first);
+    });
 }

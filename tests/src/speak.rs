@@ -1,10 +1,10 @@
 //! Running a model in a test: the few lines between a file and logits.
 
 use mote_formats::gguf::Gguf;
-use mote_kernels::{CacheType, Kernels, Precision};
+use mote_kernels::{CacheType, Kernels};
 use mote_runtime::executor::{Executor, Serial};
 use mote_runtime::threads::ThreadPool;
-use mote_runtime::{Model, Options, Session, score};
+use mote_runtime::{Model, Options, Origin, Precision, Session, score};
 
 /// How a test runs a model.
 #[derive(Clone, Copy, Debug)]
@@ -60,17 +60,30 @@ impl Run {
 
     /// ln p of every id after the first.
     pub fn logprobs(&self, file: &[u8], ids: &[u32]) -> Vec<f64> {
-        let mut logprobs = Vec::new();
-        self.session(file, ids.len(), |session| {
-            let visit = |i: usize, logits: &mut [f32]| {
-                let next = ids.get(i + 1);
-                logprobs.extend(
-                    next.and_then(|&next| score::log_probability(self.kernels, logits, next)),
-                );
-            };
-            session.score(ids, visit).unwrap();
+        self.logprobs_generated(file, ids, ids.len())
+    }
+
+    /// As [`Run::logprobs`], where ids from `from` on count as generated.
+    pub fn logprobs_generated(&self, file: &[u8], ids: &[u32], from: usize) -> Vec<f64> {
+        let (mut logprobs, mut following) = (Vec::new(), ids.iter().skip(1));
+        self.score(file, ids, from, |logits| {
+            let next = following.next();
+            logprobs
+                .extend(next.and_then(|&next| score::log_probability(self.kernels, logits, next)));
         });
         logprobs
+    }
+
+    /// Shows the logits after each id; ids from `from` on count as generated.
+    fn score(&self, file: &[u8], ids: &[u32], from: usize, mut visit: impl FnMut(&mut [f32])) {
+        let (prompt, generated) = ids.split_at(from);
+        self.session(file, ids.len(), |session| {
+            for (ids, origin) in [(prompt, Origin::Prompt), (generated, Origin::Generated)] {
+                if !ids.is_empty() {
+                    session.score_from(ids, origin, 0, |_, logits| visit(logits)).unwrap();
+                }
+            }
+        });
     }
 
     /// The `n` tokens of largest logit that follow `ids`, one after the other.
@@ -81,19 +94,17 @@ impl Run {
             for _ in 0..n {
                 let id = mote_kernels::argmax(session.logits().unwrap()).unwrap() as u32;
                 text.push(id);
-                session.feed(&[id]).unwrap();
+                session.feed_generated(&[id]).unwrap();
             }
             text
         })
     }
 
-    /// The bits of the logits of every position, -0 as +0.
-    pub fn bits(&self, file: &[u8], ids: &[u32]) -> Vec<u32> {
+    /// The bits of the logits of every position, -0 as +0; ids from `from` on count as generated.
+    pub fn bits(&self, file: &[u8], ids: &[u32], from: usize) -> Vec<u32> {
         let mut bits = Vec::new();
-        self.session(file, ids.len(), |session| {
-            let visit =
-                |_, logits: &mut [f32]| bits.extend(logits.iter().map(|v| (v + 0.0).to_bits()));
-            session.score(ids, visit).unwrap();
+        self.score(file, ids, from, |logits| {
+            bits.extend(logits.iter().map(|v| (v + 0.0).to_bits()));
         });
         bits
     }

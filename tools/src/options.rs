@@ -1,12 +1,14 @@
 //! Options that several subcommands share.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use mote_kernels::{CacheType, Precision};
-use mote_runtime::{Model, Options};
+use mote_kernels::CacheType;
+use mote_runtime::{Model, Options, Precision};
+use serde::{Serialize, Serializer};
 
 /// `-m FILE`, demanded.
 #[derive(Args, Clone, Debug)]
@@ -61,7 +63,7 @@ pub enum CacheChoice {
     F16,
 }
 
-/// `8` or `16`.
+/// `8`, `16` or `mixed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Bits {
     /// Fastest
@@ -70,6 +72,40 @@ pub enum Bits {
     /// 200 times nearer to exact arithmetic
     #[value(name = "16")]
     Sixteen,
+    /// 8 for the prompt, 16 for what is written
+    Mixed,
+}
+
+impl Bits {
+    fn of(precision: Precision) -> Bits {
+        match precision {
+            Precision::Bits8 => Bits::Eight,
+            Precision::Bits16 => Bits::Sixteen,
+            Precision::Mixed => Bits::Mixed,
+        }
+    }
+}
+
+impl fmt::Display for Bits {
+    /// As an adjective.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Bits::Eight => "8-bit",
+            Bits::Sixteen => "16-bit",
+            Bits::Mixed => "mixed",
+        })
+    }
+}
+
+impl Serialize for Bits {
+    /// A number, or the word.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Bits::Eight => to.serialize_u32(8),
+            Bits::Sixteen => to.serialize_u32(16),
+            Bits::Mixed => to.serialize_str("mixed"),
+        }
+    }
 }
 
 /// What a session is for: the automatic choices depend on it.
@@ -102,6 +138,7 @@ impl ComputeOptions {
         let precision = match self.activations {
             Bits::Eight => Precision::Bits8,
             Bits::Sixteen => Precision::Bits16,
+            Bits::Mixed => Precision::Mixed,
         };
         let logit_rows = if purpose == Purpose::Score { SCORED_ROWS } else { 1 };
         Options { n_ctx, batch: self.batch.get(), logit_rows, precision, cache, threads }
@@ -109,16 +146,12 @@ impl ComputeOptions {
 }
 
 /// Bits of an activation, and the cache's type, as they are called in reports.
-pub fn names(options: &Options) -> (u32, &'static str) {
-    let activations = match options.precision {
-        Precision::Bits8 => 8,
-        Precision::Bits16 => 16,
-    };
+pub fn names(options: &Options) -> (Bits, &'static str) {
     let kv = match options.cache {
         CacheType::F32 => "f32",
         CacheType::F16 => "f16",
     };
-    (activations, kv)
+    (Bits::of(options.precision), kv)
 }
 
 /// Where the text of tokenize, score and perplexity comes from.

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mote_runtime::Session;
 use mote_runtime::score::{Figures, log_probability};
 use mote_runtime::tokenizer::Tokenizer;
+use mote_runtime::{Origin, Session};
 use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_model, with_session};
 use crate::input;
-use crate::options::{ModelOption, Purpose, SessionOptions, names};
+use crate::options::{Bits, ModelOption, Purpose, SessionOptions, names};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 
@@ -22,7 +22,8 @@ use crate::tokenize::tell_unknown_rules;
 The text's tokens are cut in windows of --ctx (512 if not given); what does not fill the last
 one is left out. Each window is a context of its own, which begins with the token that the
 model expects before a text, in place of the window's first. The tokens of its second half are
-scored. llama-perplexity does the same, so the figures compare.
+scored. llama-perplexity does the same, so the figures compare. With mixed activations, the
+second half counts as generated.
 
 JSON keys: perplexity; tokens (scored); windows; nll (natural logarithms); activations; kv.
 
@@ -52,7 +53,7 @@ struct Report {
     tokens: usize,
     windows: usize,
     nll: f64,
-    activations: u32,
+    activations: Bits,
     kv: &'static str,
 }
 
@@ -110,9 +111,11 @@ fn score_windows(
             tokens[0] = first;
         }
         session.rewind(0);
+        let (prompt, scored) = tokens.split_at(window / 2);
+        session.feed(prompt)?;
         // Nothing follows the last token.
-        session.score_from(&tokens[..window - 1], window / 2, |i, logits| {
-            if let Some(logprob) = log_probability(kernels, logits, tokens[i + 1]) {
+        session.score_from(&scored[..scored.len() - 1], Origin::Generated, 0, |i, logits| {
+            if let Some(logprob) = log_probability(kernels, logits, scored[i + 1]) {
                 figures.add(logprob, 0);
             }
         })?;

@@ -7,14 +7,14 @@ use clap::Args;
 use mote_formats::gguf::Text;
 use mote_runtime::score::{Figures, log_probability};
 use mote_runtime::tokenizer::{DecodeOptions, Decoder, Tokenizer};
-use mote_runtime::{Model, Options, Session};
+use mote_runtime::{Model, Options, Origin, Precision, Session};
 use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_model, with_session};
 use crate::input;
-use crate::options::{ModelOption, Purpose, SessionOptions, TextOptions, names};
+use crate::options::{Bits, ModelOption, Purpose, SessionOptions, TextOptions, names};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 
@@ -26,7 +26,8 @@ before a text gets it; ids are taken as they are. The first token is not scored.
 
 JSON keys: ids; logprobs (natural logarithms, one for each token after the first); nll (their
 negative sum); bits_per_token; bits_per_byte (of the scored tokens' text); perplexity;
-activations and kv (what was computed with); hash and logits, where asked for.
+activations (8, 16 or \"mixed\") and kv (what was computed with); generated_from (where the
+activations are mixed); hash and logits, where asked for.
 
 The hash is BLAKE3 over the logits of all positions in order, as little-endian f32 (-0 as +0,
 NaN as 7fc00000), of which the first 16 bytes are printed in hexadecimal. It is the same for
@@ -46,6 +47,10 @@ pub struct Command {
     /// A file of token ids
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "file"])]
     ids_file: Option<PathBuf>,
+    /// With mixed activations: the tokens from this one on (the first is 0) count as generated
+    /// [default: none]
+    #[arg(long, value_name = "N")]
+    generated_from: Option<usize>,
     /// Print the logits of every position
     #[arg(long)]
     logits: bool,
@@ -67,8 +72,10 @@ struct Report {
     bits_per_token: f64,
     bits_per_byte: f64,
     perplexity: f64,
-    activations: u32,
+    activations: Bits,
     kv: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generated_from: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,7 +129,10 @@ impl Command {
         let mut logprobs = Vec::with_capacity(ids.len());
         let mut hasher = self.hash.then(blake3::Hasher::new);
         let mut all_logits = self.logits.then(Vec::new);
-        session.score(&ids, |i, logits| {
+        let generated_from = self.generated_from.map_or(ids.len(), |from| from.min(ids.len()));
+        let (prompt, generated) = ids.split_at(generated_from);
+        let mut following = ids.iter().skip(1);
+        let mut visit = |_, logits: &mut [f32]| {
             bar.inc(1);
             if let Some(hasher) = &mut hasher {
                 hash_logits(hasher, logits);
@@ -130,9 +140,14 @@ impl Command {
             if let Some(all) = &mut all_logits {
                 all.push(logits.to_vec());
             }
-            let next = ids.get(i + 1).and_then(|&next| log_probability(kernels, logits, next));
-            logprobs.extend(next);
-        })?;
+            let next = following.next();
+            logprobs.extend(next.and_then(|&next| log_probability(kernels, logits, next)));
+        };
+        for (tokens, origin) in [(prompt, Origin::Prompt), (generated, Origin::Generated)] {
+            if !tokens.is_empty() {
+                session.score_from(tokens, origin, 0, &mut visit)?;
+            }
+        }
         bar.finish_and_clear();
         let figures = figures(session.model().tokenizer(), &ids, &logprobs)?;
         let (activations, kv) = names(options);
@@ -145,6 +160,7 @@ impl Command {
             perplexity: figures.perplexity(),
             activations,
             kv,
+            generated_from: (options.precision == Precision::Mixed).then_some(generated_from),
             hash: hasher.map(|hasher| hasher.finalize().to_hex()[..32].to_string()),
             logits: all_logits,
         })
@@ -200,8 +216,12 @@ fn print(report: &Report, model: &Model<'_>, streams: &mut Streams<'_>) -> Resul
     writeln!(out, "bits per byte   {}", report.bits_per_byte)?;
     writeln!(out, "perplexity      {}", report.perplexity)?;
     if let Some(hash) = &report.hash {
-        let Report { activations, kv, .. } = report;
-        writeln!(out, "hash            {hash} ({activations}-bit activations, {kv} cache)")?;
+        let Report { activations, kv, generated_from, .. } = report;
+        write!(out, "hash            {hash} ({activations} activations")?;
+        if let Some(from) = generated_from {
+            write!(out, ", generated from token {from}")?;
+        }
+        writeln!(out, ", {kv} cache)")?;
     }
     Ok(())
 }

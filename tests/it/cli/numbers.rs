@@ -83,14 +83,14 @@ fn the_hash_depends_on_nothing_but_model_and_precision() {
     let ids = ids.join(",");
     for (name, bytes) in files {
         let path = file(name, &bytes);
-        for (bits, kv) in [("8", "f32"), ("8", "f16"), ("16", "f32")] {
+        for (bits, kv) in [("8", "f32"), ("8", "f16"), ("16", "f32"), ("mixed", "f32")] {
             let mut hashes = Vec::new();
             for target in arch::available().map(|kernels| kernels.name()) {
                 for threads in ["1", "2", "3"] {
                     for batch in ["1", "7", "64", "512"] {
                         let common = ["score", "-m", &path, "--ids", &ids, "--hash", "--json"];
                         let computed = ["--target", target, "--threads", threads, "--batch", batch];
-                        let kind = ["--activations", bits, "--kv", kv];
+                        let kind = ["--activations", bits, "--kv", kv, "--generated-from", "70"];
                         let report = mote(&[&common[..], &computed, &kind].concat()).json();
                         hashes.push(report["hash"].as_str().unwrap().to_string());
                     }

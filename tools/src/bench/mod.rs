@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use mote_runtime::threads::ThreadPool;
-use mote_runtime::{Model, Options};
+use mote_runtime::{Model, Options, Origin};
 
 use crate::failure::Result;
 use crate::host::{self, Engine, available_threads, with_model, with_session};
@@ -76,7 +76,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         // Before the limits are measured: that takes memory, too.
         let peak_rss_bytes = peak_memory();
         let cost = Cost::of(model);
-        let precision = session_options(command, model, 1).precision;
+        let precision = session_options(command, model, 1).precision.of(Origin::Prompt);
         let multiply = |n| limits::multiply_rate(kernels, precision, &cost.kinds, n);
         let limit = |&threads: &usize| Limit {
             threads,

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use crate::facts::{FileFacts, Total};
 use crate::failure::{Failure, Result};
 use crate::host::Memory;
+use crate::options::{Bits, names};
 
 /// Elements of a long array that are shown.
 const FIRST: usize = 16;
@@ -63,7 +64,7 @@ pub struct SessionReport {
     /// The cache's type.
     pub kv: &'static str,
     /// Bits of an activation.
-    pub activations: u32,
+    pub activations: Bits,
     /// The model's own tables, which its sessions share.
     pub tables_bytes: u64,
     /// The session's bytes.
@@ -153,7 +154,7 @@ impl SessionReport {
         let model = Model::new(gguf, &mut tables).map_err(refused)?;
         let cache = if model.weights().all_float() { CacheType::F32 } else { CacheType::F16 };
         let options = Options { cache, ..Options::default() };
-        let (activations, kv) = crate::options::names(&options);
+        let (activations, kv) = names(&options);
         let plan = Session::plan(&model, &options)?;
         let tables_bytes = tables_bytes as u64;
         Ok(SessionReport { n_ctx: options.n_ctx, kv, activations, tables_bytes, plan })
