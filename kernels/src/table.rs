@@ -9,6 +9,7 @@ use crate::quant::{self, IntegerFacts, QuantType};
 use crate::scalar::attend::{Attend, CHUNK, Cache, KEY_TILE, attend_scratch_len};
 use crate::scalar::exp::Gate;
 use crate::scalar::rope::RopeLayout;
+use crate::scalar::top::{self, Candidate};
 use crate::scalar::{self, activation, attend, exp, float, integer, norm, rope};
 
 /// Rows of integer weights that are unpacked together.
@@ -67,6 +68,8 @@ pub struct Kernels {
     pub(crate) gate: unsafe fn(Gate, &mut [f32], &[f32]),
     pub(crate) narrow: unsafe fn(&[f32], &mut [u16]),
     pub(crate) attend: unsafe fn(&Attend<'_>, &mut Tile<'_>, &mut [f32]),
+    pub(crate) is_finite: unsafe fn(&[f32]) -> bool,
+    pub(crate) first_above: unsafe fn(&[f32], f32) -> usize,
 }
 
 impl core::fmt::Debug for Kernels {
@@ -92,6 +95,8 @@ impl Kernels {
         gate: exp::gate,
         narrow: scalar::narrow,
         attend: attend::attend,
+        is_finite: top::is_finite,
+        first_above: top::first_above,
     };
 
     #[allow(dead_code)] // unused on CPUs that have only the scalar table
@@ -238,6 +243,30 @@ impl Kernels {
         assert_eq!(x.len(), out.len());
         // SAFETY: a table is handed out only to a CPU that can run it; lengths are equal.
         unsafe { (self.narrow)(x, out) }
+    }
+
+    /// Whether every value is finite. Sampling from others is refused.
+    pub fn is_finite(&self, x: &[f32]) -> bool {
+        // SAFETY: a table is handed out only to a CPU that can run it.
+        unsafe { (self.is_finite)(x) }
+    }
+
+    /// Index of the first value that is larger than `limit`; `x.len()` if there is none.
+    pub fn first_above(&self, x: &[f32], limit: f32) -> usize {
+        // SAFETY: a table is handed out only to a CPU that can run it.
+        unsafe { (self.first_above)(x, limit) }
+    }
+
+    /// Index of the largest value, the lowest index of equals; `None` for an empty slice. NaN is
+    /// skipped.
+    pub fn argmax(&self, x: &[f32]) -> Option<usize> {
+        top::argmax_by(|x, limit| self.first_above(x, limit), x)
+    }
+
+    /// The `top.len()` largest values with their indices, largest first, the lower index first among
+    /// equals. Returns how many there are (fewer than `top.len()` only if `x` is shorter).
+    pub fn top_k(&self, x: &[f32], top: &mut [Candidate]) -> usize {
+        top::top_k_by(|x, limit| self.first_above(x, limit), x, top)
     }
 
     /// Attention of some query heads over the cache, into `out` (tokens × heads * head_dim).

@@ -174,9 +174,10 @@ impl<'c, 's> Completion<'c, 's> {
             return Ok(None);
         }
         self.feed_last()?;
+        let kernels = self.session.kernels();
         let logits = self.session.logits().ok_or(SessionError::Empty)?;
         let recent = &self.tokens[..self.n_tokens];
-        let id = sample::pick(&self.options.sampling, logits, recent, self.candidates)?;
+        let id = sample::pick(kernels, &self.options.sampling, logits, recent, self.candidates)?;
         self.tokens[self.n_tokens] = id;
         self.n_tokens += 1;
         self.written += 1;

@@ -6,7 +6,9 @@
 //! position p is a function of (seed, p) alone, so the text of a seed is the same on every platform
 //! and a rejected draft consumes nothing.
 
-use mote_kernels::{Candidate, argmax, exp, is_finite, top_k};
+mod lazy;
+
+use mote_kernels::{Candidate, Kernels, exp};
 
 use crate::error::SessionError;
 
@@ -90,26 +92,48 @@ impl Options {
 /// last `penalty_window` of them are penalised). `candidates` has room for
 /// [`Options::candidates`].
 pub fn pick(
+    kernels: &Kernels,
     options: &Options,
     logits: &mut [f32],
     recent: &[u32],
     candidates: &mut [Candidate],
 ) -> Result<u32, SessionError> {
     options.check()?;
-    if logits.is_empty() || !is_finite(logits) {
+    if logits.is_empty() || !kernels.is_finite(logits) {
         return Err(SessionError::NotFinite);
     }
     penalize(options, logits, recent);
     if options.temperature == 0.0 {
-        return argmax(logits).map(|id| id as u32).ok_or(SessionError::NotFinite);
+        return kernels.argmax(logits).map(|id| id as u32).ok_or(SessionError::NotFinite);
     }
     let k = options.candidates(logits.len());
     let Some(candidates) = candidates.get_mut(..k) else {
         return Err(SessionError::Option("no room for the candidates"));
     };
-    top_k(logits, candidates);
-    let left = filter(options, candidates);
-    Ok(draw(options.temperature, &mut candidates[..left], uniform(options.seed, recent.len())))
+    let uniform = uniform(options.seed, recent.len());
+    if k == logits.len()
+        && let Some(id) = lazy::choose(kernels, options, logits, candidates, uniform)
+    {
+        return Ok(id);
+    }
+    kernels.top_k(logits, candidates);
+    Ok(choose(options, candidates, uniform))
+}
+
+/// Filters and draws; the candidates (largest logit first) are all there are.
+fn choose(options: &Options, candidates: &mut [Candidate], uniform: f64) -> u32 {
+    let total = candidates.iter().map(|candidate| weight(candidate, candidates[0])).sum();
+    let left = filter(options, candidates, Bounds { low: total, high: total });
+    let left = left.unwrap_or(candidates.len());
+    let candidates = &mut candidates[..left];
+    draw(options.temperature, candidates, uniform, None).unwrap_or(candidates[0].id)
+}
+
+/// What the sum of all weights, added from the largest to the smallest, lies between.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bounds {
+    low: f64,
+    high: f64,
 }
 
 fn penalize(options: &Options, logits: &mut [f32], recent: &[u32]) {
@@ -130,47 +154,60 @@ fn penalize(options: &Options, logits: &mut [f32], recent: &[u32]) {
     }
 }
 
-/// How many of the candidates (largest logit first) top-p and then min-p leave: at least one.
-fn filter(options: &Options, candidates: &[Candidate]) -> usize {
-    let Some(best) = candidates.first().map(|best| best.value) else { return 0 };
-    let weight = |candidate: &Candidate| f64::from(exp(candidate.value - best));
-    let mut left = candidates.len();
-    if options.top_p < 1.0 {
-        let total: f64 = candidates.iter().map(weight).sum();
-        let enough = total * f64::from(options.top_p);
-        let mut sum = 0.0;
-        left = 0;
-        for candidate in candidates {
-            sum += weight(candidate);
-            left += 1;
-            if sum >= enough {
-                break;
-            }
-        }
-    }
-    // The best candidate has weight 1, so min-p compares weights directly.
-    let least = f64::from(options.min_p);
-    candidates[..left].iter().take_while(|candidate| weight(candidate) >= least).count().max(1)
+/// p / p of the best.
+fn weight(candidate: &Candidate, best: Candidate) -> f64 {
+    f64::from(exp(candidate.value - best.value))
 }
 
-/// One of the candidates (largest logit first), with probability p^(1/T) renormalised.
-fn draw(temperature: f32, candidates: &mut [Candidate], uniform: f64) -> u32 {
-    let best = candidates[0].value;
-    let mut total = 0.0;
+/// How many of the candidates (largest logit first) top-p and then min-p leave: at least one. `None`
+/// if all that are here stay, or if that hangs on where in its bounds the sum of all weights lies.
+fn filter(options: &Options, candidates: &[Candidate], total: Bounds) -> Option<usize> {
+    let top_p = f64::from(options.top_p);
+    // The best candidate has weight 1, so min-p compares weights directly.
+    let min_p = f64::from(options.min_p);
+    let mut sum = 0.0;
+    for (i, candidate) in candidates.iter().enumerate() {
+        let weight = weight(candidate, candidates[0]);
+        // NaN does not.
+        let stays = weight >= min_p;
+        if !stays {
+            return Some(i.max(1));
+        }
+        sum += weight;
+        if options.top_p < 1.0 && sum >= total.low * top_p {
+            return (sum >= total.high * top_p).then_some(i + 1);
+        }
+    }
+    None
+}
+
+/// One of the candidates (largest logit first), with probability p^(1/T) renormalised. Without a
+/// total they are all there are. `None` if the draw falls behind the last of them, or hangs on where
+/// in its bounds the total lies.
+fn draw(
+    temperature: f32,
+    candidates: &mut [Candidate],
+    uniform: f64,
+    total: Option<Bounds>,
+) -> Option<u32> {
+    let best = candidates.first()?.value;
+    let mut sum = 0.0;
     for candidate in candidates.iter_mut() {
         let distance = candidate.value - best;
         // Not 0 / T, which would be NaN for a temperature so small that the quotient overflows.
         candidate.value = if distance == 0.0 { 1.0 } else { exp(distance / temperature) };
-        total += f64::from(candidate.value);
+        sum += f64::from(candidate.value);
     }
-    let mut rest = uniform * total;
+    let total = total.unwrap_or(Bounds { low: sum, high: sum });
+    let mut rest = Bounds { low: uniform * total.low, high: uniform * total.high };
     for candidate in candidates.iter() {
-        rest -= f64::from(candidate.value);
-        if rest < 0.0 {
-            return candidate.id;
+        rest.low -= f64::from(candidate.value);
+        rest.high -= f64::from(candidate.value);
+        if rest.low < 0.0 {
+            return (rest.high < 0.0).then_some(candidate.id);
         }
     }
-    candidates[0].id
+    None
 }
 
 /// A number in [0, 1) for one position of the text of one seed: 53 bits of Philox 4x32-10 (Salmon

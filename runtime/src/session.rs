@@ -1,6 +1,6 @@
 //! A session: tokens in, logits out, over a cache that remembers the context.
 
-use mote_kernels::{Kernels, inverse_frequencies, is_finite};
+use mote_kernels::{Kernels, inverse_frequencies};
 
 use crate::config::Rope;
 use crate::engine::Engine;
@@ -178,7 +178,7 @@ impl<'s> Session<'s> {
                 let n = rows.min(batch.len() - row);
                 self.pass(origin, |pass, _, buffers| pass.head(row, n, buffers));
                 let logits = &mut self.buffers.logits[..n * n_vocab];
-                if !is_finite(logits) {
+                if !self.kernels.is_finite(logits) {
                     return Err(SessionError::NotFinite);
                 }
                 for (i, logits) in logits.chunks_exact_mut(n_vocab).enumerate() {

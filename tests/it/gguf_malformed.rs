@@ -46,7 +46,7 @@ fn run(model: &Model<'_>) -> Result<(), SessionError> {
     let ids: Vec<u32> = (0..n_ctx as u32).map(|i| i * 5 % n_vocab).collect();
     session.feed(&ids).unwrap();
     let greedy = sample::Options { temperature: 0.0, ..sample::Options::default() };
-    let id = sample::pick(&greedy, session.logits().unwrap(), &ids, &mut [])?;
+    let id = sample::pick(kernels, &greedy, session.logits().unwrap(), &ids, &mut [])?;
     assert!(id < n_vocab);
     Ok(())
 }

@@ -1,4 +1,17 @@
+use std::vec::Vec;
+
+use mote_kernels::arch;
+
 use super::*;
+
+fn pick(
+    options: &Options,
+    logits: &mut [f32],
+    recent: &[u32],
+    candidates: &mut [Candidate],
+) -> Result<u32, SessionError> {
+    super::pick(arch::best(), options, logits, recent, candidates)
+}
 
 fn probabilities(temperature: f32, p: &[f32]) -> [f64; 4] {
     let logits: [f32; 4] = core::array::from_fn(|i| p.get(i).map_or(-80.0, |p| libm::logf(*p)));
@@ -40,8 +53,11 @@ fn philox_gives_the_published_numbers() {
 fn filters_cut_where_they_say() {
     let logits: [f32; 5] = core::array::from_fn(|i| libm::logf([0.4, 0.3, 0.2, 0.06, 0.04][i]));
     let mut candidates = [Candidate::default(); 5];
-    top_k(&logits, &mut candidates);
-    let left = |top_p, min_p| filter(&Options { top_p, min_p, ..Options::default() }, &candidates);
+    mote_kernels::top_k(&logits, &mut candidates);
+    let left = |top_p, min_p| {
+        let options = Options { top_p, min_p, ..Options::default() };
+        filter(&options, &candidates, Bounds { low: 1.0 / 0.4, high: 1.0 / 0.4 }).unwrap_or(5)
+    };
     assert_eq!(left(1.0, 0.0), 5);
     assert_eq!(left(0.65, 0.0), 2);
     assert_eq!(left(0.71, 0.0), 3);
@@ -83,5 +99,125 @@ fn ties_go_to_the_lowest_id_and_nonsense_is_refused() {
         Options { presence_penalty: f32::INFINITY, ..defaults },
     ] {
         assert!(matches!(options.check(), Err(SessionError::Option(_))));
+    }
+}
+
+/// What the module's documentation says, in as many words: everything is sorted, summed and cut.
+fn pick_by_definition(options: &Options, logits: &[f32], uniform: f64) -> u32 {
+    let mut all: Vec<_> = logits.iter().zip(0..).map(|(&value, id)| (value, id)).collect();
+    // The sort is stable.
+    all.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap());
+    all.truncate(if options.top_k == 0 { all.len() } else { options.top_k });
+    let best = all[0].0;
+    let weight = |value: f32| f64::from(exp(value - best));
+    let mut left = all.len();
+    if options.top_p < 1.0 {
+        let total: f64 = all.iter().map(|&(value, _)| weight(value)).sum();
+        let sums = all.iter().scan(0.0, |sum, &(value, _)| {
+            *sum += weight(value);
+            Some(*sum)
+        });
+        left = 1 + sums.take_while(|&sum| sum < total * f64::from(options.top_p)).count();
+    }
+    all.truncate(left);
+    let stay = all.iter().take_while(|&&(value, _)| weight(value) >= f64::from(options.min_p));
+    all.truncate(stay.count().max(1));
+    let at_temperature = |value: f32| match value - best {
+        0.0 => 1.0,
+        distance => f64::from(exp(distance / options.temperature)),
+    };
+    let total: f64 = all.iter().map(|&(value, _)| at_temperature(value)).sum();
+    let mut rest = uniform * total;
+    for &(value, id) in &all {
+        rest -= at_temperature(value);
+        if rest < 0.0 {
+            return id;
+        }
+    }
+    all[0].1
+}
+
+/// Logits of many kinds: peaked, flat, with ties, zeros of both signs, rising (so that every one is
+/// the best so far), and far apart.
+fn logits(kind: usize, n: usize, seed: u64) -> Vec<f32> {
+    let uniform = |i: usize| uniform(seed, i) as f32;
+    let logit = |i| match kind {
+        0 => 20.0 * uniform(i) * uniform(i + n) * uniform(i + 2 * n),
+        1 => uniform(i),
+        2 => (uniform(i) * 5.0) as i32 as f32,
+        3 => [0.0, -0.0, -1.0][(uniform(i) * 3.0) as usize],
+        4 => i as f32 * 0.01,
+        5 => (uniform(i) - 0.5) * 1e30,
+        _ => 12.0 - 3.0 * libm::logf(1.0 + uniform(i) * n as f32),
+    };
+    (0..n).map(logit).collect()
+}
+
+/// The lazy way is not an approximation: it finds the same token for every draw, those included
+/// that fall on the border between two tokens.
+#[test]
+fn the_same_token_as_by_definition() {
+    let options = |temperature, top_k, top_p, min_p| Options {
+        temperature,
+        top_k,
+        top_p,
+        min_p,
+        ..Options::default()
+    };
+    let all = [(0.95, 0.05), (0.95, 0.0), (1.0, 0.05), (1.0, 0.0), (0.3, 0.0), (0.999, 1e-6)];
+    let mut cases: Vec<_> = [0.8, 1.0, 1e-45, 1.7, f32::INFINITY]
+        .into_iter()
+        .flat_map(|t| all.map(|(top_p, min_p)| options(t, 0, top_p, min_p)))
+        .collect();
+    cases.extend([options(0.8, 40, 0.95, 0.05), options(1.0, 1000, 1.0, 0.0)]);
+    for n in [1, 2, 40, 64, 65, 513, 3000] {
+        let mut candidates = std::vec![Candidate::default(); n];
+        for (kind, seed) in (0..7).flat_map(|kind| [(kind, 1), (kind, 2)]) {
+            let logits = logits(kind, n, seed);
+            for options in &cases {
+                let options = Options { seed, ..*options };
+                let recent = std::vec![0; n % 7 + kind];
+                let want = pick_by_definition(&options, &logits, uniform(seed, recent.len()));
+                let got = pick(&options, &mut logits.clone(), &recent, &mut candidates);
+                assert_eq!(got, Ok(want), "n {n}, kind {kind}, {options:?}");
+            }
+        }
+    }
+}
+
+/// Draws that fall exactly where the definition's sums end, and beside it.
+#[test]
+fn the_same_token_on_every_border() {
+    let n = 700;
+    for kind in [0, 1, 2, 6] {
+        let logits = logits(kind, n, 3);
+        let mut sorted = std::vec![Candidate::default(); n];
+        mote_kernels::top_k(&logits, &mut sorted);
+        let best = sorted[0];
+        let total: f64 = sorted.iter().map(|candidate| weight(candidate, best)).sum();
+        let (mut sum, mut certain) = (0.0, 0);
+        for candidate in &sorted[..200] {
+            sum += weight(candidate, best);
+            let border = sum / total;
+            for draw in [border.next_down(), border, border.next_up(), border - 1e-9] {
+                let free = Options {
+                    temperature: 1.0,
+                    top_p: 1.0,
+                    min_p: 0.0,
+                    top_k: 0,
+                    ..Options::default()
+                };
+                let want = pick_by_definition(&free, &logits, draw);
+                let mut candidates = std::vec![Candidate::default(); n];
+                let got = lazy::choose(arch::best(), &free, &logits, &mut candidates, draw);
+                assert!(got.is_none_or(|got| got == want), "kind {kind}, draw {draw}");
+                certain += usize::from(got.is_some());
+                let nucleus = Options { top_p: border as f32, ..free };
+                let want = pick_by_definition(&nucleus, &logits, 0.999_999);
+                let got = lazy::choose(arch::best(), &nucleus, &logits, &mut candidates, 0.999_999);
+                assert!(got.is_none_or(|got| got == want), "kind {kind}, top-p {border}");
+            }
+        }
+        assert!(certain >= 200, "kind {kind}: {certain} of 800 draws");
     }
 }

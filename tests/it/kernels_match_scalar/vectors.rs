@@ -156,6 +156,32 @@ fn exp_sum_and_softmax_equal_scalar() {
     }
 }
 
+/// Every length, every place, limits that are there and that are not.
+#[test]
+fn searches_equal_scalar() {
+    let mut random = Random::new(7);
+    for n in lengths() {
+        for round in 0..8 {
+            let mut x = values(n, &mut random);
+            if n > 0 && round < 3 {
+                x[random.below(n)] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][round];
+            }
+            let some = x.get(random.below(n.max(1))).copied().unwrap_or(0.0);
+            let x = Guarded::new(&x);
+            let x = x.as_slice();
+            for by in arch::available() {
+                let name = by.name();
+                assert_eq!(by.is_finite(x), scalar().is_finite(x), "{name} n {n}");
+                assert_eq!(by.argmax(x), scalar().argmax(x), "{name} n {n}");
+                for limit in [some, 0.0, -0.0, 5.0, 200.0, f32::NEG_INFINITY, f32::NAN] {
+                    let want = scalar().first_above(x, limit);
+                    assert_eq!(by.first_above(x, limit), want, "{name} n {n} limit {limit}");
+                }
+            }
+        }
+    }
+}
+
 /// One value in each 64 consecutive floats: every exponent, both signs, both ends of exp's range.
 #[test]
 fn gates_equal_scalar() {

@@ -16,6 +16,8 @@ macro_rules! float_entries {
                 gate,
                 narrow,
                 attend,
+                is_finite,
+                first_above,
                 ..table
             };
             use crate::QuantType::{BF16, F16, F32};
@@ -62,6 +64,18 @@ macro_rules! float_entries {
         fn exp_sum(x: &mut [f32]) -> f32 {
             // SAFETY: the features are enabled here.
             unsafe { generic::norm::exp_sum::<$lanes>(x) }
+        }
+
+        #[target_feature(enable = $features)]
+        fn is_finite(x: &[f32]) -> bool {
+            // SAFETY: the features are enabled here.
+            unsafe { generic::top::is_finite::<$lanes>(x) }
+        }
+
+        #[target_feature(enable = $features)]
+        fn first_above(x: &[f32], limit: f32) -> usize {
+            // SAFETY: the features are enabled here.
+            unsafe { generic::top::first_above::<$lanes>(x, limit) }
         }
     };
     (@entries $lanes:ty, $features:literal; $(

@@ -15,6 +15,7 @@ pub(crate) mod exp;
 pub(crate) mod float;
 pub(crate) mod norm;
 pub(crate) mod rope;
+pub(crate) mod top;
 
 pub(crate) use entries::float_entries;
 
