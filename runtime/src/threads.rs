@@ -251,6 +251,37 @@ unsafe impl Executor for ThreadPool {
 mod tests {
     use super::*;
 
+    /// Between tokens, while somebody reads them, a thread sleeps: it uses at most 2 % of a core.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_thread_without_work_sleeps() {
+        let pool = ThreadPool::new(2);
+        let (both, folder) = (std::sync::Barrier::new(2), Mutex::new(None));
+        let phase = || {
+            pool.run(2, &|_, worker| {
+                // So that each thread takes one of the items.
+                both.wait();
+                if worker == 1 {
+                    *folder.lock().unwrap() = std::fs::canonicalize("/proc/thread-self").ok();
+                }
+            });
+        };
+        // The first number is the time that the thread ran, in nanoseconds.
+        let ran = || -> Option<u64> {
+            let path = folder.lock().unwrap().as_ref()?.join("schedstat");
+            std::fs::read_to_string(path).ok()?.split(' ').next()?.parse().ok()
+        };
+        phase();
+        let Some(before) = ran() else { return };
+        let start = Instant::now();
+        for _ in 0..10 {
+            phase();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let share = (ran().unwrap() - before) as f64 / start.elapsed().as_nanos() as f64;
+        assert!(share <= 0.02, "{share}");
+    }
+
     #[test]
     fn every_item_runs_once_in_every_phase() {
         for threads in [1, 2, 3, 8] {

@@ -52,7 +52,11 @@ fn json_has_the_documented_keys() {
         let [min, median, max] = ["min", "median", "max"].map(|key| positive(&rate[key]));
         assert!(min <= median && median <= max);
         positive(&result["share_of_limit"]);
+        assert!(result["busy"] == 0 && result["share_of_idle"].is_null());
     }
+    assert!(results[0]["token_ms"].is_null());
+    let latency = &results[1]["token_ms"];
+    assert!(positive(&latency["median"]) <= positive(&latency["p99"]));
     assert!(positive(&report["load_ms"]) < positive(&report["first_token_ms"]));
     if cfg!(target_os = "linux") {
         positive(&report["peak_rss_bytes"]);
@@ -77,6 +81,22 @@ fn the_table_has_a_line_for_each_test() {
     assert_eq!(lines.len(), 2, "{output}");
     assert!(lines[0].starts_with("test ") && lines[1].starts_with("tg4 "), "{output}");
     assert!(errors.contains("load ") && errors.contains("limit "), "{errors}");
+}
+
+#[test]
+fn a_busy_machine_is_compared_with_an_idle_one() {
+    let arguments = ["-p", "0", "-n", "4", "-r", "1", "-t", "1", "--busy", "1,2"];
+    let (code, report) = bench_json(&arguments);
+    assert_eq!(code, 0);
+    let results = report["results"].as_array().unwrap();
+    let busy: Vec<_> = results.iter().map(|result| result["busy"].as_u64().unwrap()).collect();
+    assert_eq!(busy, [0, 1, 2]);
+    for result in &results[1..] {
+        positive(&result["share_of_idle"]);
+        assert!(result["share_of_limit"].is_null());
+    }
+    let (_, output, _) = bench(&arguments);
+    assert!(output.lines().last().unwrap().ends_with("% of idle, beside 2 busy"), "{output}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mote_kernels::QuantType;
 use mote_runtime::weights::REQUIRED;
-use mote_runtime::{Model, Options, Session};
+use mote_runtime::{Model, Options, Session, SessionError};
 use serde::Serialize;
 
 use crate::failure::Result;
@@ -38,16 +38,21 @@ impl Test {
         }
     }
 
-    /// Tokens per second, once.
-    pub fn run(self, session: &mut Session<'_>) -> Result<f64> {
+    /// Once: how long each feeding took.
+    pub fn run(self, session: &mut Session<'_>) -> Result<Vec<Duration>> {
         let ids = ids(self.tokens(), session.model());
         session.rewind(0);
-        let start = Instant::now();
+        let timed = |feed: &mut dyn FnMut() -> std::result::Result<(), SessionError>| {
+            let start = Instant::now();
+            feed()?;
+            Ok(start.elapsed())
+        };
         match self {
-            Test::Prefill(_) => session.feed(&ids)?,
-            Test::Decode(_) => ids.iter().try_for_each(|&id| session.feed_generated(&[id]))?,
+            Test::Prefill(_) => Ok(vec![timed(&mut || session.feed(&ids))?]),
+            Test::Decode(_) => {
+                ids.iter().map(|&id| timed(&mut || session.feed_generated(&[id]))).collect()
+            }
         }
-        Ok(ids.len() as f64 / start.elapsed().as_secs_f64())
     }
 }
 
@@ -85,6 +90,25 @@ impl Start {
                 Ok(Start { session: made, first_token: start.elapsed() })
             })
         })
+    }
+}
+
+/// How long the tokens of a test took, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Latency {
+    /// The middle.
+    pub median: f64,
+    /// All but one in a hundred took no longer.
+    pub p99: f64,
+}
+
+impl Latency {
+    /// `None` of nothing.
+    pub fn of(times: impl Iterator<Item = Duration>) -> Option<Latency> {
+        let mut times: Vec<f64> = times.map(|time| time.as_secs_f64() * 1e3).collect();
+        times.sort_by(f64::total_cmp);
+        let p99 = *times.get((times.len() * 99).div_ceil(100).checked_sub(1)?)?;
+        Some(Latency { median: Spread::of(times)?.median, p99 })
     }
 }
 
@@ -151,6 +175,15 @@ impl Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_but_one_in_a_hundred() {
+        let times = |n: u64| (1..=n).rev().map(Duration::from_millis);
+        assert_eq!(Latency::of(times(0)), None);
+        assert_eq!(Latency::of(times(1)), Some(Latency { median: 1.0, p99: 1.0 }));
+        assert_eq!(Latency::of(times(100)), Some(Latency { median: 50.5, p99: 99.0 }));
+        assert_eq!(Latency::of(times(101)), Some(Latency { median: 51.0, p99: 100.0 }));
+    }
 
     #[test]
     fn spread_of_few_and_of_many() {

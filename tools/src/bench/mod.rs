@@ -1,5 +1,6 @@
 //! `mote bench`: how fast, how soon, how large, and how near to what the machine could do.
 
+mod busy;
 mod limits;
 mod measure;
 mod report;
@@ -15,11 +16,14 @@ use crate::host::{self, Engine, available_threads, with_model, with_session};
 use crate::options::{ComputeOptions, ModelOption, Purpose};
 use crate::streams::Streams;
 
-use measure::{Cost, Spread, Start, Test};
+use measure::{Cost, Start, Test};
 use report::{Limit, Limits, Measured, Report};
 
 /// Most tokens of a test, and most repetitions.
 const MOST: i64 = 1 << 20;
+
+/// Most threads that keep the CPUs busy.
+const MOST_BUSY: i64 = 1 << 10;
 
 /// Speed, load time and memory of a model, and what this machine admits
 #[derive(Args, Debug)]
@@ -32,8 +36,11 @@ bytes where they are mapped (decoding reads each weight once for a token), and h
 one panel of weights with some tokens in cache (prefill multiplies each weight with each token). The
 latter is mote's own matrix product, not the processor's peak.
 
-JSON keys: target; results (each: test, threads, tokens_per_second {median, min, max},
-share_of_limit); load_ms (to a session); first_token_ms (to the first logits, with one token);
+A busy machine is one where other programs compute, too: with --busy 1,2 each test is done again beside
+one, then two threads of this process that only count, and its speed is given as a share of that without.
+
+JSON keys: target; results (each: test, threads, busy, tokens_per_second {median, min, max}, token_ms
+{median, p99} (null of prefill), share_of_limit, share_of_idle (one of them is null)); load_ms (to a session); first_token_ms (to the first logits, with one token);
 peak_rss_bytes (null where it cannot be told); limits {decode_bytes_per_token,
 prefill_multiply_adds_per_token, measured (each: threads, read_bytes_per_second,
 multiply_adds_per_second)}.
@@ -54,6 +61,10 @@ pub struct Command {
     /// Numbers of threads, such as 1,2 [default: 1, and the CPUs that this process may use]
     #[arg(short, long, value_name = "LIST", value_delimiter = ',')]
     threads: Vec<NonZeroUsize>,
+    /// Repeat each test beside so many busy threads; may be a list
+    #[arg(long, value_name = "LIST", value_delimiter = ',',
+          value_parser = clap::value_parser!(u32).range(1..=MOST_BUSY))]
+    busy: Vec<u32>,
     /// How often each test is timed, after once without
     #[arg(short, long, value_name = "N", default_value = "5",
           value_parser = clap::value_parser!(u32).range(1..=MOST))]
@@ -135,21 +146,22 @@ fn results(
     let tests = [Test::Prefill(command.prefill as usize), Test::Decode(command.decode as usize)];
     let tests = tests.iter().filter(|test| test.tokens() > 0);
     let tokens: usize = tests.clone().map(|test| test.tokens()).sum();
+    let busy: Vec<_> = [0].into_iter().chain(command.busy.iter().copied()).collect();
+    // The first run warms up.
     let runs = 1 + command.repetitions as usize;
-    let progress = streams.progress(tokens.saturating_mul(runs).saturating_mul(threads.len()));
+    let passes = runs.saturating_mul(busy.len()).saturating_mul(threads.len());
+    let progress = streams.progress(tokens.saturating_mul(passes));
     let mut results = Vec::new();
     for &threads in threads {
         let plan = session_options(command, model, threads);
         with_session(model, &plan, &engine(threads), |session, _| {
-            for test in tests.clone() {
-                let mut rates = Vec::new();
-                for _ in 0..runs {
-                    rates.push(test.run(session)?);
-                    progress.inc(test.tokens() as u64);
-                }
-                // The first one warmed up.
-                rates.remove(0);
-                results.extend(Spread::of(rates).map(|rate| Measured::new(*test, threads, rate)));
+            for (test, &busy) in tests.clone().flat_map(|test| busy.iter().map(move |n| (test, n)))
+            {
+                let timed = busy::beside(busy as usize, || {
+                    let run = |_| test.run(session).inspect(|_| progress.inc(test.tokens() as u64));
+                    (0..runs).map(run).collect::<Result<Vec<_>>>()
+                })?;
+                results.extend(Measured::new(*test, threads, busy, &timed[1..]));
             }
             Ok(())
         })?;

@@ -9,7 +9,7 @@ use crate::facts::Bytes;
 use crate::failure::Result;
 use crate::streams::Streams;
 
-use super::measure::{Cost, Spread, Start, Test};
+use super::measure::{Cost, Latency, Spread, Start, Test};
 
 /// All that was measured. Its fields are the keys of the JSON object.
 #[derive(Clone, Debug, Serialize)]
@@ -32,9 +32,15 @@ pub struct Measured {
     #[serde(serialize_with = "in_words")]
     test: Test,
     threads: usize,
+    /// Threads that did nothing but keep the CPUs busy.
+    busy: u32,
     tokens_per_second: Spread,
-    /// The median's share of what [`Limits`] admit.
+    /// Of decoding.
+    token_ms: Option<Latency>,
+    /// The median's share of what [`Limits`] admit, on an idle machine.
     share_of_limit: Option<f64>,
+    /// The median's share of that on an idle machine, on a busy one.
+    share_of_idle: Option<f64>,
 }
 
 /// What a token costs, and what the machine can do.
@@ -63,9 +69,28 @@ fn in_words<S: serde::Serializer>(test: &Test, to: S) -> std::result::Result<S::
 }
 
 impl Measured {
-    /// A result that is not yet compared.
-    pub fn new(test: Test, threads: usize, tokens_per_second: Spread) -> Self {
-        Measured { test, threads, tokens_per_second, share_of_limit: None }
+    /// A result that is not yet compared, of the times that each feeding of each run took; `None` of
+    /// nothing.
+    pub fn new(test: Test, threads: usize, busy: u32, runs: &[Vec<Duration>]) -> Option<Self> {
+        let rate =
+            |run: &Vec<Duration>| test.tokens() as f64 / run.iter().sum::<Duration>().as_secs_f64();
+        let token_ms = match test {
+            Test::Prefill(_) => None,
+            Test::Decode(_) => Latency::of(runs.iter().flatten().copied()),
+        };
+        Some(Measured {
+            test,
+            threads,
+            busy,
+            tokens_per_second: Spread::of(runs.iter().map(rate).collect())?,
+            token_ms,
+            share_of_limit: None,
+            share_of_idle: None,
+        })
+    }
+
+    fn is_of(&self, other: &Measured) -> bool {
+        self.test == other.test && self.threads == other.threads
     }
 }
 
@@ -101,9 +126,16 @@ impl Report {
         peak_rss_bytes: Option<u64>,
         limits: Limits,
     ) -> Self {
+        let idle: Vec<_> = results.iter().filter(|result| result.busy == 0).cloned().collect();
         for result in &mut results {
-            let limit = limits.tokens_per_second(result.test, result.threads);
-            result.share_of_limit = limit.map(|limit| result.tokens_per_second.median / limit);
+            let median = result.tokens_per_second.median;
+            if result.busy == 0 {
+                let limit = limits.tokens_per_second(result.test, result.threads);
+                result.share_of_limit = limit.map(|limit| median / limit);
+            } else {
+                let idle = idle.iter().find(|idle| idle.is_of(result));
+                result.share_of_idle = idle.map(|idle| median / idle.tokens_per_second.median);
+            }
         }
         let median = |time: fn(&Start) -> Duration| {
             let times = starts.iter().map(|start| time(start).as_secs_f64() * 1e3);
@@ -126,15 +158,23 @@ impl Report {
         }
         self.facts(streams);
         let out = &mut *streams.output;
-        writeln!(out, "test      threads  tokens/s       min       max  of limit")?;
+        writeln!(out, "test      threads  tokens/s       min       max  p99/median  of limit")?;
         for result in &self.results {
             let Spread { median, min, max } = result.tokens_per_second;
             // Padding is for strings: `Display` of the test does not know it.
             let test = result.test.to_string();
             write!(out, "{test:<9} {:>7} {median:>9.1} {min:>9.1} {max:>9.1}", result.threads)?;
-            match result.share_of_limit {
-                Some(share) => writeln!(out, " {:>7.0} %", share * 100.0)?,
-                None => writeln!(out)?,
+            match result.token_ms {
+                Some(Latency { median, p99 }) => write!(out, " {:>11.2}", p99 / median)?,
+                None => write!(out, " {:>11}", "")?,
+            }
+            match (result.share_of_limit, result.share_of_idle) {
+                (Some(share), _) => writeln!(out, " {:>7.0} %", share * 100.0)?,
+                (_, Some(share)) => {
+                    let percent = share * 100.0;
+                    writeln!(out, " {percent:>7.0} % of idle, beside {} busy", result.busy)?;
+                }
+                _ => writeln!(out)?,
             }
         }
         Ok(())
