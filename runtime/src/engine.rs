@@ -2,7 +2,9 @@
 
 use mote_kernels::{Gate, Kernels, Matrix, PANEL_ROWS, RopeLayout, Rows};
 
-use crate::executor::{ActivationParts, Chunks, Executor, Outputs, Planes, for_each};
+use crate::executor::{
+    ActivationParts, Chunks, Executor, Outputs, Planes, for_each, for_each_in_runs,
+};
 
 /// Tokens that one item of an element-wise phase takes.
 const TOKEN_CHUNK: usize = 16;
@@ -11,10 +13,10 @@ const TOKEN_CHUNK: usize = 16;
 /// microsecond of work.
 const ITEM_BYTES: usize = 24 << 10;
 
-/// Items of such a phase for each thread. Few and long: kernels ask for weights 36 KiB ahead, and
-/// with short items that is another thread's weights (gemma-3-270m, 2 threads: 57 tokens/s with
-/// items of 24 KiB, 111 with 1 or 2 for each thread, 101 with 4, 95 with 8).
-const ITEMS_PER_THREAD: usize = 2;
+/// Most items of such a phase for each thread. Threads take them in runs (see `for_each_in_runs`),
+/// because kernels ask for weights 36 KiB ahead, which should be the thread's own. (Few and long
+/// items serve that, too, but leave one thread waiting for the other.)
+const ITEMS_PER_THREAD: usize = 64;
 
 /// Rows of an item are a multiple of this, so that kernels may take them together.
 const ROW_GROUP: usize = 8;
@@ -130,7 +132,7 @@ impl Engine<'_> {
         });
         let kernels = self.kernels;
         let parts = Outputs::new(t, t, outputs, groups);
-        for_each(self.executor, self.scratch, parts, |_, mut out, scratch| {
+        for_each_in_runs(self.executor, self.scratch, parts, |_, mut out, scratch| {
             let rows = weights[out.which].part(out.row, out.tile.rows());
             kernels.matmul(&rows, input, &mut out.tile, scratch);
         });

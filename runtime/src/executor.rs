@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use mote_kernels::{Activations, ActivationsMut, Tile};
 
@@ -66,6 +67,76 @@ pub fn for_each<P: Parts>(
         let (part, scratch) = unsafe { (parts.part(item), scratch.range(worker * each, each)) };
         work(item, part, scratch);
     });
+}
+
+/// As [`for_each`], for items that lie one after the other in memory. Each worker takes a run of
+/// consecutive ones, so that what it asks for ahead is its own; one that is done early takes over
+/// the last ones of another.
+pub fn for_each_in_runs<P: Parts>(
+    executor: &dyn Executor,
+    scratch: &mut [f32],
+    parts: P,
+    work: impl Fn(usize, P::Part, &mut [f32]) + Sync,
+) {
+    let (items, threads) = (parts.count(), executor.threads());
+    let Some(runs) = Runs::new(items, threads).filter(|_| threads > 1 && items > 1) else {
+        return for_each(executor, scratch, parts, work);
+    };
+    let each = scratch.len() / threads;
+    let scratch = Chunks::new(scratch, each);
+    executor.run(runs.count, &|run, worker| {
+        while let Some(item) = runs.claim(run) {
+            // SAFETY: an item is claimed once, and a worker's calls come one after the other.
+            let (part, scratch) = unsafe { (parts.part(item), scratch.range(worker * each, each)) };
+            work(item, part, scratch);
+        }
+    });
+}
+
+/// Items in runs of consecutive ones, each to be claimed once.
+struct Runs {
+    count: usize,
+    /// What is left of each run: its first item in the low half, the end in the high half.
+    left: [AtomicU32; Runs::MOST],
+}
+
+impl Runs {
+    /// More threads than this share runs.
+    const MOST: usize = 64;
+
+    /// `None` if there are more items than fit.
+    fn new(items: usize, threads: usize) -> Option<Runs> {
+        let (items, count) = (u16::try_from(items).ok()?, threads.min(Self::MOST));
+        let at = |run: usize| (usize::from(items) * run.min(count) / count) as u32;
+        let left = core::array::from_fn(|run| AtomicU32::new(at(run) | at(run + 1) << 16));
+        Some(Runs { count, left })
+    }
+
+    /// The next item of this run, or else the last one that is left of another.
+    fn claim(&self, run: usize) -> Option<usize> {
+        let next = self.take(run, |first, end| (first + 1, end)).map(|(first, _)| first);
+        let mut others = (1..self.count).map(|i| (run + i) % self.count);
+        let mut last =
+            |other| self.take(other, |first, end| (first, end - 1)).map(|(_, end)| end - 1);
+        next.or_else(|| others.find_map(&mut last))
+    }
+
+    /// Leaves `rest(first, end)` of a run that is not empty, and returns what it was.
+    fn take(&self, run: usize, rest: impl Fn(u32, u32) -> (u32, u32)) -> Option<(usize, usize)> {
+        let halves = |left: u32| (left & 0xffff, left >> 16);
+        let update = |left| match halves(left) {
+            (first, end) if first < end => {
+                let (first, end) = rest(first, end);
+                Some(first | end << 16)
+            }
+            _ => None,
+        };
+        // Nothing but the number of the item is handed over, so no order of memory is needed.
+        let left =
+            self.left[run].fetch_update(Ordering::Relaxed, Ordering::Relaxed, update).ok()?;
+        let (first, end) = halves(left);
+        Some((first as usize, end as usize))
+    }
 }
 
 /// A slice in chunks of one length; the first may be shorter than the others, and the last.
@@ -305,5 +376,36 @@ unsafe impl<'a, const N: usize> Parts for Outputs<'a, N> {
             Tile::from_raw(start.add(token * rows + row), tokens, group.min(rows - row), rows)
         };
         Output { which, row, token, tile }
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::threads::ThreadPool;
+
+    #[test]
+    fn every_part_is_worked_on_once_by_any_number_of_threads() {
+        for threads in [1, 2, 3, 8, 70] {
+            let pool = ThreadPool::new(threads);
+            for items in [0, 1, 2, 3, 63, 1000, 70_000] {
+                let mut counts = vec![0_u32; items];
+                let mut scratch = vec![0.0; pool.threads()];
+                for_each_in_runs(&pool, &mut scratch, Chunks::new(&mut counts, 1), |_, part, _| {
+                    part[0] += 1;
+                });
+                assert_eq!(counts, vec![1; items], "{threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_is_taken_in_order_and_what_is_left_of_another_from_its_end() {
+        let runs = Runs::new(7, 2).unwrap();
+        let order: Vec<_> = core::iter::from_fn(|| runs.claim(1)).collect();
+        assert_eq!(order, [3, 4, 5, 6, 2, 1, 0]);
     }
 }
