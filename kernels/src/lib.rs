@@ -23,7 +23,9 @@ pub use cast::Tile;
 pub use fma::fma;
 pub use matrix::Matrix;
 pub use quant::QuantType;
-pub use scalar::attend::{Attend, Cache, CacheType, KEY_TILE, attend_scratch_len};
+pub use scalar::attend::{
+    Attend, CHUNK, Cache, CacheType, KEY_TILE, attend_part_len, attend_scratch_len,
+};
 pub use scalar::exp::{Gate, exp, gelu_tanh, silu};
 pub use scalar::rope::{RopeLayout, inverse_frequencies, rope_angles, sin_cos};
 pub use scalar::top::{Candidate, argmax, is_finite, top_k};

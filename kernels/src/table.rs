@@ -6,7 +6,7 @@ use crate::activation::{Activations, ActivationsMut, RowMut, Rows};
 use crate::cast::Tile;
 use crate::matrix::Matrix;
 use crate::quant::{self, IntegerFacts, QuantType};
-use crate::scalar::attend::{Attend, CHUNK, Cache, KEY_TILE, attend_scratch_len};
+use crate::scalar::attend::{Attend, CHUNK, Cache, KEY_TILE, attend_part_len, attend_scratch_len};
 use crate::scalar::exp::Gate;
 use crate::scalar::rope::RopeLayout;
 use crate::scalar::top::{self, Candidate};
@@ -68,6 +68,8 @@ pub struct Kernels {
     pub(crate) gate: unsafe fn(Gate, &mut [f32], &[f32]),
     pub(crate) narrow: unsafe fn(&[f32], &mut [u16]),
     pub(crate) attend: unsafe fn(&Attend<'_>, &mut Tile<'_>, &mut [f32]),
+    pub(crate) attend_chunk: unsafe fn(&Attend<'_>, usize, &mut [f32], &mut [f32]),
+    pub(crate) merge_chunks: unsafe fn(&[f32], usize, &mut [f32]),
     pub(crate) is_finite: unsafe fn(&[f32]) -> bool,
     pub(crate) first_above: unsafe fn(&[f32], f32) -> usize,
 }
@@ -95,6 +97,8 @@ impl Kernels {
         gate: exp::gate,
         narrow: scalar::narrow,
         attend: attend::attend,
+        attend_chunk: attend::attend_chunk,
+        merge_chunks: attend::merge_chunks,
         is_finite: top::is_finite,
         first_above: top::first_above,
     };
@@ -272,23 +276,59 @@ impl Kernels {
     /// Attention of some query heads over the cache, into `out` (tokens × heads * head_dim).
     /// Panics if the job reaches outside its slices.
     pub fn attend(&self, job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) {
-        let heads = job.heads.saturating_mul(job.head_dim);
-        let positions = job.first.saturating_add(job.tokens);
-        let padded = positions.checked_next_multiple_of(KEY_TILE).unwrap_or(usize::MAX);
-        let kv = job.kv_heads.saturating_mul(job.head_dim);
-        let others = job.tokens.saturating_sub(1).saturating_mul(job.query_stride);
-        assert!(out.tokens() == job.tokens && out.rows() == heads && job.window > 0);
-        assert!(job.kv_head < job.kv_heads && scratch.len() >= attend_scratch_len(job.head_dim));
-        assert!(job.tokens == 0 || others.saturating_add(heads) <= job.queries.len());
-        assert!(padded.saturating_mul(kv) <= job.keys.len());
-        assert!(positions.saturating_mul(kv) <= job.values.len());
-        assert!(matches!(
-            (job.keys, job.values),
-            (Cache::F32(_), Cache::F32(_)) | (Cache::F16(_), Cache::F16(_))
-        ));
-        const { assert!(CHUNK.is_multiple_of(KEY_TILE)) };
+        check_attend(job, scratch);
+        assert!(out.tokens() == job.tokens && out.rows() == job.heads * job.head_dim);
         // SAFETY: a table is handed out only to a CPU that can run it; every position that a query
         // sees is inside both caches.
         unsafe { (self.attend)(job, out, scratch) }
     }
+
+    /// The part of [`Kernels::attend`] that belongs to one chunk of [`CHUNK`] positions, for a
+    /// single token that sees some of them: [`attend_part_len`] floats for each head. Parts may be
+    /// computed in any order, on any thread; [`Kernels::merge_chunks`] brings them together.
+    /// Panics if the job reaches outside its slices.
+    pub fn attend_chunk(
+        &self,
+        job: &Attend<'_>,
+        chunk: usize,
+        parts: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        check_attend(job, scratch);
+        assert!(job.tokens == 1 && chunk <= job.first / CHUNK);
+        assert!(!job.visible_in_chunk(chunk).is_empty());
+        assert_eq!(parts.len(), job.heads * attend_part_len(job.head_dim));
+        // SAFETY: as in `attend`; there is room for every head's part.
+        unsafe { (self.attend_chunk)(job, chunk, parts, scratch) }
+    }
+
+    /// One head's parts, `stride` floats apart, of consecutive chunks that end with the token's own,
+    /// become what [`Kernels::attend`] gives for it. Panics if `parts` does not end with a part for
+    /// `out.len()` dimensions.
+    pub fn merge_chunks(&self, parts: &[f32], stride: usize, out: &mut [f32]) {
+        let part_len = attend_part_len(out.len());
+        assert!(stride >= part_len && parts.len() >= part_len);
+        assert!((parts.len() - part_len).is_multiple_of(stride));
+        // SAFETY: a table is handed out only to a CPU that can run it; every part is whole.
+        unsafe { (self.merge_chunks)(parts, stride, out) }
+    }
+}
+
+/// What every form of attention relies on.
+fn check_attend(job: &Attend<'_>, scratch: &[f32]) {
+    let heads = job.heads.saturating_mul(job.head_dim);
+    let positions = job.first.saturating_add(job.tokens);
+    let padded = positions.checked_next_multiple_of(KEY_TILE).unwrap_or(usize::MAX);
+    let kv = job.kv_heads.saturating_mul(job.head_dim);
+    let others = job.tokens.saturating_sub(1).saturating_mul(job.query_stride);
+    assert!(job.window > 0 && job.kv_head < job.kv_heads);
+    assert!(scratch.len() >= attend_scratch_len(job.head_dim));
+    assert!(job.tokens == 0 || others.saturating_add(heads) <= job.queries.len());
+    assert!(padded.saturating_mul(kv) <= job.keys.len());
+    assert!(positions.saturating_mul(kv) <= job.values.len());
+    assert!(matches!(
+        (job.keys, job.values),
+        (Cache::F32(_), Cache::F32(_)) | (Cache::F16(_), Cache::F16(_))
+    ));
+    const { assert!(CHUNK.is_multiple_of(KEY_TILE)) };
 }

@@ -1,12 +1,14 @@
 //! The forward pass: token ids in, logits out. Read it top to bottom; t is the number of tokens
 //! that go through together, and a comment gives the shape of what a line makes.
 
-use mote_kernels::{Attend, KEY_TILE, Matrix, Precision, rope_angles};
+use core::ops::Range;
+
+use mote_kernels::{Attend, CHUNK, KEY_TILE, Matrix, Precision, attend_part_len, rope_angles};
 
 use crate::cache::{Element, tiles};
 use crate::config::Config;
 use crate::engine::{Engine, Heads, quantized};
-use crate::executor::{Chunks, Outputs, Planes, for_each};
+use crate::executor::{Chunks, Outputs, Planes, for_each, for_each_in_runs};
 use crate::plan::{Buffers, PlaneBuffers, Store};
 use crate::weights::{Layer, Slot, Weights};
 
@@ -54,7 +56,7 @@ impl Pass<'_> {
                 }
             }
             let attention = &mut b.attention[..t * c.q_dim()]; // (t, n_heads * head_dim)
-            self.attend(index, t, q, store, attention);
+            self.attend(index, t, q, store, attention, b.parts);
             let o = w.matrix(Slot::O);
             let planes = self.planes(&mut b.planes, &[o], t);
             let input = self.engine.quantize(c.q_dim(), attention, planes);
@@ -197,28 +199,66 @@ impl Pass<'_> {
         q: &[f32],
         store: &Store<'_>,
         attention: &mut [f32],
+        chunk_parts: &mut [f32],
     ) {
         let (c, first, kernels) = (self.config, self.first, self.engine.kernels);
         let (keys, values) = store.layer(layer, c.n_layers);
         let heads = c.n_heads / c.n_kv_heads;
         let window = c.window(layer).map_or(usize::MAX, |window| window.size);
+        let job = |token: usize, tokens: usize, kv_head: usize| Attend {
+            queries: &q[token * c.q_dim() + kv_head * heads * c.head_dim..],
+            query_stride: c.q_dim(),
+            tokens,
+            heads,
+            head_dim: c.head_dim,
+            keys,
+            values,
+            kv_heads: c.n_kv_heads,
+            kv_head,
+            first: first + token,
+            window,
+            scale: c.attention_scale,
+        };
+        // The chunks of positions that the first token sees.
+        let chunks = (first + 1).saturating_sub(window) / CHUNK..first / CHUNK + 1;
+        if t == 1 && chunks.len() > 1 && !chunk_parts.is_empty() {
+            return self.attend_by_chunks(chunks, chunk_parts, attention, |kv| job(0, 1, kv));
+        }
         let parts = Outputs::new(t, ATTENTION_TOKENS, [attention], [heads * c.head_dim]);
         for_each(self.engine.executor, self.engine.scratch, parts, |_, mut out, scratch| {
-            let job = Attend {
-                queries: &q[out.token * c.q_dim() + out.row..],
-                query_stride: c.q_dim(),
-                tokens: out.tile.tokens(),
-                heads,
-                head_dim: c.head_dim,
-                keys,
-                values,
-                kv_heads: c.n_kv_heads,
-                kv_head: out.row / (heads * c.head_dim),
-                first: first + out.token,
-                window,
-                scale: c.attention_scale,
-            };
+            let kv_head = out.row / (heads * c.head_dim);
+            let job = job(out.token, out.tile.tokens(), kv_head);
             kernels.attend(&job, &mut out.tile, scratch);
+        });
+    }
+
+    /// The same for one token, each chunk an item: a long context keeps all threads at work, however
+    /// few key-value heads there are. `parts` becomes (chunks, n_heads, part).
+    fn attend_by_chunks<'a>(
+        &mut self,
+        chunks: Range<usize>,
+        parts: &mut [f32],
+        attention: &mut [f32],
+        job: impl Fn(usize) -> Attend<'a> + Sync,
+    ) {
+        let (c, kernels) = (self.config, self.engine.kernels);
+        let heads = c.n_heads / c.n_kv_heads;
+        let part = attend_part_len(c.head_dim);
+        let stride = c.n_heads * part;
+        let parts = &mut parts[..chunks.len() * stride];
+        let items = Chunks::new(parts, heads * part);
+        for_each_in_runs(self.engine.executor, self.engine.scratch, items, |i, parts, scratch| {
+            let (chunk, kv_head) = (chunks.start + i / c.n_kv_heads, i % c.n_kv_heads);
+            kernels.attend_chunk(&job(kv_head), chunk, parts, scratch);
+        });
+        let parts = &*parts;
+        let items = Chunks::new(attention, heads * c.head_dim);
+        for_each(self.engine.executor, self.engine.scratch, items, |kv_head, out, _| {
+            for (head, out) in out.chunks_exact_mut(c.head_dim).enumerate() {
+                let from = (kv_head * heads + head) * part;
+                let to = parts.len() - stride + from + part;
+                kernels.merge_chunks(&parts[from..to], stride, out);
+            }
         });
     }
 }

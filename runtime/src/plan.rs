@@ -1,7 +1,8 @@
 //! How many bytes a session needs, exactly, before it starts; and the same bytes cut into buffers.
 
 use mote_kernels::{
-    self as kernels, ActivationsMut, CacheType, KEY_TILE, Kernels, attend_scratch_len,
+    self as kernels, ActivationsMut, CHUNK, CacheType, KEY_TILE, Kernels, attend_part_len,
+    attend_scratch_len,
 };
 
 use crate::config::Config;
@@ -73,6 +74,8 @@ struct Sizes {
     origins: usize,
     angles: usize,
     frequencies: usize,
+    /// What the chunks of a long context contribute to one token's heads.
+    parts: usize,
     logits: usize,
     scratch: usize,
 }
@@ -95,6 +98,8 @@ impl Sizes {
             .max(attend_scratch_len(c.head_dim))
             .max(c.kv_dim().max(c.n_embd))
             .next_multiple_of(16);
+        // One thread attends to a context as a whole, and so do several to a single chunk.
+        let chunks = if threads == 1 || n_ctx <= CHUNK { 0 } else { n_ctx.div_ceil(CHUNK) };
         let positions = n_ctx.checked_next_multiple_of(KEY_TILE).unwrap_or(usize::MAX);
         Ok(Sizes {
             t,
@@ -106,6 +111,7 @@ impl Sizes {
             origins: origin_bytes(n_ctx),
             angles: kinds * c.rope.dims / 2,
             frequencies: kinds * c.rope.dims / 2,
+            parts: chunks.saturating_mul(c.n_heads * attend_part_len(c.head_dim)),
             logits: logit_rows.min(t).saturating_mul(c.n_vocab),
             scratch: threads.saturating_mul(worker),
         })
@@ -133,7 +139,7 @@ impl Plan {
         activations.add::<i32>(s.t * s.stride / 16);
         activations.add::<f32>(s.t * s.stride / 32);
         activations.add::<f32>(s.t * s.angles).add::<f32>(s.t * s.angles);
-        activations.add::<f64>(s.frequencies);
+        activations.add::<f64>(s.frequencies).add::<f32>(s.parts);
         let logits = *Measure::default().add::<f32>(s.logits);
         let scratch = *Measure::default().add::<f32>(s.scratch);
         let parts = [cache, activations, logits, scratch].map(|part| part.pieces());
@@ -174,6 +180,7 @@ pub(crate) struct Buffers<'s> {
     pub cos: &'s mut [f32],         // (kinds, t, rope dims / 2)
     pub sin: &'s mut [f32],         // (kinds, t, rope dims / 2)
     pub frequencies: &'s mut [f64], // (kinds, rope dims / 2)
+    pub parts: &'s mut [f32],       // (chunks, n_heads, head_dim + 2), or none
     pub logits: &'s mut [f32],      // (logit_rows, n_vocab)
     pub scratch: &'s mut [f32],     // (threads, ...)
 }
@@ -239,7 +246,7 @@ pub(crate) fn carve<'s>(
         scaled_sums: carver.take(s.t * s.stride / 32)?,
     };
     let (cos, sin) = (carver.take(s.t * s.angles)?, carver.take(s.t * s.angles)?);
-    let frequencies = carver.take(s.frequencies)?;
+    let (frequencies, parts) = (carver.take(s.frequencies)?, carver.take(s.parts)?);
     let (logits, scratch) = (carver.take(s.logits)?, carver.take(s.scratch)?);
     let buffers = Buffers {
         x,
@@ -255,6 +262,7 @@ pub(crate) fn carve<'s>(
         cos,
         sin,
         frequencies,
+        parts,
         logits,
         scratch,
     };

@@ -80,6 +80,20 @@ fn tiny_models_give_the_same_bits_everywhere() {
     }
 }
 
+/// Token by token several threads share the chunks of a long context; at once they do not.
+#[test]
+fn long_contexts_give_the_same_bits_everywhere() {
+    for path in models(root().join("tests/fixtures/models")) {
+        let file = Mapping::open(&path).unwrap();
+        let base = Run { threads: 1, batch: 512, ..Run::default() };
+        let runs =
+            arch::available().filter(|kernels| kernels.name() != "scalar").flat_map(|kernels| {
+                [1, 2, 3].map(|threads| Run { kernels, threads, batch: 1, ..base })
+            });
+        assert_same((&path.to_string_lossy(), &file), &text(600), base, runs);
+    }
+}
+
 /// The tiny llama in every encoding whose blocks fit its rows of 64.
 #[test]
 fn encoded_models_give_the_same_bits_everywhere() {

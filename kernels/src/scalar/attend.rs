@@ -16,7 +16,7 @@ use crate::fma;
 pub const KEY_TILE: usize = 16;
 
 /// Positions in a chunk of the softmax.
-pub(crate) const CHUNK: usize = 256;
+pub const CHUNK: usize = 256;
 
 /// Queries that a kernel may take together.
 pub(crate) const MAX_QUERIES: usize = 16;
@@ -87,6 +87,13 @@ impl Attend<'_> {
         end.saturating_sub(self.window)..end
     }
 
+    /// Those of them that lie in a chunk, for the first token.
+    #[inline]
+    pub(crate) fn visible_in_chunk(&self, index: usize) -> core::ops::Range<usize> {
+        let visible = self.visible(0);
+        visible.start.max(index * CHUNK)..visible.end.min((index + 1) * CHUNK)
+    }
+
     /// Index in `keys` of dimension 0 of the tile that holds `position`, its lane 0.
     #[inline]
     pub(crate) fn key_tile(&self, position: usize) -> usize {
@@ -105,6 +112,12 @@ pub const fn attend_scratch_len(head_dim: usize) -> usize {
     MAX_QUERIES * (CHUNK + head_dim + LANES)
 }
 
+/// Floats of what one chunk contributes to one head: the unnormalised sum of values, then the
+/// largest score and the sum of exponentials.
+pub const fn attend_part_len(head_dim: usize) -> usize {
+    head_dim + 2
+}
+
 /// Attention of every token and head into `out` (tokens × heads * head_dim).
 pub(crate) fn attend(job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) {
     match (job.keys, job.values) {
@@ -115,6 +128,51 @@ pub(crate) fn attend(job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) 
         }
         _ => {}
     }
+}
+
+/// What the positions of chunk `index` that the one token sees contribute to each head: a part
+/// (see [`attend_part_len`]) for each, in `parts`.
+pub(crate) fn attend_chunk(job: &Attend<'_>, index: usize, parts: &mut [f32], scratch: &mut [f32]) {
+    match (job.keys, job.values) {
+        (Cache::F32(k), Cache::F32(v)) => {
+            chunk_parts(job, index, (|i| k[i], |i| v[i]), parts, scratch)
+        }
+        (Cache::F16(k), Cache::F16(v)) => {
+            let wide = |bits| half::f16::from_bits(bits).to_f32();
+            chunk_parts(job, index, (|i| wide(k[i]), |i| wide(v[i])), parts, scratch)
+        }
+        _ => {}
+    }
+}
+
+fn chunk_parts(
+    job: &Attend<'_>,
+    index: usize,
+    (key, value): (impl Fn(usize) -> f32, impl Fn(usize) -> f32),
+    parts: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let dim = job.head_dim;
+    let range = job.visible_in_chunk(index);
+    for (head, part) in parts.chunks_exact_mut(attend_part_len(dim)).enumerate() {
+        let query = &job.queries[head * dim..][..dim];
+        let (out, state) = part.split_at_mut(dim);
+        let running = chunk(job, range.clone(), query, (&key, &value), scratch, out);
+        (state[0], state[1]) = (running.largest, running.sum);
+    }
+}
+
+/// Merges one head's parts, `stride` floats apart, those of consecutive chunks from left to right:
+/// `out` is what [`attend`] gives.
+pub(crate) fn merge_chunks(parts: &[f32], stride: usize, out: &mut [f32]) {
+    let dim = out.len();
+    let mut state = Running { largest: f32::NEG_INFINITY, sum: 0.0 };
+    out.fill(0.0);
+    for part in parts.chunks(stride) {
+        state.merge(Running { largest: part[dim], sum: part[dim + 1] }, out, &part[..dim]);
+    }
+    let inverse = 1.0 / state.sum;
+    out.iter_mut().for_each(|o| *o *= inverse);
 }
 
 fn with_cache(

@@ -1,6 +1,9 @@
 //! Attention. Cells that no query may visit hold NaN: one visit too many shows in the output.
 
-use mote_kernels::{Attend, Cache, CacheType, KEY_TILE, Kernels, Tile, arch, attend_scratch_len};
+use mote_kernels::{
+    Attend, CHUNK, Cache, CacheType, KEY_TILE, Kernels, Tile, arch, attend_part_len,
+    attend_scratch_len,
+};
 use mote_tests::equal::assert_same_bits;
 use mote_tests::guard::Guarded;
 use mote_tests::random::Random;
@@ -117,6 +120,9 @@ fn check(shape: &Shape) {
                 assert_same_bits(&run(by, &alone), &want[t * row..][..row], || {
                     format!("{} token {t} alone", by.name())
                 });
+                assert_same_bits(&run_by_chunks(by, &alone), &want[t * row..][..row], || {
+                    format!("{} token {t} alone, by chunks", by.name())
+                });
             }
         }
     }
@@ -131,13 +137,32 @@ fn run(by: &Kernels, job: &Attend<'_>) -> Vec<f32> {
     out.as_slice().to_vec()
 }
 
+/// The chunks of a single token one by one, the last one first, then merged.
+fn run_by_chunks(by: &Kernels, job: &Attend<'_>) -> Vec<f32> {
+    let end = job.first + 1;
+    let chunks = end.saturating_sub(job.window) / CHUNK..end.div_ceil(CHUNK);
+    let part = attend_part_len(job.head_dim);
+    let stride = job.heads * part;
+    let mut parts = Guarded::new(&vec![f32::MAX; chunks.len() * stride]);
+    let mut scratch = Guarded::new(&vec![f32::NAN; attend_scratch_len(job.head_dim)]);
+    for (parts, chunk) in parts.as_mut_slice().chunks_exact_mut(stride).zip(chunks).rev() {
+        by.attend_chunk(job, chunk, parts, scratch.as_mut_slice());
+    }
+    let mut out = Guarded::new(&vec![f32::MAX; job.heads * job.head_dim]);
+    for (head, out) in out.as_mut_slice().chunks_exact_mut(job.head_dim).enumerate() {
+        let (from, to) = (head * part, parts.as_slice().len() - stride + (head + 1) * part);
+        by.merge_chunks(&parts.as_slice()[from..to], stride, out);
+    }
+    out.as_slice().to_vec()
+}
+
 const ALL: usize = usize::MAX;
 
 /// First positions around tiles of 16 and around the chunk border at 256.
 #[test]
 fn attend_equals_scalar_around_borders() {
     for first in [0, 1, 7, 15, 16, 17, 31, 100, 254, 255, 256, 257, 511, 512, 520] {
-        for (tokens, heads) in [(1, 1), (1, 5), (3, 3), (17, 1)] {
+        for (tokens, heads) in [(1, 1), (1, 5), (2, 17), (3, 3), (17, 1)] {
             check(&Shape {
                 tokens,
                 heads,

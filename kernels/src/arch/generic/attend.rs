@@ -11,11 +11,12 @@
 //!    ranges differ by the token, each query checks.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use super::exp::exp_bounded;
 use super::{Element, F16, F32, Lanes, first_lanes};
 use crate::cast::Tile;
-use crate::scalar::attend::{Attend, CHUNK, Cache, KEY_TILE, MAX_QUERIES};
+use crate::scalar::attend::{Attend, CHUNK, Cache, KEY_TILE, MAX_QUERIES, attend_part_len};
 
 /// Floats from one query's scores to the next one's. Not a power of two, which would map all
 /// queries to a few sets of the first cache.
@@ -42,6 +43,90 @@ pub(crate) unsafe fn attend<V: Lanes>(job: &Attend<'_>, out: &mut Tile<'_>, scra
                 all_blocks::<V, F16>(job, k.as_ptr(), v.as_ptr(), out, scratch)
             }
             _ => {}
+        }
+    }
+}
+
+/// See [`crate::Kernels::attend_chunk`].
+///
+/// # Safety
+/// As [`attend`]; the chunk has positions that the one token sees, and `parts` has a part for each
+/// head.
+#[inline(always)]
+pub(crate) unsafe fn attend_chunk<V: Lanes>(
+    job: &Attend<'_>,
+    chunk: usize,
+    parts: &mut [f32],
+    scratch: &mut [f32],
+) {
+    // SAFETY: the caller's promises.
+    unsafe {
+        match (job.keys, job.values) {
+            (Cache::F32(k), Cache::F32(v)) => {
+                chunk_blocks::<V, F32>(job, (k.as_ptr(), v.as_ptr()), chunk, parts, scratch)
+            }
+            (Cache::F16(k), Cache::F16(v)) => {
+                chunk_blocks::<V, F16>(job, (k.as_ptr(), v.as_ptr()), chunk, parts, scratch)
+            }
+            _ => {}
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn chunk_blocks<V: Lanes, E: Element>(
+    job: &Attend<'_>,
+    (keys, values): (*const E::Stored, *const E::Stored),
+    chunk: usize,
+    parts: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let visible = job.visible_in_chunk(chunk);
+    let part_len = attend_part_len(job.head_dim);
+    for (i, parts) in parts.chunks_mut(MAX_QUERIES * part_len).enumerate() {
+        let mut block = Block::<E>::empty(job, keys, values, parts.len() / part_len);
+        for (j, part) in parts.chunks_exact_mut(part_len).enumerate() {
+            let head = i * MAX_QUERIES + j;
+            let query = &job.queries[head * job.head_dim..][..job.head_dim];
+            block.set(j, query, &mut part[..job.head_dim], &visible);
+        }
+        // SAFETY: the caller's promises. Merging into nothing leaves the chunk's part as it is.
+        unsafe { block.attend_range::<V>(visible.clone(), scratch.as_mut_ptr()) };
+        for (j, part) in parts.chunks_exact_mut(part_len).enumerate() {
+            part[job.head_dim..].copy_from_slice(&[block.largest[j], block.sums[j]]);
+        }
+    }
+}
+
+/// See [`crate::Kernels::merge_chunks`].
+///
+/// # Safety
+/// The CPU has the features of `V`; `parts` are whole.
+#[inline(always)]
+pub(crate) unsafe fn merge_chunks<V: Lanes>(parts: &[f32], stride: usize, out: &mut [f32]) {
+    let dim = out.len();
+    out.fill(0.0);
+    // SAFETY: `n` of the dimensions from `d` on exist in `out` and in every part.
+    unsafe {
+        let (mut largest, mut sum) = (V::splat(f32::NEG_INFINITY), V::splat(0.0));
+        for part in parts.chunks(stride) {
+            let part_largest = V::splat(part[dim]);
+            let merged = part_largest.max(largest);
+            let old = exp_bounded(largest.sub(merged));
+            let new = exp_bounded(part_largest.sub(merged));
+            sum = sum.fma(old, V::splat(part[dim + 1]).mul(new));
+            largest = merged;
+            for d in (0..dim).step_by(16) {
+                let n = 16.min(dim - d);
+                let (out, part) = (out.as_mut_ptr().add(d), part.as_ptr().add(d));
+                let part = V::load_first(part, n).mul(new);
+                V::load_first(out, n).fma(old, part).store_first(out, n);
+            }
+        }
+        let inverse = V::splat(1.0).div(sum);
+        for d in (0..dim).step_by(16) {
+            let (n, out) = (16.min(dim - d), out.as_mut_ptr().add(d));
+            V::load_first(out, n).mul(inverse).store_first(out, n);
         }
     }
 }
@@ -93,18 +178,17 @@ struct Block<E: Element> {
 }
 
 impl<E: Element> Block<E> {
-    /// The queries from number `first` (token by token, head by head) on.
+    /// Room for `count` queries, each of which [`Block::set`] must define.
     #[inline(always)]
-    fn new(
+    fn empty(
         job: &Attend<'_>,
         keys: *const E::Stored,
         values: *const E::Stored,
-        first: usize,
-        out: &mut Tile<'_>,
+        count: usize,
     ) -> Self {
         let dim = job.head_dim;
-        let mut block = Block {
-            count: MAX_QUERIES.min(job.tokens * job.heads - first),
+        Block {
+            count,
             queries: [core::ptr::null(); MAX_QUERIES],
             outs: [core::ptr::null_mut(); MAX_QUERIES],
             starts: [0; MAX_QUERIES],
@@ -122,15 +206,34 @@ impl<E: Element> Block<E> {
             head_dim: dim,
             scale: job.scale,
             element: PhantomData,
-        };
+        }
+    }
+
+    /// Query `i`, what it sees, and where its result goes, which becomes zero.
+    #[inline(always)]
+    fn set(&mut self, i: usize, query: &[f32], out: &mut [f32], sees: &Range<usize>) {
+        out.fill(0.0);
+        (self.queries[i], self.outs[i]) = (query.as_ptr(), out.as_mut_ptr());
+        (self.starts[i], self.ends[i]) = (sees.start, sees.end);
+    }
+
+    /// The queries from number `first` (token by token, head by head) on.
+    #[inline(always)]
+    fn new(
+        job: &Attend<'_>,
+        keys: *const E::Stored,
+        values: *const E::Stored,
+        first: usize,
+        out: &mut Tile<'_>,
+    ) -> Self {
+        let dim = job.head_dim;
+        let count = MAX_QUERIES.min(job.tokens * job.heads - first);
+        let mut block = Self::empty(job, keys, values, count);
         let (mut token, mut head) = (first / job.heads, first % job.heads);
-        for i in 0..block.count {
+        for i in 0..count {
             let query = &job.queries[token * job.query_stride + head * dim..][..dim];
             let out = &mut out.token(token)[head * dim..][..dim];
-            out.fill(0.0);
-            (block.queries[i], block.outs[i]) = (query.as_ptr(), out.as_mut_ptr());
-            let visible = job.visible(token);
-            (block.starts[i], block.ends[i]) = (visible.start, visible.end);
+            block.set(i, query, out, &job.visible(token));
             head += 1;
             if head == job.heads {
                 (token, head) = (token + 1, 0);
@@ -144,20 +247,33 @@ impl<E: Element> Block<E> {
     #[inline(always)]
     unsafe fn attend<V: Lanes>(&mut self, job: &Attend<'_>, scores: *mut f32) {
         // Ranges move right with the token, so the first query starts first and the last ends last.
-        let (mut from, end) = (self.starts[0], self.ends[self.count - 1]);
+        let (from, end) = (self.starts[0], self.ends[self.count - 1]);
         debug_assert!(end <= job.first + job.tokens);
         // SAFETY: `from..end` is seen by some query, so it lies in the caches.
         unsafe {
-            while from < end {
-                let to = end.min((from / CHUNK + 1) * CHUNK);
+            self.attend_range::<V>(from..end, scores);
+            for i in 0..self.count {
+                self.normalize::<V>(i);
+            }
+        }
+    }
+
+    /// Chunk by chunk, merged into what the block has.
+    ///
+    /// # Safety
+    /// As [`Block::attend`]; the range lies in the caches.
+    #[inline(always)]
+    unsafe fn attend_range<V: Lanes>(&mut self, range: Range<usize>, scores: *mut f32) {
+        let mut from = range.start;
+        // SAFETY: the caller's promises.
+        unsafe {
+            while from < range.end {
+                let to = range.end.min((from / CHUNK + 1) * CHUNK);
                 self.scores::<V>(from, to, scores);
                 self.softmax::<V>(from, to, scores);
                 self.merge_factors::<V>();
                 self.weigh::<V>(from, to, scores);
                 from = to;
-            }
-            for i in 0..self.count {
-                self.normalize::<V>(i);
             }
         }
     }
@@ -196,7 +312,7 @@ impl<E: Element> Block<E> {
     unsafe fn score_group<V: Lanes, const Q: usize, const N: usize>(
         &self,
         q: &mut usize,
-        group: core::ops::Range<usize>,
+        group: Range<usize>,
         scores: *mut f32,
     ) {
         let mut tile = group.start;

@@ -16,6 +16,8 @@ macro_rules! float_entries {
                 gate,
                 narrow,
                 attend,
+                attend_chunk,
+                merge_chunks,
                 is_finite,
                 first_above,
                 ..table
@@ -57,6 +59,12 @@ macro_rules! float_entries {
             gate = exp::gate::<$lanes>(kind: Gate, gate: &mut [f32], up: &[f32]);
             attend = attend::attend::<$lanes>(
                 job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]
+            );
+            attend_chunk = attend::attend_chunk::<$lanes>(
+                job: &Attend<'_>, chunk: usize, parts: &mut [f32], scratch: &mut [f32]
+            );
+            merge_chunks = attend::merge_chunks::<$lanes>(
+                parts: &[f32], stride: usize, out: &mut [f32]
             );
         }
 
