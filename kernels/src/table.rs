@@ -151,7 +151,7 @@ impl Kernels {
     fn panel(&self, w: &Matrix<'_>, x: &Rows<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) {
         let (k, rows) = (w.cols(), w.rows());
         assert!(scratch.len() * 4 >= Self::panel_bytes(k), "scratch of a panel");
-        let none = IntegerFacts { unit: 16, bias: 0, minimum: false };
+        let none = IntegerFacts { unit: 16, bits: 0, bias: 0, minimum: false };
         let facts = w.kind().integer();
         let (codes, scales, minima, floats): (&mut [u8], _, _, _) = if facts.is_some() {
             let (codes, rest) = scratch.split_at_mut(PANEL_ROWS * k / 4);

@@ -8,6 +8,7 @@ mod groups;
 mod integer;
 mod lanes;
 mod quantize;
+mod segment;
 mod unpack;
 
 use crate::Kernels;
