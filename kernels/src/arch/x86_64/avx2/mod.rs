@@ -1,6 +1,7 @@
 //! The avx2 target.
 #![allow(unsafe_code)]
 
+mod dots;
 mod float;
 mod gemm;
 mod gemv;
