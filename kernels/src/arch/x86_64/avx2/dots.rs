@@ -46,7 +46,10 @@ impl Group {
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn arranged(x: *const u8) -> [__m256i; 4] {
     // SAFETY: the caller's promise.
-    [0, 16, 32, 48].map(|at| unsafe { load_halves(x.add(at), x.add(at + 64)) })
+    unsafe {
+        let at = |i: usize| load_halves(x.add(i), x.add(i + 64));
+        [at(0), at(16), at(32), at(48)]
+    }
 }
 
 /// The exact sums of products of two rows, in the lanes of [`Scales`].

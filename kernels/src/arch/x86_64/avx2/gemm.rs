@@ -157,16 +157,18 @@ unsafe fn bytes<const T: usize, const UNIT: usize, const MINIMUM: bool, const HO
     segment: &Segment,
     u: usize,
 ) -> Sums<T> {
-    let x: [*const i8; T] =
-        core::array::from_fn(|token| x.high.as_ptr().wrapping_add(token * x.stride + column));
+    let mut from = [x.high.as_ptr().wrapping_add(column); T];
     let mut short = [[_mm256_setzero_si256(); 2]; T];
-    if HOW == CENTRED {
-        short = core::array::from_fn(|token| [_mm256_set1_epi32(segment.starts[token][u]); 2]);
+    for token in 0..T {
+        from[token] = from[token].wrapping_add(token * x.stride);
+        if HOW == CENTRED {
+            short[token] = [_mm256_set1_epi32(segment.starts[token][u]); 2];
+        }
     }
     for sixteen in 0..UNIT / 16 {
         for four in 0..4 {
             // SAFETY: the caller's promise.
-            unsafe { add_products(&mut short, codes, x, 4 * sixteen + four) };
+            unsafe { add_products(&mut short, codes, &from, 4 * sixteen + four) };
         }
     }
     let mut sums = [[_mm256_setzero_si256(); 2]; T];
@@ -191,7 +193,7 @@ unsafe fn bytes<const T: usize, const UNIT: usize, const MINIMUM: bool, const HO
 unsafe fn add_products<const T: usize>(
     short: &mut Sums<T>,
     codes: *const u8,
-    x: [*const i8; T],
+    x: &[*const i8; T],
     four: usize,
 ) {
     // SAFETY: the caller's promise.
@@ -221,17 +223,22 @@ unsafe fn words<const T: usize, const UNIT: usize>(
     segment: &Segment,
     u: usize,
 ) -> Sums<T> {
-    let mut sums: Sums<T> =
-        core::array::from_fn(|token| [_mm256_set1_epi32(segment.starts[token][u]); 2]);
+    let mut sums = [[_mm256_setzero_si256(); 2]; T];
+    for token in 0..T {
+        sums[token] = [_mm256_set1_epi32(segment.starts[token][u]); 2];
+    }
     for four in 0..UNIT / 4 {
         // SAFETY: the caller's promise.
-        let codes = unsafe {
+        let [a, b] = unsafe {
             let codes = codes.add(4 * ROWS * four).cast::<__m256i>();
             [_mm256_loadu_si256(codes), _mm256_loadu_si256(codes.add(1))]
         };
         for odd in 0..2 {
-            let codes =
-                codes.map(|codes| if odd == 0 { even_bytes(codes) } else { odd_bytes(codes) });
+            let codes = if odd == 0 {
+                [even_bytes(a), even_bytes(b)]
+            } else {
+                [odd_bytes(a), odd_bytes(b)]
+            };
             for token in 0..T {
                 let x = _mm256_set1_epi32(segment.pairs[token][u * UNIT / 2 + 2 * four + odd]);
                 for half in 0..2 {

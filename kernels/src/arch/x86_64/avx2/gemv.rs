@@ -54,9 +54,16 @@ fn all_rows<E: Groups, const PAIRS: usize, const T: usize, const WIDE: bool>(
             let tokens = T.min(x.tokens - token);
             let chains = set.chains::<E, T, WIDE>(&x.part(token, tokens));
             for (pair, chains) in chains.iter().enumerate() {
+                let at = first + 2 * pair;
                 for (t, chains) in chains.iter().enumerate().take(tokens) {
-                    let out = out.token(token + t)[first..].iter_mut().skip(2 * pair);
-                    out.zip(sum_of_chains(*chains)).for_each(|(out, sum)| *out = sum);
+                    let [a, b] = sum_of_chains(*chains);
+                    let out = out.token(token + t);
+                    if at <= last {
+                        out[at] = a;
+                    }
+                    if at < last {
+                        out[at + 1] = b;
+                    }
                 }
             }
         }
@@ -103,14 +110,20 @@ impl<const PAIRS: usize> Set<'_, PAIRS> {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     fn chunks(&mut self, at: usize, bytes: usize) -> [[*const u8; 2]; PAIRS] {
-        if at + bytes <= self.rows[PAIRS - 1][1].len() {
-            return self.rows.map(|pair| pair.map(|row| row[at..].as_ptr()));
+        let whole = at + bytes <= self.rows[PAIRS - 1][1].len();
+        let mut chunks = [[core::ptr::null(); 2]; PAIRS];
+        let spare = self.spare.as_chunks_mut::<2>().0;
+        for ((chunks, rows), spare) in chunks.iter_mut().zip(&self.rows).zip(spare) {
+            for ((chunk, row), spare) in chunks.iter_mut().zip(rows).zip(spare) {
+                *chunk = row[at..].as_ptr();
+                if !whole {
+                    let rest = &row[at..self.row_bytes];
+                    spare[..rest.len()].copy_from_slice(rest);
+                    *chunk = spare.as_ptr();
+                }
+            }
         }
-        for (spare, row) in self.spare.iter_mut().zip(self.rows.iter().flatten()) {
-            let rest = &row[at..self.row_bytes];
-            spare[..rest.len()].copy_from_slice(rest);
-        }
-        core::array::from_fn(|pair| [2 * pair, 2 * pair + 1].map(|i| self.spare[i].as_ptr()))
+        chunks
     }
 }
 
@@ -119,10 +132,10 @@ impl<const PAIRS: usize> Set<'_, PAIRS> {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn first_blocks<E: Groups>(blocks: usize) -> __m256 {
-    const ONES: [[i32; 8]; 2] = [[-1; 8], [0; 8]];
+    const ONES: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     let skip = if E::CHUNK_BLOCKS == 4 { 8 - 2 * blocks.min(4) } else { 0 };
     // SAFETY: eight of sixteen values.
-    unsafe { _mm256_loadu_ps(ONES.as_flattened()[skip..][..8].as_ptr().cast()) }
+    unsafe { _mm256_loadu_ps(ONES[skip..][..8].as_ptr().cast()) }
 }
 
 /// Calls what stands some way behind these bytes into the caches.

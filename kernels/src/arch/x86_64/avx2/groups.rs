@@ -193,8 +193,10 @@ unsafe fn add_fifth_bits(codes: &mut [__m256i; 4], chunk: *const u8, size: usize
 unsafe fn block_heads(row: *const u8, size: usize) -> __m128i {
     // So loaded, the head of block i is dword i; nothing before or behind the blocks is read.
     // SAFETY: the caller's promise.
-    let [a, b, c, d] =
-        [0, 1, 2, 3].map(|i| unsafe { _mm_loadu_si128(row.add(i * (size - 4)).cast()) });
+    let (a, b, c, d) = unsafe {
+        let at = |i: usize| _mm_loadu_si128(row.add(i * (size - 4)).cast());
+        (at(0), at(1), at(2), at(3))
+    };
     let (ab, cd) = (_mm_blend_epi32::<0b0010>(a, b), _mm_blend_epi32::<0b1000>(c, d));
     _mm_blend_epi32::<0b1100>(ab, cd)
 }
@@ -350,8 +352,8 @@ groups!(
     Q8_0,
     |chunk, _part| {
         let block = |i: usize, at: usize| chunk.add(i * Self::BLOCK_BYTES + 2 + at);
-        [(0, 0), (0, 16), (1, 0), (1, 16)]
-            .map(|(i, at)| load_halves(block(i, at), block(i + 2, at)))
+        let halves = |i: usize, at: usize| load_halves(block(i, at), block(i + 2, at));
+        [halves(0, 0), halves(0, 16), halves(1, 0), halves(1, 16)]
     },
     |a, b, _part| scale_blocks(a, b, Self::BLOCK_BYTES)
 );
@@ -378,7 +380,7 @@ groups!(
     Q6_K,
     |chunk, part| {
         // Q0 and Q2 share bytes of the low part, as do Q1 and Q3; all four share the high part.
-        let mut codes = [(); 4].map(|()| _mm256_setzero_si256());
+        let mut codes = [_mm256_setzero_si256(); 4];
         for half in 0..2 {
             let bits = shift_halves(load_twice(chunk.add(128 + 32 * part + 16 * half)), 0, 4);
             for odd in 0..2 {

@@ -94,20 +94,21 @@ fn unit_sums<const UNIT: usize>(sums: &[i32], factor: i32, units: &mut [i32; UNI
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn lane_sums<const UNIT: usize>(x: &[i8], factor: i32, units: &mut [i32; UNITS]) {
-    let add_halves = |low: __m256i, high: __m256i| _mm256_add_epi16(low, high);
     let factor = _mm256_set1_epi16(factor as i16);
     let (groups, _) = x.as_chunks::<128>();
     for (x, units) in groups.iter().zip(units.chunks_exact_mut(128 / UNIT)) {
         // Sums of two, for each 32 activations: eight dwords.
-        let [a, b, c, d] = [0, 1, 2, 3].map(|i| {
+        let mut pairs = [_mm256_setzero_si256(); 4];
+        for (pairs, x) in pairs.iter_mut().zip(x.as_chunks::<32>().0) {
             // SAFETY: 32 bytes.
-            let x = unsafe { _mm256_loadu_si256(x.as_ptr().add(32 * i).cast()) };
-            _mm256_maddubs_epi16(_mm256_set1_epi8(1), x)
-        });
-        let ab = add_halves(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-        let cd = add_halves(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+            let x = unsafe { _mm256_loadu_si256(x.as_ptr().cast()) };
+            *pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), x);
+        }
+        let [a, b, c, d] = pairs;
+        let ab = _mm256_add_epi16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+        let cd = _mm256_add_epi16(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
         // Of the first 16 of each 32: a b c d; of the last 16.
-        let sums = add_halves(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
+        let sums = _mm256_add_epi16(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
         let sums = _mm256_mullo_epi16(sums, factor);
         let (first, last) = (_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
         let units = units.as_mut_ptr().cast::<__m128i>();
