@@ -160,7 +160,7 @@ impl Kernels {
     fn panel(&self, w: &Matrix<'_>, x: &Rows<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) {
         let (k, rows) = (w.cols(), w.rows());
         assert!(scratch.len() * 4 >= Self::panel_bytes(k), "scratch of a panel");
-        let none = IntegerFacts { unit: 16, bias: 0, minimum: false };
+        let none = IntegerFacts { unit: 16, bits: 0, bias: 0, minimum: false };
         let facts = w.kind().integer();
         let (codes, scales, minima, floats): (&mut [u8], _, _, _) = if facts.is_some() {
             let (codes, rest) = scratch.split_at_mut(PANEL_ROWS * k / 4);
@@ -331,4 +331,41 @@ fn check_attend(job: &Attend<'_>, scratch: &[f32]) {
         (Cache::F32(_), Cache::F32(_)) | (Cache::F16(_), Cache::F16(_))
     ));
     const { assert!(CHUNK.is_multiple_of(KEY_TILE)) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kernels, PANEL_ROWS, Panel, QuantType};
+    use crate::quant::MAX_BLOCK;
+
+    /// Targets choose the width of their sums by it.
+    #[test]
+    fn codes_have_as_many_bits_as_their_encoding_states() {
+        for &kind in QuantType::ALL {
+            let Some(facts) = kind.integer() else { continue };
+            let mut data = [0u8; 2 * MAX_BLOCK];
+            let data = &mut data[..kind.row_bytes(MAX_BLOCK).unwrap()];
+            let (mut state, mut largest) = (1u32, 0);
+            for _ in 0..50 {
+                for byte in data.iter_mut() {
+                    state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+                    *byte = (state >> 24) as u8;
+                }
+                let mut codes = [0; PANEL_ROWS * MAX_BLOCK];
+                let mut panel = Panel {
+                    k: MAX_BLOCK,
+                    rows: 1,
+                    facts,
+                    codes: &mut codes,
+                    scales: &mut [0.0; MAX_BLOCK],
+                    minima: &mut [0.0; MAX_BLOCK],
+                    floats: &mut [],
+                };
+                // SAFETY: one whole row, into a panel that has room for it.
+                unsafe { Kernels::SCALAR.unpack[kind as usize](data, &mut panel) };
+                largest = codes.into_iter().fold(largest, u8::max);
+            }
+            assert_eq!(largest as u32, (1 << facts.bits) - 1, "{}", kind.name());
+        }
+    }
 }

@@ -49,6 +49,8 @@ pub trait Float: Encoding {
 pub trait Integer: Encoding {
     /// Weights that share one scale: 32, or 16.
     const UNIT: usize;
+    /// Bits of a code: the largest is `2^BITS - 1`.
+    const BITS: u32;
     /// What the unsigned codes are above the integer weights.
     const BIAS: i32;
     /// Whether units have a minimum beside the scale.
@@ -88,6 +90,8 @@ impl Default for Unpacked {
 pub struct IntegerFacts {
     /// [`Integer::UNIT`].
     pub unit: usize,
+    /// [`Integer::BITS`].
+    pub bits: u32,
     /// [`Integer::BIAS`].
     pub bias: i32,
     /// [`Integer::MINIMUM`].

@@ -30,6 +30,7 @@ impl Encoding for Q4_0 {
 
 impl Integer for Q4_0 {
     const UNIT: usize = 32;
+    const BITS: u32 = 4;
     const BIAS: i32 = 8;
     const MINIMUM: bool = false;
 

@@ -31,6 +31,7 @@ impl Encoding for Q4_1 {
 
 impl Integer for Q4_1 {
     const UNIT: usize = 32;
+    const BITS: u32 = 4;
     const BIAS: i32 = 0;
     const MINIMUM: bool = true;
 

@@ -34,6 +34,7 @@ impl Encoding for Q4_K {
 
 impl Integer for Q4_K {
     const UNIT: usize = 32;
+    const BITS: u32 = 4;
     const BIAS: i32 = 0;
     const MINIMUM: bool = true;
 

@@ -32,6 +32,7 @@ impl Encoding for Q5_0 {
 
 impl Integer for Q5_0 {
     const UNIT: usize = 32;
+    const BITS: u32 = 5;
     const BIAS: i32 = 16;
     const MINIMUM: bool = false;
 

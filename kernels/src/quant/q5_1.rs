@@ -34,6 +34,7 @@ impl Encoding for Q5_1 {
 
 impl Integer for Q5_1 {
     const UNIT: usize = 32;
+    const BITS: u32 = 5;
     const BIAS: i32 = 0;
     const MINIMUM: bool = true;
 

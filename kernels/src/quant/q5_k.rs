@@ -35,6 +35,7 @@ impl Encoding for Q5_K {
 
 impl Integer for Q5_K {
     const UNIT: usize = 32;
+    const BITS: u32 = 5;
     const BIAS: i32 = 0;
     const MINIMUM: bool = true;
 

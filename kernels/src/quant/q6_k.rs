@@ -35,6 +35,7 @@ impl Encoding for Q6_K {
 
 impl Integer for Q6_K {
     const UNIT: usize = 16;
+    const BITS: u32 = 6;
     const BIAS: i32 = 32;
     const MINIMUM: bool = false;
 

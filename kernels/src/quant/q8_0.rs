@@ -30,6 +30,7 @@ impl Encoding for Q8_0 {
 
 impl Integer for Q8_0 {
     const UNIT: usize = 32;
+    const BITS: u32 = 8;
     const BIAS: i32 = 128;
     const MINIMUM: bool = false;
 

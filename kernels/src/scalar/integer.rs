@@ -8,7 +8,7 @@ use crate::table::{PANEL_ROWS, Panel};
 
 /// See [`crate::QuantType::integer`].
 pub(crate) const fn facts<E: Integer>() -> Option<IntegerFacts> {
-    Some(IntegerFacts { unit: E::UNIT, bias: E::BIAS, minimum: E::MINIMUM })
+    Some(IntegerFacts { unit: E::UNIT, bits: E::BITS, bias: E::BIAS, minimum: E::MINIMUM })
 }
 
 /// See [`crate::QuantType::decode`].
@@ -99,7 +99,7 @@ pub(crate) fn gemv<E: Integer>(w: &[u8], x: &crate::Rows<'_>, out: &mut Tile<'_>
     let Some(x) = x.quantized else { return };
     let row_blocks = x.k / E::LEN;
     let blocks: &[E::Block] = bytemuck::cast_slice(w);
-    let facts = IntegerFacts { unit: E::UNIT, bias: E::BIAS, minimum: E::MINIMUM };
+    let facts = IntegerFacts { unit: E::UNIT, bits: E::BITS, bias: E::BIAS, minimum: E::MINIMUM };
     let mut unpacked = Unpacked::new();
     for token in 0..x.tokens {
         let row = Row::of(&x, token);

@@ -1,117 +1,159 @@
-//! A few tokens times raw rows. Two rows at a time, one of them in each half of a vector of
-//! chains; up to four tokens share the decoded weights.
+//! A few tokens times raw rows. Rows go in pairs, one chain of each in the lanes of a vector in
+//! turns (see `groups`). One token meets two pairs at once, which share its activations; several
+//! tokens share the codes of one pair.
 
 use core::arch::x86_64::*;
 
-use super::groups::{Codes, GROUP, Groups, MAX_CHUNK_BYTES, Scales, load_halves};
+use super::dots::{Group, add_units, pair_sums};
+use super::groups::{Codes, GROUP, Groups, MAX_CHUNK_BYTES};
 use crate::activation::Activations;
 use crate::cast::Tile;
-use crate::quant::IntegerFacts;
 
-/// Tokens that share the decoded weights. More would spill the codes of both rows.
-const TOKENS: usize = 4;
+/// Most tokens that share the decoded weights.
+const TOKENS: usize = 8;
 
-/// How far ahead of the reads weights are fetched, at least: more than one access to memory takes.
-const PREFETCH: usize = 4096;
+/// How far ahead of the weights in use the next ones are called into the caches. Distances are
+/// linear, as rows are taken in the order of their addresses.
+const AHEAD_FAR: usize = 36 * 1024;
+const AHEAD_NEAR: usize = 8 * 1024;
 
 /// See [`crate::table::Gemv`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn gemv<E: Groups>(w: &[u8], x: &crate::Rows<'_>, out: &mut Tile<'_>) {
     const { assert!(E::CHUNK_BYTES <= MAX_CHUNK_BYTES) };
     let Some(x) = x.quantized else { return };
+    let wide = x.low.is_some();
+    // Codes that are put together from two places leave no registers for a second pair.
+    match (x.tokens, E::CODES, wide) {
+        (1, Codes::Four | Codes::Signed, false) => all_rows::<E, 2, 1, false>(w, &x, out),
+        (1, Codes::Four | Codes::Signed, true) => all_rows::<E, 2, 1, true>(w, &x, out),
+        (1, _, false) => all_rows::<E, 1, 1, false>(w, &x, out),
+        (1, _, true) => all_rows::<E, 1, 1, true>(w, &x, out),
+        (_, _, false) => all_rows::<E, 1, TOKENS, false>(w, &x, out),
+        (_, _, true) => all_rows::<E, 1, TOKENS, true>(w, &x, out),
+    }
+}
+
+/// All rows, `PAIRS` of rows and up to `T` tokens at a time, in one plane or two.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn all_rows<E: Groups, const PAIRS: usize, const T: usize, const WIDE: bool>(
+    w: &[u8],
+    x: &Activations<'_>,
+    out: &mut Tile<'_>,
+) {
     let row_bytes = x.k / E::BLOCK_LEN * E::BLOCK_BYTES;
-    let rows = out.rows();
-    for first in (0..rows).step_by(2) {
-        // The last row of an odd number stands beside itself.
-        let second = (first + 1).min(rows - 1);
-        let pair = Pair {
-            a: &w[first * row_bytes..][..row_bytes],
-            b: &w[second * row_bytes..][..row_bytes],
-        };
-        let mut token = 0;
-        while token < x.tokens {
-            let tokens = TOKENS.min(x.tokens - token);
-            let part = x.part(token, tokens);
-            let results = match (tokens, part.low.is_some()) {
-                (1, false) => pair.dots::<E, 1, false>(&part),
-                (2, false) => pair.dots::<E, 2, false>(&part),
-                (3, false) => pair.dots::<E, 3, false>(&part),
-                (_, false) => pair.dots::<E, 4, false>(&part),
-                (1, true) => pair.dots::<E, 1, true>(&part),
-                (2, true) => pair.dots::<E, 2, true>(&part),
-                (3, true) => pair.dots::<E, 3, true>(&part),
-                (_, true) => pair.dots::<E, 4, true>(&part),
-            };
-            for (t, [a, b]) in results.into_iter().enumerate().take(tokens) {
-                let out = out.token(token + t);
-                out[first] = a;
-                out[second] = b;
-            }
-            token += tokens;
-        }
-    }
-}
-
-/// Two encoded rows.
-#[derive(Clone, Copy)]
-struct Pair<'a> {
-    a: &'a [u8],
-    b: &'a [u8],
-}
-
-impl Pair<'_> {
-    /// Both rows times `T` tokens, in one plane or two.
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn dots<E: Groups, const T: usize, const WIDE: bool>(
-        self,
-        x: &Activations<'_>,
-    ) -> [[f32; 2]; TOKENS] {
-        let mut chains = [_mm256_setzero_ps(); T];
-        let row_bytes = self.a.len();
-        let ahead = (2 * row_bytes) * PREFETCH.div_ceil(2 * row_bytes);
-        // Blocks of zeros add nothing: their scales, and those of the padding, are zero.
-        let mut tail = [[0; MAX_CHUNK_BYTES]; 2];
-        for at in (0..row_bytes).step_by(E::CHUNK_BYTES) {
-            let rest = row_bytes - at;
-            let rows = if rest >= E::CHUNK_BYTES {
-                self.prefetch(at + ahead, E::CHUNK_BYTES);
-                [&self.a[at..], &self.b[at..]]
-            } else {
-                tail[0][..rest].copy_from_slice(&self.a[at..]);
-                tail[1][..rest].copy_from_slice(&self.b[at..]);
-                [&tail[0][..], &tail[1][..]]
-            };
-            let k = at / E::CHUNK_BYTES * E::PARTS * GROUP;
-            // SAFETY: both have a whole chunk, and rows of activations are padded to whole groups.
-            unsafe { add_chunk::<E, T, WIDE>(rows.map(<[u8]>::as_ptr), x, k, &mut chains) };
-        }
-        let mut results = [[0.0; 2]; TOKENS];
-        for (result, chains) in results.iter_mut().zip(chains) {
-            *result = sum_of_chains::<E>(chains);
-        }
-        results
-    }
-
-    /// Fetches `bytes` of what lies `at` bytes after the start of each row. As pairs of rows lie
-    /// one after the other, every line is fetched once.
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn prefetch(self, at: usize, bytes: usize) {
-        for line in (0..bytes).step_by(64) {
-            for row in [self.a, self.b] {
-                let line = row.as_ptr().wrapping_add(at + line);
-                // SAFETY: prefetching never faults. (Older compilers call it unsafe.)
-                #[allow(unused_unsafe)]
-                unsafe {
-                    _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    let mut spare = [[0; MAX_CHUNK_BYTES]; 4];
+    let last = out.rows() - 1;
+    for first in (0..=last).step_by(2 * PAIRS) {
+        // Rows that are missing repeat the last one.
+        let at = |pair: usize, odd: usize| (first + 2 * pair + odd).min(last) * row_bytes;
+        let rows = core::array::from_fn(|pair| [&w[at(pair, 0)..], &w[at(pair, 1)..]]);
+        let mut set = Set::<PAIRS> { rows, row_bytes, spare: &mut spare };
+        for token in (0..x.tokens).step_by(T) {
+            let tokens = T.min(x.tokens - token);
+            let chains = set.chains::<E, T, WIDE>(&x.part(token, tokens));
+            for (pair, chains) in chains.iter().enumerate() {
+                let at = first + 2 * pair;
+                for (t, chains) in chains.iter().enumerate().take(tokens) {
+                    let [a, b] = sum_of_chains(*chains);
+                    let out = out.token(token + t);
+                    if at <= last {
+                        out[at] = a;
+                    }
+                    if at < last {
+                        out[at + 1] = b;
+                    }
                 }
             }
         }
     }
 }
 
-/// Adds a chunk of two rows, whose weights begin at column `k`, to the chains of every token.
+/// Room for copies of the last chunks of four rows.
+type Spare = [[u8; MAX_CHUNK_BYTES]; 4];
+
+/// Rows that are taken together.
+struct Set<'a, const PAIRS: usize> {
+    /// From the start of each row to the end of the matrix.
+    rows: [[&'a [u8]; 2]; PAIRS],
+    row_bytes: usize,
+    spare: &'a mut Spare,
+}
+
+impl<const PAIRS: usize> Set<'_, PAIRS> {
+    /// The chains of all rows times up to `T` tokens.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn chains<E: Groups, const T: usize, const WIDE: bool>(
+        &mut self,
+        x: &Activations<'_>,
+    ) -> [[__m256; T]; PAIRS] {
+        let mut chains = [[_mm256_setzero_ps(); T]; PAIRS];
+        let rows = 2 * PAIRS;
+        for at in (0..self.row_bytes).step_by(E::CHUNK_BYTES) {
+            let blocks = (self.row_bytes - at) / E::BLOCK_BYTES;
+            let chunks = self.chunks(at, E::CHUNK_BYTES);
+            prefetch(self.rows[0][0].as_ptr().wrapping_add(rows * at), rows * E::CHUNK_BYTES);
+            let k = at / E::CHUNK_BYTES * E::PARTS * GROUP;
+            let keep = first_blocks::<E>(blocks);
+            for (chunks, chains) in chunks.iter().zip(&mut chains) {
+                // SAFETY: both have a whole chunk; rows of activations are padded to whole groups.
+                unsafe { add_chunk::<E, T, WIDE>(*chunks, x, k, keep, chains) };
+            }
+        }
+        chains
+    }
+
+    /// The chunks that begin `at` bytes after the start of each row. What stands behind a row's end
+    /// is the next row or anything else.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn chunks(&mut self, at: usize, bytes: usize) -> [[*const u8; 2]; PAIRS] {
+        let whole = at + bytes <= self.rows[PAIRS - 1][1].len();
+        let mut chunks = [[core::ptr::null(); 2]; PAIRS];
+        let spare = self.spare.as_chunks_mut::<2>().0;
+        for ((chunks, rows), spare) in chunks.iter_mut().zip(&self.rows).zip(spare) {
+            for ((chunk, row), spare) in chunks.iter_mut().zip(rows).zip(spare) {
+                *chunk = row[at..].as_ptr();
+                if !whole {
+                    let rest = &row[at..self.row_bytes];
+                    spare[..rest.len()].copy_from_slice(rest);
+                    *chunk = spare.as_ptr();
+                }
+            }
+        }
+        chunks
+    }
+}
+
+/// Ones in the lanes of the first `blocks` blocks of a chunk: the scales of others do not belong to
+/// the row. (Their activations are zero, but a scale may be infinite.)
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn first_blocks<E: Groups>(blocks: usize) -> __m256 {
+    const ONES: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let skip = if E::CHUNK_BLOCKS == 4 { 8 - 2 * blocks.min(4) } else { 0 };
+    // SAFETY: eight of sixteen values.
+    unsafe { _mm256_loadu_ps(ONES[skip..][..8].as_ptr().cast()) }
+}
+
+/// Calls what stands some way behind these bytes into the caches.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+#[allow(unused_unsafe)] // the intrinsic became safe in a later compiler than our oldest
+fn prefetch(here: *const u8, bytes: usize) {
+    for line in (0..bytes).step_by(64) {
+        // SAFETY: a prefetch reads nothing that the program could see, and never faults.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T2>(here.wrapping_add(AHEAD_FAR + line).cast());
+            _mm_prefetch::<_MM_HINT_T0>(here.wrapping_add(AHEAD_NEAR + line).cast());
+        }
+    }
+}
+
+/// Adds a chunk of two rows, whose weights begin at column `k`, to the chains of every token. The
+/// scales outside of `keep` count as zero.
 ///
 /// # Safety
 /// The chunks are readable, and rows of `x` have `PARTS * GROUP` values from `k` on.
@@ -121,190 +163,35 @@ unsafe fn add_chunk<E: Groups, const T: usize, const WIDE: bool>(
     [a, b]: [*const u8; 2],
     x: &Activations<'_>,
     k: usize,
+    keep: __m256,
     chains: &mut [__m256; T],
 ) {
     for part in 0..E::PARTS {
         // SAFETY: the caller's promise.
-        let (codes_a, codes_b, scales) =
-            unsafe { (E::codes(a, part), E::codes(b, part), E::scales(a, b, part)) };
-        for (token, chain) in chains.iter_mut().enumerate() {
+        let (codes, mut scales) =
+            unsafe { ([E::codes(a, part), E::codes(b, part)], E::scales(a, b, part)) };
+        if E::CHUNK_BLOCKS > 1 {
+            scales.scales[0] = _mm256_and_ps(scales.scales[0], keep);
+            scales.minima[0] = _mm256_and_ps(scales.minima[0], keep);
+        }
+        let tokens = if T == 1 { 1 } else { x.tokens };
+        for (token, chain) in chains.iter_mut().enumerate().take(tokens) {
             // SAFETY: the caller's promise.
-            let x = unsafe { Group::at(x, token, k + part * GROUP) };
-            let one = _mm256_set1_epi16(if WIDE { 255 } else { 1 });
-            // SAFETY: the group lies in the plane.
-            let high = unsafe { arranged(x.high) };
-            let mut sums_a = dot::<E>(&codes_a, &high, one);
-            let mut sums_b = dot::<E>(&codes_b, &high, one);
-            if WIDE {
-                // SAFETY: `low` has the same length.
-                let low = unsafe { arranged(x.low) };
-                let one = _mm256_set1_epi16(1);
-                let (low_a, low_b) = (dot::<E>(&codes_a, &low, one), dot::<E>(&codes_b, &low, one));
-                for i in 0..2 {
-                    sums_a[i] = _mm256_add_epi32(sums_a[i], low_a[i]);
-                    sums_b[i] = _mm256_add_epi32(sums_b[i], low_b[i]);
-                }
-            }
-            // SAFETY: as above.
-            unsafe { add_units::<E>(sums_a, sums_b, &scales, &x, chain) };
-        }
-    }
-}
-
-/// One token's group of activations.
-struct Group {
-    high: *const u8,
-    low: *const u8,
-    /// Four, of 32 values each.
-    scales: *const f32,
-    scaled_sums: *const f32,
-    /// Eight, of 16 values each.
-    sums: *const i32,
-}
-
-impl Group {
-    /// # Safety
-    /// `token` has a group at column `k`.
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn at(x: &Activations<'_>, token: usize, k: usize) -> Self {
-        let at = token * x.stride + k;
-        let low = x.low.unwrap_or(x.high);
-        // SAFETY: inside the planes, by the invariant of `Activations::stride`.
-        unsafe {
-            Group {
-                high: x.high.as_ptr().add(at).cast(),
-                low: low.as_ptr().add(at).cast(),
-                scales: x.scales.as_ptr().add(at / 32),
-                scaled_sums: x.scaled_sums.as_ptr().add(at / 32),
-                sums: x.sums.as_ptr().add(at / 16),
+            unsafe {
+                let x = Group::at(x, token, k + part * GROUP);
+                let sums = pair_sums::<E, WIDE>(&codes, &x);
+                add_units::<E>(sums, &scales, &x, chain);
             }
         }
-    }
-}
-
-/// 128 activations in the order of the codes.
-///
-/// # Safety
-/// They are readable.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn arranged(x: *const u8) -> [__m256i; 4] {
-    // SAFETY: the caller's promise.
-    [0, 16, 32, 48].map(|at| unsafe { load_halves(x.add(at), x.add(at + 64)) })
-}
-
-/// `factor` (1 or 255) times the sums of products: exact i32, two partial sums for each unit.
-///
-/// * units of 32: `Q0 Q0 Q1 Q1 | Q2 Q2 Q3 Q3`;
-/// * units of 16: `U0 U0 U1 U1 | U4 U4 U5 U5`, `U2 U2 U3 U3 | U6 U6 U7 U7`.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn dot<E: Groups>(codes: &[__m256i; 4], x: &[__m256i; 4], factor: __m256i) -> [__m256i; 2] {
-    let zero = _mm256_setzero_si256();
-    match E::CODES {
-        Codes::Small => {
-            let products = |i: usize| _mm256_maddubs_epi16(codes[i], x[i]);
-            // 8 * 31 * 127 = 31496 after `hadd`.
-            let even = _mm256_add_epi16(products(0), products(1));
-            let odd = _mm256_add_epi16(products(2), products(3));
-            [_mm256_madd_epi16(_mm256_hadd_epi16(even, odd), factor), zero]
-        }
-        Codes::Six => {
-            let products = |i: usize| _mm256_maddubs_epi16(codes[i], x[i]);
-            // 4 * 63 * 127 = 32004.
-            let first = _mm256_hadd_epi16(products(0), products(1));
-            let second = _mm256_hadd_epi16(products(2), products(3));
-            [_mm256_madd_epi16(first, factor), _mm256_madd_epi16(second, factor)]
-        }
-        Codes::Signed => {
-            // The weight's magnitude is the unsigned side, because only it may be 128, and its
-            // sign moves to the activation: 2 * 128 * 127 = 32512.
-            let products = |i: usize| {
-                let x = _mm256_sign_epi8(x[i], codes[i]);
-                _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(codes[i]), x), factor)
-            };
-            let even = _mm256_add_epi32(products(0), products(1));
-            let odd = _mm256_add_epi32(products(2), products(3));
-            [_mm256_hadd_epi32(even, odd), zero]
-        }
-    }
-}
-
-/// Ends the sums of both rows, takes the bias out, and adds the units to the chains.
-///
-/// # Safety
-/// The group's pointers are readable.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn add_units<E: Groups>(
-    a: [__m256i; 2],
-    b: [__m256i; 2],
-    scales: &Scales,
-    x: &Group,
-    chain: &mut __m256,
-) {
-    let bias = _mm256_set1_epi32(E::BIAS);
-    let mut step = |sums: __m256i, i: usize, x_sums, x_scales, x_scaled_sums| {
-        let sums = _mm256_sub_epi32(sums, _mm256_mullo_epi32(x_sums, bias));
-        let scale = _mm256_mul_ps(scales.scales[i], x_scales);
-        *chain = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), scale, *chain);
-        if E::MINIMUM {
-            *chain = _mm256_fmadd_ps(scales.minima[i], x_scaled_sums, *chain);
-        }
-    };
-    // SAFETY: the caller's promise.
-    let (x_scales, x_scaled_sums, x_sums) = unsafe {
-        (
-            _mm_loadu_ps(x.scales),
-            _mm_loadu_ps(x.scaled_sums),
-            [_mm_loadu_si128(x.sums.cast()), _mm_loadu_si128(x.sums.add(4).cast())],
-        )
-    };
-    if E::UNIT == 32 {
-        let spread = |x: __m128| {
-            let x = _mm256_castps_pd(_mm256_castps128_ps256(x));
-            _mm256_castpd_ps(_mm256_permute4x64_pd::<0b01_01_00_00>(x))
-        };
-        let x_sums = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(x_sums[0]), x_sums[1]);
-        let x_sums = _mm256_hadd_epi32(x_sums, x_sums);
-        let sums = _mm256_hadd_epi32(a[0], b[0]);
-        step(sums, 0, x_sums, spread(x_scales), spread(x_scaled_sums));
-    } else {
-        let twice = |x: __m128| _mm256_set_m128(x, x);
-        let (a, b) = (_mm256_hadd_epi32(a[0], a[1]), _mm256_hadd_epi32(b[0], b[1]));
-        let zero = _mm256_setzero_ps();
-        let first = _mm256_permute2x128_si256::<0x20>(a, b);
-        let x_scale = twice(_mm_unpacklo_ps(x_scales, x_scales));
-        step(first, 0, _mm256_broadcastsi128_si256(x_sums[0]), x_scale, zero);
-        let second = _mm256_permute2x128_si256::<0x31>(a, b);
-        let x_scale = twice(_mm_unpackhi_ps(x_scales, x_scales));
-        step(second, 1, _mm256_broadcastsi128_si256(x_sums[1]), x_scale, zero);
     }
 }
 
 /// `(c0 + c1) + (c2 + c3)` of both rows.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn sum_of_chains<E: Groups>(chains: __m256) -> [f32; 2] {
-    let pairs = _mm256_hadd_ps(chains, chains);
-    let (low, high) = (_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs));
-    if E::UNIT == 32 {
-        let sums = _mm_add_ps(low, high);
-        [_mm_cvtss_f32(sums), _mm_cvtss_f32(_mm_movehdup_ps(sums))]
-    } else {
-        let sum = |x: __m128| _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
-        [sum(low), sum(high)]
-    }
+fn sum_of_chains(chains: __m256) -> [f32; 2] {
+    let (low, high) = (_mm256_castps256_ps128(chains), _mm256_extractf128_ps::<1>(chains));
+    let pair = |x: __m128| _mm_add_ps(x, _mm_movehl_ps(x, x));
+    let sums = _mm_add_ps(pair(low), pair(high));
+    [_mm_cvtss_f32(sums), _mm_cvtss_f32(_mm_movehdup_ps(sums))]
 }
-
-/// Every integer encoding that [`Groups`] reads has units of 16 or 32 and no minimum with 16.
-const _: () = {
-    let mut i = 0;
-    while i < crate::QuantType::COUNT {
-        if let Some(IntegerFacts { unit, minimum, .. }) = crate::QuantType::ALL[i].integer() {
-            assert!(unit == 32 || unit == 16 && !minimum);
-        }
-        i += 1;
-    }
-};

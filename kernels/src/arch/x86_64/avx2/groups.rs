@@ -7,24 +7,25 @@
 //! codes[0] = Q0a | Q2a    codes[1] = Q0b | Q2b    codes[2] = Q1a | Q3a    codes[3] = Q1b | Q3b
 //! ```
 //!
-//! Every encoding comes into this order without a shuffle across lanes, and the horizontal sums of
-//! two rows end in one vector after two `hadd` steps instead of three. For units of 32 its lanes
-//! are, with rows A and B, `A0 A1 B0 B1 | A2 A3 B2 B3`; for units of 16 there are two vectors,
-//! `A0 A1 A2 A3 | B0 B1 B2 B3` and the same of units 4 to 7. Lanes are chains, so the order of a
-//! vector's lanes changes no bit.
+//! Every encoding comes into this order without a shuffle across lanes. The horizontal sums of two
+//! rows A and B end in one vector, `A0 B0 A1 B1 | A2 B2 A3 B3` for four units of 32; units of 16 give
+//! two of them, the second with units 4 to 7. A lane is a chain of a row.
 
 use core::arch::x86_64::*;
 
 use crate::QuantType;
+use crate::quant::IntegerFacts;
 
 /// Weights in a group.
 pub(super) const GROUP: usize = 128;
 
-/// What the codes of an encoding allow in 16-bit sums.
+/// What the codes of an encoding allow in 16-bit sums, whose products have at most 127 times a code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codes {
-    /// Unsigned, at most 31: eight products with 127 fit an i16.
-    Small,
+    /// Unsigned, at most 15: sixteen products fit an i16.
+    Four,
+    /// Unsigned, at most 31: eight products fit.
+    Five,
     /// Unsigned, at most 63: four products fit.
     Six,
     /// Signed bytes, -128 included.
@@ -41,7 +42,6 @@ pub(super) struct Scales {
 /// four blocks of 32 or one of 256.
 pub(super) trait Groups {
     const KIND: QuantType;
-    const CODES: Codes;
 
     const BLOCK_BYTES: usize = Self::KIND.block_bytes();
     const BLOCK_LEN: usize = Self::KIND.block_len();
@@ -57,10 +57,16 @@ pub(super) trait Groups {
         Some(facts) => facts.minimum,
         None => false,
     };
+    const CODES: Codes = match Self::KIND.integer() {
+        Some(IntegerFacts { bits: ..=4, .. }) => Codes::Four,
+        Some(IntegerFacts { bits: 5, .. }) => Codes::Five,
+        Some(IntegerFacts { bits: 6, .. }) => Codes::Six,
+        _ => Codes::Signed,
+    };
     /// What codes are above the weights.
     const BIAS: i32 = match (Self::KIND.integer(), Self::CODES) {
-        (Some(facts), Codes::Small | Codes::Six) => facts.bias,
-        _ => 0,
+        (None, _) | (_, Codes::Signed) => 0,
+        (Some(facts), _) => facts.bias,
     };
 
     /// The codes of group `part` of a chunk.
@@ -178,27 +184,28 @@ unsafe fn add_fifth_bits(codes: &mut [__m256i; 4], chunk: *const u8, size: usize
     }
 }
 
-/// The dwords at the start of the four blocks of both rows: `A0 A1 B0 B1`, `A2 A3 B2 B3`.
+/// The dwords at the start of a row's four blocks.
 ///
 /// # Safety
-/// Four bytes are readable there.
+/// The blocks are readable, and larger than a dword.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn block_heads(a: *const u8, b: *const u8, size: usize) -> [__m128i; 2] {
+unsafe fn block_heads(row: *const u8, size: usize) -> __m128i {
+    // So loaded, the head of block i is dword i; nothing before or behind the blocks is read.
     // SAFETY: the caller's promise.
-    unsafe {
-        let pair = |row: *const u8, i: usize| {
-            _mm_unpacklo_epi32(load_4(row.add(i * size)), load_4(row.add((i + 1) * size)))
-        };
-        [_mm_unpacklo_epi64(pair(a, 0), pair(b, 0)), _mm_unpacklo_epi64(pair(a, 2), pair(b, 2))]
-    }
+    let (a, b, c, d) = unsafe {
+        let at = |i: usize| _mm_loadu_si128(row.add(i * (size - 4)).cast());
+        (at(0), at(1), at(2), at(3))
+    };
+    let (ab, cd) = (_mm_blend_epi32::<0b0010>(a, b), _mm_blend_epi32::<0b1000>(c, d));
+    _mm_blend_epi32::<0b1100>(ab, cd)
 }
 
-/// The f16 in the low words of the lanes of `x` (the high words are zero).
+/// The f16 in the low words of the dwords of `a` and in the high words of those of `b`, in turns.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn halves_to_f32(x: [__m128i; 2]) -> __m256 {
-    _mm256_cvtph_ps(_mm_packus_epi32(x[0], x[1]))
+fn halves_in_turns(a: __m128i, b: __m128i) -> __m256 {
+    _mm256_cvtph_ps(_mm_blend_epi16::<0b1010_1010>(a, b))
 }
 
 /// Blocks of 32 that start with an f16 scale.
@@ -209,10 +216,9 @@ fn halves_to_f32(x: [__m128i; 2]) -> __m256 {
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn scale_blocks(a: *const u8, b: *const u8, size: usize) -> Scales {
     // SAFETY: the caller's promise.
-    let heads = unsafe { block_heads(a, b, size) };
-    let words = heads.map(|x| _mm_blend_epi16::<0b1010_1010>(x, _mm_setzero_si128()));
+    let (a, b) = unsafe { (block_heads(a, size), block_heads(b, size)) };
     let zero = _mm256_setzero_ps();
-    Scales { scales: [halves_to_f32(words), zero], minima: [zero, zero] }
+    Scales { scales: [halves_in_turns(a, _mm_slli_epi32::<16>(b)), zero], minima: [zero, zero] }
 }
 
 /// Blocks of 32 that start with an f16 scale and an f16 minimum.
@@ -223,11 +229,11 @@ unsafe fn scale_blocks(a: *const u8, b: *const u8, size: usize) -> Scales {
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn scale_and_minimum_blocks(a: *const u8, b: *const u8, size: usize) -> Scales {
     // SAFETY: the caller's promise.
-    let heads = unsafe { block_heads(a, b, size) };
-    let scales = heads.map(|x| _mm_blend_epi16::<0b1010_1010>(x, _mm_setzero_si128()));
-    let minima = heads.map(|x| _mm_srli_epi32::<16>(x));
+    let (a, b) = unsafe { (block_heads(a, size), block_heads(b, size)) };
+    let scales = halves_in_turns(a, _mm_slli_epi32::<16>(b));
+    let minima = halves_in_turns(_mm_srli_epi32::<16>(a), b);
     let zero = _mm256_setzero_ps();
-    Scales { scales: [halves_to_f32(scales), zero], minima: [halves_to_f32(minima), zero] }
+    Scales { scales: [scales, zero], minima: [minima, zero] }
 }
 
 /// Four 6-bit scales and four 6-bit minima of a Q4_K or Q5_K block, a byte each.
@@ -264,12 +270,11 @@ unsafe fn k_scales(a: *const u8, b: *const u8, part: usize) -> Scales {
     };
     let factors = _mm_cvtph_ps(factors); // d, dmin of A; of B
     let twice = |x: __m128| _mm256_set_m128(x, x);
-    let d = twice(_mm_permute_ps::<0b10_10_00_00>(factors));
-    let dmin = twice(_mm_xor_ps(_mm_permute_ps::<0b11_11_01_01>(factors), _mm_set1_ps(-0.0)));
+    let d = twice(_mm_permute_ps::<0b10_00_10_00>(factors));
+    let dmin = twice(_mm_xor_ps(_mm_permute_ps::<0b11_01_11_01>(factors), _mm_set1_ps(-0.0)));
     let lanes = |a: u32, b: u32| {
         let (a, b) = (_mm_cvtsi32_si128(a as i32), _mm_cvtsi32_si128(b as i32));
-        // Words, so that two units of A stand before two of B.
-        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpacklo_epi16(a, b)))
+        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpacklo_epi8(a, b)))
     };
     let zero = _mm256_setzero_ps();
     Scales {
@@ -295,13 +300,12 @@ unsafe fn k_nibbles(nibbles: *const u8, part: usize) -> [__m256i; 4] {
 
 /// Implements [`Groups`] for a unit type of the encoding's name.
 macro_rules! groups {
-    ($name:ident, $codes:ident, |$chunk:ident, $part:ident| $load:expr, |$a:ident, $b:ident, $scales_part:ident| $scales:expr) => {
+    ($name:ident, |$chunk:ident, $part:ident| $load:expr, |$a:ident, $b:ident, $scales_part:ident| $scales:expr) => {
         #[allow(non_camel_case_types)]
         pub(super) struct $name;
 
         impl Groups for $name {
             const KIND: QuantType = QuantType::$name;
-            const CODES: Codes = Codes::$codes;
 
             #[inline]
             #[target_feature(enable = "avx2,fma,f16c")]
@@ -320,15 +324,14 @@ macro_rules! groups {
     };
 }
 
-groups!(Q4_0, Small, |chunk, _part| nibble_blocks(chunk, Self::BLOCK_BYTES, 2), |a, b, _part| {
+groups!(Q4_0, |chunk, _part| nibble_blocks(chunk, Self::BLOCK_BYTES, 2), |a, b, _part| {
     scale_blocks(a, b, Self::BLOCK_BYTES)
 });
-groups!(Q4_1, Small, |chunk, _part| nibble_blocks(chunk, Self::BLOCK_BYTES, 4), |a, b, _part| {
+groups!(Q4_1, |chunk, _part| nibble_blocks(chunk, Self::BLOCK_BYTES, 4), |a, b, _part| {
     scale_and_minimum_blocks(a, b, Self::BLOCK_BYTES)
 });
 groups!(
     Q5_0,
-    Small,
     |chunk, _part| {
         let mut codes = nibble_blocks(chunk, Self::BLOCK_BYTES, 6);
         add_fifth_bits(&mut codes, chunk, Self::BLOCK_BYTES, 2);
@@ -338,7 +341,6 @@ groups!(
 );
 groups!(
     Q5_1,
-    Small,
     |chunk, _part| {
         let mut codes = nibble_blocks(chunk, Self::BLOCK_BYTES, 8);
         add_fifth_bits(&mut codes, chunk, Self::BLOCK_BYTES, 4);
@@ -348,20 +350,16 @@ groups!(
 );
 groups!(
     Q8_0,
-    Signed,
     |chunk, _part| {
         let block = |i: usize, at: usize| chunk.add(i * Self::BLOCK_BYTES + 2 + at);
-        [(0, 0), (0, 16), (1, 0), (1, 16)]
-            .map(|(i, at)| load_halves(block(i, at), block(i + 2, at)))
+        let halves = |i: usize, at: usize| load_halves(block(i, at), block(i + 2, at));
+        [halves(0, 0), halves(0, 16), halves(1, 0), halves(1, 16)]
     },
     |a, b, _part| scale_blocks(a, b, Self::BLOCK_BYTES)
 );
-groups!(Q4_K, Small, |chunk, part| k_nibbles(chunk.add(16), part), |a, b, part| k_scales(
-    a, b, part
-));
+groups!(Q4_K, |chunk, part| k_nibbles(chunk.add(16), part), |a, b, part| k_scales(a, b, part));
 groups!(
     Q5_K,
-    Small,
     |chunk, part| {
         let mut codes = k_nibbles(chunk.add(48), part);
         for half in 0..2 {
@@ -380,10 +378,9 @@ groups!(
 );
 groups!(
     Q6_K,
-    Six,
     |chunk, part| {
         // Q0 and Q2 share bytes of the low part, as do Q1 and Q3; all four share the high part.
-        let mut codes = [(); 4].map(|()| _mm256_setzero_si256());
+        let mut codes = [_mm256_setzero_si256(); 4];
         for half in 0..2 {
             let bits = shift_halves(load_twice(chunk.add(128 + 32 * part + 16 * half)), 0, 4);
             for odd in 0..2 {
@@ -400,14 +397,12 @@ groups!(
         codes
     },
     |a, b, part| {
-        // Bytes `A0-3 B0-3 A4-7 B4-7`, and the factors.
         let at = 192 + 8 * part;
         let load = |row: *const u8| _mm_loadl_epi64(row.add(at).cast());
-        let bytes = _mm_unpacklo_epi32(load(a), load(b));
+        let bytes = _mm_unpacklo_epi8(load(a), load(b));
         let factor = |row: *const u8| row.add(208).cast::<u16>().read_unaligned() as i32;
-        let factors = _mm_cvtph_ps(_mm_cvtsi32_si128(factor(a) | factor(b) << 16));
-        let d =
-            _mm256_set_m128(_mm_permute_ps::<0b01_01_01_01>(factors), _mm_permute_ps::<0>(factors));
+        let factors = _mm_cvtph_ps(_mm_set1_epi32(factor(a) | factor(b) << 16));
+        let d = _mm256_set_m128(factors, factors);
         let lanes = |x: __m128i| _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)));
         let zero = _mm256_setzero_ps();
         Scales {

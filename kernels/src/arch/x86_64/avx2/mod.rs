@@ -1,6 +1,7 @@
 //! The avx2 target.
 #![allow(unsafe_code)]
 
+mod dots;
 mod float;
 mod gemm;
 mod gemv;
@@ -8,6 +9,7 @@ mod groups;
 mod integer;
 mod lanes;
 mod quantize;
+mod segment;
 mod unpack;
 
 use crate::Kernels;

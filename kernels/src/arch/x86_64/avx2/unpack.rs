@@ -129,12 +129,8 @@ fn store_scales<E: Groups>(scales: &Scales, first: usize, k: usize, panel: &mut 
         let to = if to_minima { &mut *panel.minima } else { &mut *panel.scales };
         let units = 4.min(panel.k / E::UNIT - (k / E::UNIT + 4 * step));
         for unit in 0..units {
-            let (a, b) = match E::UNIT {
-                32 => (unit / 2 * 4 + unit % 2, unit / 2 * 4 + unit % 2 + 2),
-                _ => (unit, unit + 4),
-            };
             let at = (k / E::UNIT + 4 * step + unit) * PANEL_ROWS + first;
-            (to[at], to[at + 1]) = (lanes[a], lanes[b]);
+            (to[at], to[at + 1]) = (lanes[2 * unit], lanes[2 * unit + 1]);
         }
     };
     for step in 0..GROUP / E::UNIT / 4 {
