@@ -4,6 +4,7 @@ mod clock;
 mod operation;
 mod prepare;
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -125,6 +126,8 @@ fn run_once(
 #[inline(never)]
 fn counted_pass(prepared: &mut Prepared, kernels: &Kernels) {
     (prepared.pass)(kernels);
+    // Otherwise the call would be a jump, and this function would have returned before it.
+    black_box(());
 }
 
 fn measure(
