@@ -8,46 +8,39 @@ this file: more than 3 % above a figure is exit code 1. --update writes the tabl
 compiler than the table's: says so, exit code 0. The targets are those that valgrind can show to the
 program, which are scalar and avx2 on a CPU that has it.
 """
-import os
+import pathlib
 import re
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 
 from common import Table, compiler
 
 TOLERANCE = 0.03
 
 
-def run(binary, valgrind, *arguments):
-    command = ["valgrind", "-q", *valgrind, binary, "bench", "kernels", "--once", *arguments]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
-    return [line.split() for line in result.stdout.splitlines()]
-
-
-def count(binary, target, kernel, operations):
-    """Instructions for each operation. A process for each kernel: what else it does is not counted."""
-    with tempfile.NamedTemporaryFile("r", suffix=".callgrind") as out:
-        tool = ["--tool=callgrind", f"--callgrind-out-file={out.name}"]
-        tool.append("--toggle-collect=*counted_pass*")
-        # A name that is part of another one would count both.
-        ran = run(binary, tool, "--target", target, "--kernel", kernel)
-        if ran != [[target, kernel, operations]]:
-            sys.exit(f"instructions.py: {target} {kernel} ran {ran}")
-        with open(out.name, encoding="utf-8") as text:
-            total = re.search(r"^(?:summary|totals): (\d+)", text.read(), re.M)
-    if not total or int(total[1]) == 0:
-        sys.exit(f"instructions.py: nothing counted for {target} {kernel}: where is counted_pass?")
-    return float(f"{int(total[1]) / int(operations):.4g}")
-
-
 def measure(binary):
     """{"target kernel": [instructions for each operation]}"""
-    kernels = run(binary, ["--tool=none"])
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        counts = pool.map(lambda kernel: count(binary, *kernel), kernels)
-        return {f"{target} {kernel}": [n] for (target, kernel, _), n in zip(kernels, counts)}
+    with tempfile.TemporaryDirectory() as folder:
+        # Counts inside `counted_pass` only; a part of the profile ends before operands are prepared,
+        # so the first part is empty and each other one has the kernel that ran before it ended.
+        tool = ["--tool=callgrind", f"--callgrind-out-file={folder}/out"]
+        tool += ["--toggle-collect=*counted_pass*", "--dump-before=*prepare::prepare"]
+        command = ["valgrind", "-q", *tool, binary, "bench", "kernels", "--once"]
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        kernels = [line.split() for line in result.stdout.splitlines()]
+        parts = [f"out.{i}" for i in range(2, len(kernels) + 1)] + ["out"]
+        totals = [total(pathlib.Path(folder, part)) for part in parts]
+    if 0 in totals:
+        sys.exit("instructions.py: nothing counted: where are counted_pass and prepare?")
+    counts = zip(kernels, totals)
+    return {f"{t} {kernel}": [float(f"{n / int(work):.4g}")] for (t, kernel, work), n in counts}
+
+
+def total(part):
+    """Instructions of a part of the profile."""
+    found = re.search(r"^(?:summary|totals): (\d+)", part.read_text("utf-8"), re.M)
+    return int(found[1]) if found else 0
 
 
 def compare(table, measured):
