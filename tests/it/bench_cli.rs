@@ -12,8 +12,13 @@ const TINY: &str = "tests/fixtures/malformed/ok_baseline.gguf";
 /// Exit code, output and errors of `mote bench` with the tiny model.
 fn bench(arguments: &[&str]) -> (u8, String, String) {
     let model = root().join(TINY).into_os_string();
-    let first = ["mote", "bench", "-m"].map(OsString::from);
-    let arguments = first.into_iter().chain([model]).chain(arguments.iter().map(OsString::from));
+    let first = ["bench", "-m"].map(OsString::from);
+    mote(first.into_iter().chain([model]).chain(arguments.iter().map(OsString::from)))
+}
+
+/// The same of `mote` with any arguments.
+fn mote(arguments: impl IntoIterator<Item = OsString>) -> (u8, String, String) {
+    let arguments = [OsString::from("mote")].into_iter().chain(arguments);
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let mut streams = Streams {
         input: &mut std::io::empty(),
@@ -107,4 +112,34 @@ fn a_test_that_does_not_fit_is_refused() {
     assert_eq!((code, report["error"]["code"].as_str()), (2, Some("usage")));
     let (code, report) = bench_json(&["-r", "0"]);
     assert_eq!((code, report["error"]["code"].as_str()), (2, Some("usage")));
+}
+
+#[test]
+fn every_kernel_is_measured_at_three_sizes() {
+    let filter = ["bench", "kernels", "--target", "scalar", "--kernel", "rope", "--json"];
+    let (code, output, errors) = mote(filter.map(OsString::from));
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let report: Value = serde_json::from_str(&output).unwrap();
+    let kernels = report["kernels"].as_array().unwrap();
+    // Two layouts.
+    assert_eq!(kernels.len(), 2 * 3);
+    for kernel in kernels {
+        positive(&kernel["bytes_per_second"]);
+        positive(&kernel["operations_per_second"]);
+    }
+}
+
+/// The lists of targets and encodings are walked: whoever adds a member finds it here.
+#[test]
+fn every_kernel_runs_once() {
+    let (code, output, _) = mote(["bench", "kernels", "--once"].map(OsString::from));
+    assert_eq!(code, 0);
+    for target in mote_kernels::arch::available() {
+        for kind in mote_kernels::QuantType::ALL {
+            for entry in ["gemv", "gemm"] {
+                let start = format!("{} {entry}/{}", target.name(), kind.name());
+                assert!(output.lines().any(|line| line.starts_with(&start)), "{start}");
+            }
+        }
+    }
 }

@@ -63,7 +63,7 @@ impl Command {
             Command::Score(command) => command.json,
             Command::Perplexity(command) => command.json,
             Command::Inspect(command) => command.json,
-            Command::Bench(command) => command.json,
+            Command::Bench(command) => command.json(),
         }
     }
 

@@ -1,17 +1,19 @@
 //! `mote bench`: how fast, how soon, how large, and how near to what the machine could do.
 
 mod busy;
+mod kernels;
 mod limits;
 mod measure;
 mod report;
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use mote_runtime::threads::ThreadPool;
 use mote_runtime::{Model, Options, Origin};
 
-use crate::failure::Result;
+use crate::failure::{Code, Failure, Result};
 use crate::host::{self, Engine, available_threads, with_model, with_session};
 use crate::options::{ComputeOptions, ModelOption, Purpose};
 use crate::streams::Streams;
@@ -27,7 +29,10 @@ const MOST_BUSY: i64 = 1 << 10;
 
 /// Speed, load time and memory of a model, and what this machine admits
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
 ppN feeds N tokens at once into an empty context (prefill), tgN feeds N tokens one by one and computes
 the logits after each (decoding), as llama-bench does.
 
@@ -46,10 +51,13 @@ prefill_multiply_adds_per_token, measured (each: threads, read_bytes_per_second,
 multiply_adds_per_second)}.
 
 Example:
-  mote bench -m model.gguf -p 512 -n 128 -t 1,2")]
+  mote bench -m model.gguf -p 512 -n 128 -t 1,2"
+)]
 pub struct Command {
+    #[command(subcommand)]
+    what: Option<What>,
     #[command(flatten)]
-    model: ModelOption,
+    model: Option<ModelOption>,
     /// Prefill: tokens fed at once (0: none)
     #[arg(short = 'p', long, value_name = "N", default_value = "512",
           value_parser = clap::value_parser!(u32).range(..=MOST))]
@@ -71,18 +79,43 @@ pub struct Command {
     repetitions: u32,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     #[command(flatten)]
     compute: ComputeOptions,
 }
 
+/// What else than a model can be measured.
+#[derive(Subcommand, Debug)]
+enum What {
+    Kernels(kernels::Command),
+}
+
+impl Command {
+    /// Whether the results, and a failure, are to be JSON.
+    pub fn json(&self) -> bool {
+        match &self.what {
+            Some(What::Kernels(command)) => command.json,
+            None => self.json,
+        }
+    }
+}
+
 /// Measures.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
+    match (&command.what, &command.model) {
+        (Some(What::Kernels(command)), _) => kernels::execute(command, streams),
+        (None, Some(model)) => execute_model(command, &model.model, streams),
+        // clap demands one of the two.
+        (None, None) => Err(Failure::new(Code::Usage, "--model FILE is missing")),
+    }
+}
+
+fn execute_model(command: &Command, path: &Path, streams: &mut Streams<'_>) -> Result<()> {
     let kernels = host::kernels(command.compute.target.as_deref())?;
     let threads = threads(command, streams);
     let engine = |threads| Engine { kernels, pool: ThreadPool::new(threads) };
-    let starts = starts(command, threads.iter().copied().max().unwrap_or(1), &engine)?;
-    let report = with_model(&command.model.model, |model| {
+    let starts = starts(command, path, threads.iter().copied().max().unwrap_or(1), &engine)?;
+    let report = with_model(path, |model| {
         let results = results(command, model, &threads, &engine, streams)?;
         // Before the limits are measured: that takes memory, too.
         let peak_rss_bytes = peak_memory();
@@ -124,13 +157,12 @@ fn session_options(command: &Command, model: &Model<'_>, threads: usize) -> Opti
 /// Loads as often as tests are repeated, after once to have the file in memory.
 fn starts(
     command: &Command,
+    path: &Path,
     threads: usize,
     engine: &impl Fn(usize) -> Engine,
 ) -> Result<Vec<Start>> {
-    let start = || {
-        let path = &command.model.model;
-        Start::time(path, |model| session_options(command, model, threads), || engine(threads))
-    };
+    let start =
+        || Start::time(path, |model| session_options(command, model, threads), || engine(threads));
     start()?;
     (0..command.repetitions).map(|_| start()).collect()
 }
