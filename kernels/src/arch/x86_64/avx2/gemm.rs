@@ -224,8 +224,8 @@ unsafe fn words<const T: usize, const UNIT: usize>(
     u: usize,
 ) -> Sums<T> {
     let mut sums = [[_mm256_setzero_si256(); 2]; T];
-    for token in 0..T {
-        sums[token] = [_mm256_set1_epi32(segment.starts[token][u]); 2];
+    for (sums, starts) in sums.iter_mut().zip(&segment.starts) {
+        *sums = [_mm256_set1_epi32(starts[u]); 2];
     }
     for four in 0..UNIT / 4 {
         // SAFETY: the caller's promise.
@@ -239,11 +239,10 @@ unsafe fn words<const T: usize, const UNIT: usize>(
             } else {
                 [odd_bytes(a), odd_bytes(b)]
             };
-            for token in 0..T {
-                let x = _mm256_set1_epi32(segment.pairs[token][u * UNIT / 2 + 2 * four + odd]);
-                for half in 0..2 {
-                    let products = _mm256_madd_epi16(codes[half], x);
-                    sums[token][half] = add_dwords(sums[token][half], products);
+            for (sums, pairs) in sums.iter_mut().zip(&segment.pairs) {
+                let x = _mm256_set1_epi32(pairs[u * UNIT / 2 + 2 * four + odd]);
+                for (sum, codes) in sums.iter_mut().zip(codes) {
+                    *sum = add_dwords(*sum, _mm256_madd_epi16(codes, x));
                 }
             }
         }
