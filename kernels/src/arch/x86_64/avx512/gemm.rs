@@ -6,6 +6,7 @@
 //! rows' sums grow in its lanes without any adding up across lanes.
 
 use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
 
 use crate::activation::Activations;
 use crate::cast::Tile;
@@ -125,14 +126,20 @@ unsafe fn tile<const T: usize, const UNIT: usize, const MINIMUM: bool, const WID
 ) {
     let offsets: [usize; T] = core::array::from_fn(|t| (first + t).min(x.tokens - 1) * x.stride);
     let units = panel.k / UNIT;
-    let mut chains = [[[_mm512_setzero_ps(); 2]; T]; 4];
-    for segment in (0..units).step_by(SEGMENT) {
+    // Not zeros to begin with: for each tile they would be a call of memset.
+    let mut chains = [const { MaybeUninit::<Sums<T>>::uninit() }; 4];
+    let mut segment = 0;
+    loop {
         let count = SEGMENT.min(units - segment);
         for (t, &offset) in offsets.iter().enumerate() {
             local.fill::<UNIT>(t, x, offset, (segment, count), panel.facts.bias);
         }
-        for (c, chains) in chains.iter_mut().enumerate() {
-            let mut sums = *chains;
+        for (c, chain) in chains.iter_mut().enumerate() {
+            let mut sums = [[_mm512_setzero_ps(); 2]; T];
+            if segment > 0 {
+                // SAFETY: the first segment wrote it.
+                sums = unsafe { chain.assume_init_read() };
+            }
             for u in (c..count).step_by(4) {
                 // SAFETY: the unit exists in the panel and in every token.
                 unsafe {
@@ -140,10 +147,16 @@ unsafe fn tile<const T: usize, const UNIT: usize, const MINIMUM: bool, const WID
                     add::<T, MINIMUM>(panel, segment + u, local, u, units, &dots, &mut sums);
                 }
             }
-            *chains = sums;
+            chain.write(sums);
+        }
+        segment += SEGMENT;
+        if segment >= units {
+            break;
         }
     }
-    store(&chains, first, x.tokens, out);
+    // SAFETY: there was a first segment, if an empty one.
+    let chains = unsafe { &*(&raw const chains).cast::<[Sums<T>; 4]>() };
+    store(chains, first, x.tokens, out);
 }
 
 /// Ends the chains and writes the tokens and rows that exist.
@@ -183,9 +196,11 @@ unsafe fn dots<const T: usize, const UNIT: usize, const WIDE: bool>(
     let column = unit * UNIT;
     let high = x.high.as_ptr().wrapping_add(column);
     let low = x.low.unwrap_or(x.high).as_ptr().wrapping_add(column);
-    let mut dots: [[__m512i; 2]; T] =
-        core::array::from_fn(|t| [_mm512_set1_epi32(local.starts[t][u % SEGMENT]); 2]);
-    let mut high_dots = [[_mm512_setzero_si512(); 2]; T];
+    let mut dots = [[_mm512_setzero_si512(); 2]; T];
+    let mut high_dots = dots;
+    for (dots, starts) in dots.iter_mut().zip(&local.starts) {
+        *dots = [_mm512_set1_epi32(starts[u % SEGMENT]); 2];
+    }
     for four in 0..UNIT / 4 {
         // SAFETY: four codes of 16 rows, twice; four activations of a token.
         unsafe {
@@ -209,7 +224,9 @@ unsafe fn dots<const T: usize, const UNIT: usize, const WIDE: bool>(
     if WIDE {
         let times_255 = |v| _mm512_sub_epi32(_mm512_slli_epi32::<8>(v), v);
         for (dots, high) in dots.iter_mut().zip(high_dots) {
-            *dots = [0, 1].map(|half: usize| _mm512_add_epi32(dots[half], times_255(high[half])));
+            for (dots, high) in dots.iter_mut().zip(high) {
+                *dots = _mm512_add_epi32(*dots, times_255(high));
+            }
         }
     }
     dots

@@ -205,13 +205,14 @@ unsafe fn token_step<F: Format, const WIDE: bool>(
     for group in 0..Facts::<F>::GROUPS {
         // SAFETY: the step's activations exist for every token.
         unsafe {
-            let codes = [0, 1, 2, 3].map(|r| F::codes(step, r, group));
+            // Named one by one: what `map` calls is not inlined, and its registers go by memory.
+            let codes = |r| F::codes(step, r, group);
+            let [a, b, c, d] = [codes(0), codes(1), codes(2), codes(3)];
             let factors = F::factors(step, group);
             for (t, chains) in chains.iter_mut().enumerate().take(x.tokens) {
                 let x = Group::load::<F, WIDE>(x, t, s * Facts::<F>::GROUPS + group);
-                let [a, b, c, d] = &codes;
                 let row = |codes| dots::<F, WIDE>(codes, &x);
-                *chains = add::<F>([row(a), row(b), row(c), row(d)], factors, &x, *chains);
+                *chains = add::<F>([row(&a), row(&b), row(&c), row(&d)], factors, &x, *chains);
             }
         }
     }
