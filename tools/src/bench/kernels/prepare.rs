@@ -25,10 +25,13 @@ const KV_HEADS: usize = 4;
 /// values each time.
 const RENEWAL: usize = 16;
 
+/// Runs an operation once.
+type Pass = Box<dyn FnMut(&Kernels)>;
+
 /// An operation that can be repeated.
 pub struct Prepared {
     /// Does it once.
-    pub pass: Box<dyn FnMut(&Kernels)>,
+    pub pass: Pass,
     /// Bytes of weights, of keys and values, or what a vector operation reads and writes.
     pub bytes: usize,
     /// Multiply-adds, or elements.
@@ -196,7 +199,7 @@ fn vector(operation: Operation, n: usize) -> Prepared {
     let x = values(n);
     let weight = values(n);
     let mut y = x.clone();
-    let (pass, floats): (Box<dyn FnMut(&Kernels)>, usize) = match operation {
+    let (pass, floats): (Pass, usize) = match operation {
         Operation::Quantize(precision) => {
             let mut planes = Planes::new(1, n, precision);
             (Box::new(move |kernels| kernels.quantize(&x, &mut planes.rows(), 0)), n)
