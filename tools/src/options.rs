@@ -121,6 +121,20 @@ pub enum Purpose {
 const SCORED_ROWS: usize = 32;
 
 impl ComputeOptions {
+    /// The same options for another process of mote.
+    pub fn arguments(&self) -> Vec<String> {
+        let ComputeOptions { batch, target, ctx, kv, activations } = self;
+        let mut arguments = vec![format!("--batch={batch}")];
+        arguments.extend(target.iter().map(|target| format!("--target={target}")));
+        arguments.extend(ctx.iter().map(|ctx| format!("--ctx={ctx}")));
+        let choices =
+            [("kv", kv.to_possible_value()), ("activations", activations.to_possible_value())];
+        for (option, value) in choices {
+            arguments.extend(value.map(|value| format!("--{option}={}", value.get_name())));
+        }
+        arguments
+    }
+
     /// The session's options for a context of `n_ctx`.
     pub fn session(
         &self,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mote_kernels::QuantType;
+use mote_kernels::{CacheType, QuantType};
 use mote_runtime::weights::REQUIRED;
 use mote_runtime::{Model, Options, Session, SessionError};
 use serde::Serialize;
@@ -12,36 +12,67 @@ use serde::Serialize;
 use crate::failure::Result;
 use crate::host::{Engine, with_model, with_session};
 
+use super::report::Limit;
+
 /// A test, by the names that llama-bench gave them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
     /// "pp": this many tokens are fed at once, into an empty context.
     Prefill(usize),
-    /// "tg": this many tokens are fed one by one, into an empty context, with logits after each.
-    Decode(usize),
+    /// "tg": tokens are fed one by one, with logits after each.
+    Decode {
+        /// This many.
+        tokens: usize,
+        /// Behind this many others, which are fed before the time is taken.
+        depth: usize,
+    },
 }
 
 impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Test::Prefill(n) => write!(f, "pp{n}"),
-            Test::Decode(n) => write!(f, "tg{n}"),
+            Test::Decode { tokens, depth: 0 } => write!(f, "tg{tokens}"),
+            Test::Decode { tokens, depth } => write!(f, "tg{tokens}@d{depth}"),
         }
     }
 }
 
+impl Serialize for Test {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 impl Test {
-    /// Tokens that it feeds.
+    /// Tokens whose feeding is timed.
     pub fn tokens(self) -> usize {
         match self {
-            Test::Prefill(n) | Test::Decode(n) => n,
+            Test::Prefill(tokens) | Test::Decode { tokens, .. } => tokens,
         }
     }
 
-    /// Once: how long each feeding took.
+    /// Tokens in the context before them.
+    pub fn depth(self) -> usize {
+        match self {
+            Test::Prefill(_) => 0,
+            Test::Decode { depth, .. } => depth,
+        }
+    }
+
+    /// Fills the context as deep as the test wants it, for all of its runs.
+    pub fn prepare(self, session: &mut Session<'_>) -> Result<()> {
+        session.rewind(0);
+        if self.depth() > 0 {
+            session.feed(&ids(self.depth(), session.model()))?;
+        }
+        Ok(())
+    }
+
+    /// Once, after [`Test::prepare`]: how long each feeding took.
     pub fn run(self, session: &mut Session<'_>) -> Result<Vec<Duration>> {
         let ids = ids(self.tokens(), session.model());
-        session.rewind(0);
+        session.rewind(self.depth());
         let timed = |feed: &mut dyn FnMut() -> std::result::Result<(), SessionError>| {
             let start = Instant::now();
             feed()?;
@@ -49,7 +80,7 @@ impl Test {
         };
         match self {
             Test::Prefill(_) => Ok(vec![timed(&mut || session.feed(&ids))?]),
-            Test::Decode(_) => {
+            Test::Decode { .. } => {
                 ids.iter().map(|&id| timed(&mut || session.feed_generated(&[id]))).collect()
             }
         }
@@ -139,36 +170,85 @@ impl Spread {
 pub struct Cost {
     /// Bytes of weights that decoding it reads: all layers and the head.
     pub decode_bytes: usize,
+    /// Those of the layers alone, which prefill reads once for each batch.
+    pub layer_bytes: usize,
     /// Multiply-adds of weights that prefill does for it: all layers. The head is computed for the
     /// last token alone.
     pub prefill_macs: usize,
+    /// Multiply-adds of weights that decoding it does: the head, too.
+    pub decode_macs: usize,
     /// Encodings of the layers' matrices.
     pub kinds: Vec<QuantType>,
+    /// For each layer, how many positions of the cache a token sees at most.
+    windows: Vec<usize>,
+    /// Bytes of one position's keys and values in a layer's cache.
+    position_bytes: usize,
 }
 
 impl Cost {
-    /// Of a token of this model.
-    pub fn of(model: &Model<'_>) -> Cost {
-        let weights = model.weights();
-        let mut cost = Cost {
-            decode_bytes: weights.output().data().len(),
-            prefill_macs: 0,
-            kinds: Vec::new(),
+    /// Of a token of this model, with this type of cache.
+    pub fn of(model: &Model<'_>, cache: CacheType) -> Cost {
+        let (config, weights) = (model.config(), model.weights());
+        let head = weights.output();
+        let element_bytes = match cache {
+            CacheType::F32 => 4,
+            CacheType::F16 => 2,
         };
-        for layer in 0..model.config().n_layers {
+        let window = |layer| config.window(layer).map_or(usize::MAX, |window| window.size);
+        let (mut layer_bytes, mut prefill_macs, mut kinds) = (0, 0, Vec::new());
+        for layer in 0..config.n_layers {
             for &slot in REQUIRED {
                 let matrix = weights.layer(layer).matrix(slot);
-                cost.decode_bytes += matrix.data().len();
+                layer_bytes += matrix.data().len();
                 // One row is the vector of a norm.
                 if matrix.rows() > 1 {
-                    cost.prefill_macs += matrix.rows() * matrix.cols();
-                    if !cost.kinds.contains(&matrix.kind()) {
-                        cost.kinds.push(matrix.kind());
+                    prefill_macs += matrix.rows() * matrix.cols();
+                    if !kinds.contains(&matrix.kind()) {
+                        kinds.push(matrix.kind());
                     }
                 }
             }
         }
-        cost
+        Cost {
+            decode_bytes: layer_bytes + head.data().len(),
+            layer_bytes,
+            prefill_macs,
+            decode_macs: prefill_macs + head.rows() * head.cols(),
+            kinds,
+            windows: (0..config.n_layers).map(window).collect(),
+            position_bytes: 2 * config.kv_dim() * element_bytes,
+        }
+    }
+
+    /// Bytes that a token of a test reads: its share of the weights, which a whole `batch` reads
+    /// together, and in decoding what the test's depth has left in the cache. The positions of the
+    /// test itself are not counted: a limit that leaves something out is still a limit.
+    pub fn bytes(&self, test: Test, batch: usize) -> f64 {
+        match test {
+            Test::Prefill(n) => (self.layer_bytes * n.div_ceil(batch)) as f64 / n as f64,
+            Test::Decode { depth, .. } => {
+                let seen: usize = self.windows.iter().map(|&window| window.min(depth)).sum();
+                (self.decode_bytes + seen * self.position_bytes) as f64
+            }
+        }
+    }
+
+    /// Multiply-adds that a token of a test does with weights.
+    pub fn macs(&self, test: Test) -> f64 {
+        match test {
+            Test::Prefill(_) => self.prefill_macs as f64,
+            Test::Decode { .. } => self.decode_macs as f64,
+        }
+    }
+
+    /// Tokens a second that a machine with these limits admits: one cannot prefill faster than it
+    /// multiplies, nor decode faster than it reads.
+    pub fn tokens_per_second(&self, test: Test, limit: &Limit) -> Option<f64> {
+        let rate = match test {
+            Test::Prefill(_) => limit.multiply_adds_per_second / self.macs(test),
+            Test::Decode { .. } => limit.read_bytes_per_second / self.bytes(test, 1),
+        };
+        Some(rate).filter(|rate| rate.is_normal())
     }
 }
 
@@ -183,6 +263,28 @@ mod tests {
         assert_eq!(Latency::of(times(1)), Some(Latency { median: 1.0, p99: 1.0 }));
         assert_eq!(Latency::of(times(100)), Some(Latency { median: 50.5, p99: 99.0 }));
         assert_eq!(Latency::of(times(101)), Some(Latency { median: 51.0, p99: 100.0 }));
+    }
+
+    #[test]
+    fn a_window_bounds_what_the_depth_costs() {
+        let cost = Cost {
+            decode_bytes: 1000,
+            layer_bytes: 800,
+            prefill_macs: 1600,
+            decode_macs: 2000,
+            kinds: vec![],
+            windows: vec![8, usize::MAX],
+            position_bytes: 4,
+        };
+        let bytes = |depth| cost.bytes(Test::Decode { tokens: 1, depth }, 512);
+        assert_eq!([bytes(0), bytes(5), bytes(20)], [1000.0, 1040.0, 1112.0]);
+        // Two batches read the layers twice.
+        assert_eq!(cost.bytes(Test::Prefill(8), 4), 200.0);
+        let limit =
+            Limit { threads: 1, read_bytes_per_second: 1e4, multiply_adds_per_second: 3.2e3 };
+        assert_eq!(cost.tokens_per_second(Test::Prefill(8), &limit), Some(2.0));
+        let decode = Test::Decode { tokens: 1, depth: 0 };
+        assert_eq!(cost.tokens_per_second(decode, &limit), Some(10.0));
     }
 
     #[test]

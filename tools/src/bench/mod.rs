@@ -1,25 +1,27 @@
 //! `mote bench`: how fast, how soon, how large, and how near to what the machine could do.
 
 mod busy;
+mod compare;
 mod kernels;
 mod limits;
 mod measure;
 mod report;
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use mote_runtime::threads::ThreadPool;
-use mote_runtime::{Model, Options, Origin};
+use mote_runtime::{Model, Options, Origin, Session};
 
-use crate::failure::{Code, Failure, Result};
+use crate::failure::Result;
 use crate::host::{self, Engine, available_threads, with_model, with_session};
-use crate::options::{ComputeOptions, ModelOption, Purpose};
+use crate::options::{ComputeOptions, Purpose};
 use crate::streams::Streams;
 
+use compare::{CompareOptions, Request};
 use measure::{Cost, Start, Test};
-use report::{Limit, Limits, Measured, Report};
+use report::{Limit, Measured, Memory, Report};
 
 /// Most tokens of a test, and most repetitions.
 const MOST: i64 = 1 << 20;
@@ -34,38 +36,57 @@ const MOST_BUSY: i64 = 1 << 10;
     subcommand_negates_reqs = true,
     after_help = "\
 ppN feeds N tokens at once into an empty context (prefill), tgN feeds N tokens one by one and computes
-the logits after each (decoding), as llama-bench does.
+the logits after each (decoding), tgN@dD the same with D tokens already in the context, as llama-bench
+does.
 
 The limits are measured, too, as the best of some tries: how fast the same threads read the model's
-bytes where they are mapped (decoding reads each weight once for a token), and how fast they multiply
-one panel of weights with some tokens in cache (prefill multiplies each weight with each token). The
-latter is mote's own matrix product, not the processor's peak.
+bytes where they are mapped (decoding reads each weight once for a token, and the cache of D), and how
+fast they multiply one panel of weights with some tokens in cache (prefill multiplies each weight with
+each token). The latter is mote's own matrix product, not the processor's peak.
 
 A busy machine is one where other programs compute, too: with --busy 1,2 each test is done again beside
 one, then two threads of this process that only count, and its speed is given as a share of that without.
 
 JSON keys: target; results (each: test, threads, busy, tokens_per_second {median, min, max}, token_ms
-{median, p99} (null of prefill), share_of_limit, share_of_idle (one of them is null)); load_ms (to a session); first_token_ms (to the first logits, with one token);
-peak_rss_bytes (null where it cannot be told); limits {decode_bytes_per_token,
-prefill_multiply_adds_per_token, measured (each: threads, read_bytes_per_second,
-multiply_adds_per_second)}.
+{median, p99} (over all tokens; null of prefill), share_of_limit, share_of_idle (one of them is null));
+load_ms (to a session); first_token_ms (to the first logits, with one token); peak_rss_bytes (null where
+it cannot be told); memory {file_bytes, plan_bytes (the largest session), allowed_bytes (both and 15
+MB)}; limits {decode_bytes_per_token, prefill_multiply_adds_per_token, measured (each: threads,
+read_bytes_per_second, multiply_adds_per_second)}.
 
-Example:
-  mote bench -m model.gguf -p 512 -n 128 -t 1,2"
+With other programs to compare with, or several models, all of them run in turns, each in a process of
+its own, and a table in Markdown shows the medians, mote's ratio to the best of --compare, and its share
+of the limit that was measured beside it. A process does its test twice, and the second time counts.
+What fails leaves its cells empty, and the reason is among the errors and in the JSON, whose keys then
+are: target; rounds; programs (each: name, path, flags, counts (for the ratio), build); results (each:
+model, test, threads, speeds (each: program, tokens_per_second {median, min, max}, samples), best_peer,
+ratio, read_bytes_per_second, multiply_adds_per_second, limit_tokens_per_second, share_of_limit,
+bytes_per_token, multiply_adds_per_token); failures (each: program, model, test, threads, reason).
+
+Examples:
+  mote bench -m model.gguf -p 512 -n 128 -t 1,2
+  mote bench -m a.gguf -m b.gguf -p 512,4096 -n 128 -d 0,4096 -t 1,2 \\
+    --compare llama.cpp=PATH/llama-bench --compare ik_llama.cpp=PATH/llama-bench \\
+    --beside 'ik -rtr 1=PATH/llama-bench,-rtr,1' --output bench.json --svg bench.svg"
 )]
 pub struct Command {
     #[command(subcommand)]
     what: Option<What>,
-    #[command(flatten)]
-    model: Option<ModelOption>,
-    /// Prefill: tokens fed at once (0: none)
-    #[arg(short = 'p', long, value_name = "N", default_value = "512",
+    /// The model: a GGUF file; several for a comparison
+    #[arg(short, long = "model", value_name = "FILE", required = true)]
+    models: Vec<PathBuf>,
+    /// Prefill: tokens fed at once, such as 512,4096 (0: none)
+    #[arg(short = 'p', long, value_name = "LIST", default_value = "512", value_delimiter = ',',
           value_parser = clap::value_parser!(u32).range(..=MOST))]
-    prefill: u32,
+    prefill: Vec<u32>,
     /// Decoding: tokens fed one by one (0: none)
-    #[arg(short = 'n', long, value_name = "N", default_value = "128",
+    #[arg(short = 'n', long, value_name = "LIST", default_value = "128", value_delimiter = ',',
           value_parser = clap::value_parser!(u32).range(..=MOST))]
-    decode: u32,
+    decode: Vec<u32>,
+    /// Decoding: tokens that are in the context before, such as 0,4096
+    #[arg(short = 'd', long, value_name = "LIST", default_value = "0", value_delimiter = ',',
+          value_parser = clap::value_parser!(u32).range(..=MOST))]
+    depth: Vec<u32>,
     /// Numbers of threads, such as 1,2 [default: 1, and the CPUs that this process may use]
     #[arg(short, long, value_name = "LIST", value_delimiter = ',')]
     threads: Vec<NonZeroUsize>,
@@ -80,6 +101,8 @@ pub struct Command {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    compare: CompareOptions,
     #[command(flatten)]
     compute: ComputeOptions,
 }
@@ -102,35 +125,76 @@ impl Command {
 
 /// Measures.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
-    match (&command.what, &command.model) {
-        (Some(What::Kernels(command)), _) => kernels::execute(command, streams),
-        (None, Some(model)) => execute_model(command, &model.model, streams),
-        // clap demands one of the two.
-        (None, None) => Err(Failure::new(Code::Usage, "--model FILE is missing")),
+    if let Some(What::Kernels(command)) = &command.what {
+        return kernels::execute(command, streams);
+    }
+    let threads = threads(command, streams);
+    match command.models.as_slice() {
+        [model] if !command.compare.is_asked() => alone(command, model, &threads, streams),
+        models => compare::execute(
+            &Request {
+                models,
+                tests: &tests(command),
+                threads: &threads,
+                rounds: command.repetitions as usize,
+                compute: &command.compute,
+                options: &command.compare,
+            },
+            command.json,
+            streams,
+        ),
     }
 }
 
-fn execute_model(command: &Command, path: &Path, streams: &mut Streams<'_>) -> Result<()> {
+/// One model, in this process.
+fn alone(
+    command: &Command,
+    path: &Path,
+    threads: &[usize],
+    streams: &mut Streams<'_>,
+) -> Result<()> {
     let kernels = host::kernels(command.compute.target.as_deref())?;
-    let threads = threads(command, streams);
     let engine = |threads| Engine { kernels, pool: ThreadPool::new(threads) };
-    let starts = starts(command, path, threads.iter().copied().max().unwrap_or(1), &engine)?;
+    let most = threads.iter().copied().max().unwrap_or(1);
+    let starts = starts(command, path, most, &engine)?;
     let report = with_model(path, |model| {
-        let results = results(command, model, &threads, &engine, streams)?;
+        let results = results(command, model, threads, &engine, streams)?;
         // Before the limits are measured: that takes memory, too.
         let peak_rss_bytes = peak_memory();
-        let cost = Cost::of(model);
-        let precision = session_options(command, model, 1).precision.of(Origin::Prompt);
+        let options = session_options(command, model, most);
+        let plan = Session::plan(model, &options)?;
+        let memory = Memory::new(model.gguf().bytes().len(), plan.total_bytes);
+        let cost = Cost::of(model, options.cache);
+        let precision = options.precision.of(Origin::Prompt);
         let multiply = |n| limits::multiply_rate(kernels, precision, &cost.kinds, n);
         let limit = |&threads: &usize| Limit {
             threads,
             read_bytes_per_second: limits::read_rate(model.gguf().bytes(), threads),
             multiply_adds_per_second: multiply(threads),
         };
-        let limits = Limits::new(&cost, threads.iter().map(limit).collect());
-        Ok(Report::new(kernels.name(), results, &starts, peak_rss_bytes, limits))
+        let limits = threads.iter().map(limit).collect();
+        let memory = (peak_rss_bytes, memory);
+        Ok(Report::new(kernels.name(), results, &starts, memory, &cost, limits))
     })?;
     report.print(command.json, streams)
+}
+
+/// What was asked for, nothing twice.
+fn tests(command: &Command) -> Vec<Test> {
+    let count = |&n: &u32| n as usize;
+    let decodes = |depth| {
+        let test = move |tokens| Test::Decode { tokens, depth };
+        command.decode.iter().map(count).map(test)
+    };
+    let prefills = command.prefill.iter().map(count).map(Test::Prefill);
+    let asked = prefills.chain(command.depth.iter().map(count).flat_map(decodes));
+    let mut tests = Vec::new();
+    for test in asked.filter(|test| test.tokens() > 0) {
+        if !tests.contains(&test) {
+            tests.push(test);
+        }
+    }
+    tests
 }
 
 /// The list as asked for, or from one thread to all CPUs; no number twice.
@@ -149,8 +213,8 @@ fn threads(command: &Command, streams: &mut Streams<'_>) -> Vec<usize> {
 }
 
 fn session_options(command: &Command, model: &Model<'_>, threads: usize) -> Options {
-    let needed = command.prefill.max(command.decode).max(1) as usize;
-    let n_ctx = command.compute.ctx.map_or(needed, NonZeroUsize::get);
+    let needed = tests(command).iter().map(|test| test.depth() + test.tokens()).max();
+    let n_ctx = command.compute.ctx.map_or(needed.unwrap_or(1), NonZeroUsize::get);
     command.compute.session(model, Purpose::Generate, n_ctx, threads)
 }
 
@@ -175,9 +239,8 @@ fn results(
     engine: &impl Fn(usize) -> Engine,
     streams: &mut Streams<'_>,
 ) -> Result<Vec<Measured>> {
-    let tests = [Test::Prefill(command.prefill as usize), Test::Decode(command.decode as usize)];
-    let tests = tests.iter().filter(|test| test.tokens() > 0);
-    let tokens: usize = tests.clone().map(|test| test.tokens()).sum();
+    let tests = tests(command);
+    let tokens: usize = tests.iter().map(|test| test.tokens()).sum();
     let busy: Vec<_> = [0].into_iter().chain(command.busy.iter().copied()).collect();
     // The first run warms up.
     let runs = 1 + command.repetitions as usize;
@@ -187,13 +250,14 @@ fn results(
     for &threads in threads {
         let plan = session_options(command, model, threads);
         with_session(model, &plan, &engine(threads), |session, _| {
-            for (test, &busy) in tests.clone().flat_map(|test| busy.iter().map(move |n| (test, n)))
+            for (&test, &busy) in tests.iter().flat_map(|test| busy.iter().map(move |n| (test, n)))
             {
+                test.prepare(session)?;
                 let timed = busy::beside(busy as usize, || {
                     let run = |_| test.run(session).inspect(|_| progress.inc(test.tokens() as u64));
                     (0..runs).map(run).collect::<Result<Vec<_>>>()
                 })?;
-                results.extend(Measured::new(*test, threads, busy, &timed[1..]));
+                results.extend(Measured::new(test, threads, busy, &timed[1..]));
             }
             Ok(())
         })?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::write_json;
 use crate::facts::Bytes;
@@ -10,6 +10,9 @@ use crate::failure::Result;
 use crate::streams::Streams;
 
 use super::measure::{Cost, Latency, Spread, Start, Test};
+
+/// What a process may have in memory beside the file and the session: itself.
+const PROCESS_BYTES: u64 = 15_000_000;
 
 /// All that was measured. Its fields are the keys of the JSON object.
 #[derive(Clone, Debug, Serialize)]
@@ -23,13 +26,32 @@ pub struct Report {
     first_token_ms: Option<f64>,
     /// The most memory in use; the pages of the mapped file that were touched are part of it.
     peak_rss_bytes: Option<u64>,
+    /// What it should not exceed.
+    memory: Memory,
     limits: Limits,
+}
+
+/// Memory that a model may need.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Memory {
+    file_bytes: u64,
+    /// Of the largest session.
+    plan_bytes: u64,
+    /// The file, the session and [`PROCESS_BYTES`]; the model's tables are to fit the last.
+    allowed_bytes: u64,
+}
+
+impl Memory {
+    /// Of a file and a session of these sizes.
+    pub fn new(file_bytes: usize, plan_bytes: usize) -> Self {
+        let (file_bytes, plan_bytes) = (file_bytes as u64, plan_bytes as u64);
+        Memory { file_bytes, plan_bytes, allowed_bytes: file_bytes + plan_bytes + PROCESS_BYTES }
+    }
 }
 
 /// One test on some number of threads.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
-    #[serde(serialize_with = "in_words")]
     test: Test,
     threads: usize,
     /// Threads that did nothing but keep the CPUs busy.
@@ -54,7 +76,7 @@ pub struct Limits {
 }
 
 /// What some number of threads can do.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     /// The number.
     pub threads: usize,
@@ -62,10 +84,6 @@ pub struct Limit {
     pub read_bytes_per_second: f64,
     /// The matrix product in cache.
     pub multiply_adds_per_second: f64,
-}
-
-fn in_words<S: serde::Serializer>(test: &Test, to: S) -> std::result::Result<S::Ok, S::Error> {
-    to.collect_str(test)
 }
 
 impl Measured {
@@ -76,7 +94,7 @@ impl Measured {
             |run: &Vec<Duration>| test.tokens() as f64 / run.iter().sum::<Duration>().as_secs_f64();
         let token_ms = match test {
             Test::Prefill(_) => None,
-            Test::Decode(_) => Latency::of(runs.iter().flatten().copied()),
+            Test::Decode { .. } => Latency::of(runs.iter().flatten().copied()),
         };
         Some(Measured {
             test,
@@ -104,16 +122,8 @@ impl Limits {
         }
     }
 
-    /// Tokens a second that the weights alone would allow.
-    fn tokens_per_second(&self, test: Test, threads: usize) -> Option<f64> {
-        let limit = self.measured.iter().find(|limit| limit.threads == threads)?;
-        let rate = match test {
-            Test::Prefill(_) => {
-                limit.multiply_adds_per_second / self.prefill_multiply_adds_per_token as f64
-            }
-            Test::Decode(_) => limit.read_bytes_per_second / self.decode_bytes_per_token as f64,
-        };
-        Some(rate).filter(|rate| rate.is_normal())
+    fn on(&self, threads: usize) -> Option<&Limit> {
+        self.measured.iter().find(|limit| limit.threads == threads)
     }
 }
 
@@ -123,14 +133,17 @@ impl Report {
         target: &'static str,
         mut results: Vec<Measured>,
         starts: &[Start],
-        peak_rss_bytes: Option<u64>,
-        limits: Limits,
+        (peak_rss_bytes, memory): (Option<u64>, Memory),
+        cost: &Cost,
+        limits: Vec<Limit>,
     ) -> Self {
+        let limits = Limits::new(cost, limits);
         let idle: Vec<_> = results.iter().filter(|result| result.busy == 0).cloned().collect();
         for result in &mut results {
             let median = result.tokens_per_second.median;
             if result.busy == 0 {
-                let limit = limits.tokens_per_second(result.test, result.threads);
+                let limit = limits.on(result.threads);
+                let limit = limit.and_then(|limit| cost.tokens_per_second(result.test, limit));
                 result.share_of_limit = limit.map(|limit| median / limit);
             } else {
                 let idle = idle.iter().find(|idle| idle.is_of(result));
@@ -147,6 +160,7 @@ impl Report {
             load_ms: median(|start| start.session),
             first_token_ms: median(|start| start.first_token),
             peak_rss_bytes,
+            memory,
             limits,
         }
     }
@@ -158,12 +172,12 @@ impl Report {
         }
         self.facts(streams);
         let out = &mut *streams.output;
-        writeln!(out, "test      threads  tokens/s       min       max  p99/median  of limit")?;
+        writeln!(out, "test         threads  tokens/s       min       max  p99/median  of limit")?;
         for result in &self.results {
             let Spread { median, min, max } = result.tokens_per_second;
             // Padding is for strings: `Display` of the test does not know it.
             let test = result.test.to_string();
-            write!(out, "{test:<9} {:>7} {median:>9.1} {min:>9.1} {max:>9.1}", result.threads)?;
+            write!(out, "{test:<12} {:>7} {median:>9.1} {min:>9.1} {max:>9.1}", result.threads)?;
             match result.token_ms {
                 Some(Latency { median, p99 }) => write!(out, " {:>11.2}", p99 / median)?,
                 None => write!(out, " {:>11}", "")?,
@@ -183,10 +197,24 @@ impl Report {
     fn facts(&self, streams: &mut Streams<'_>) {
         streams.fact("target", self.target);
         if let (Some(load), Some(first)) = (self.load_ms, self.first_token_ms) {
-            streams.fact("load", format_args!("{load:.1} ms, to the first token {first:.1} ms"));
+            streams.fact(
+                "load",
+                format_args!("{load:.1} ms, to the first token {first:.1} ms (warm)"),
+            );
         }
         if let Some(bytes) = self.peak_rss_bytes {
-            streams.fact("memory", format_args!("{} at most", Bytes(bytes)));
+            let Memory { file_bytes, plan_bytes, allowed_bytes } = self.memory;
+            streams.fact(
+                "memory",
+                format_args!(
+                    "{} at most, of {} allowed: file {}, session {}, and {}",
+                    Bytes(bytes),
+                    Bytes(allowed_bytes),
+                    Bytes(file_bytes),
+                    Bytes(plan_bytes),
+                    Bytes(PROCESS_BYTES)
+                ),
+            );
         }
         let limits = &self.limits;
         streams.fact(
