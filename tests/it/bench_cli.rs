@@ -41,22 +41,33 @@ fn positive(value: &Value) -> f64 {
 
 #[test]
 fn json_has_the_documented_keys() {
-    let (code, report) = bench_json(&["-p", "8", "-n", "4", "-r", "3", "-t", "1"]);
+    let (code, report) = bench_json(&["-p", "8,0,2", "-n", "4", "-d", "0,3", "-r", "3", "-t", "1"]);
     assert_eq!(code, 0);
     let results = report["results"].as_array().unwrap();
     let tests: Vec<_> = results.iter().map(|result| result["test"].as_str().unwrap()).collect();
-    assert_eq!(tests, ["pp8", "tg4"]);
+    assert_eq!(tests, ["pp8", "pp2", "tg4", "tg4@d3"]);
     for result in results {
         assert_eq!(result["threads"], 1);
         let rate = &result["tokens_per_second"];
         let [min, median, max] = ["min", "median", "max"].map(|key| positive(&rate[key]));
         assert!(min <= median && median <= max);
         positive(&result["share_of_limit"]);
+        let decodes = result["test"].as_str().unwrap().starts_with("tg");
+        assert_eq!(result["token_ms"].is_object(), decodes);
+        if decodes {
+            assert!(
+                positive(&result["token_ms"]["median"]) <= positive(&result["token_ms"]["p99"])
+            );
+        }
     }
     assert!(positive(&report["load_ms"]) < positive(&report["first_token_ms"]));
     if cfg!(target_os = "linux") {
         positive(&report["peak_rss_bytes"]);
     }
+    let memory = &report["memory"];
+    let bytes = |key: &str| memory[key].as_u64().unwrap();
+    assert_eq!(bytes("file_bytes"), std::fs::metadata(root().join(TINY)).unwrap().len());
+    assert_eq!(bytes("allowed_bytes"), bytes("file_bytes") + bytes("plan_bytes") + 15_000_000);
     let limits = &report["limits"];
     // One layer of 32 values, 2 of 4 heads for keys, 64 in the network: 4-byte weights.
     let macs = 32 * (32 + 16 + 16 + 32 + 3 * 64);
@@ -82,6 +93,9 @@ fn the_table_has_a_line_for_each_test() {
 #[test]
 fn a_test_that_does_not_fit_is_refused() {
     let (code, report) = bench_json(&["-p", "8", "-n", "0", "-r", "1", "-t", "1", "--ctx", "7"]);
+    assert_eq!((code, report["error"]["code"].as_str()), (5, Some("context")));
+    let deep = ["-p", "0", "-n", "2", "-d", "6", "-r", "1", "-t", "1", "--ctx", "7"];
+    let (code, report) = bench_json(&deep);
     assert_eq!((code, report["error"]["code"].as_str()), (5, Some("context")));
     let (code, report) = bench_json(&["-p", "1000000000"]);
     assert_eq!((code, report["error"]["code"].as_str()), (2, Some("usage")));
