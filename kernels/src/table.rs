@@ -10,7 +10,7 @@ use crate::scalar::attend::{Attend, CHUNK, Cache, KEY_TILE, attend_part_len, att
 use crate::scalar::exp::Gate;
 use crate::scalar::rope::RopeLayout;
 use crate::scalar::top::{self, Candidate};
-use crate::scalar::{self, activation, attend, exp, float, integer, norm, rope};
+use crate::scalar::{self, activation, attend, exp, float, integer, norm, peak, rope};
 
 /// Rows of integer weights that are unpacked together.
 pub const PANEL_ROWS: usize = 32;
@@ -72,6 +72,8 @@ pub struct Kernels {
     pub(crate) merge_chunks: unsafe fn(&[f32], usize, &mut [f32]),
     pub(crate) is_finite: unsafe fn(&[f32]) -> bool,
     pub(crate) first_above: unsafe fn(&[f32], f32) -> usize,
+    pub(crate) peak_integer: unsafe fn(usize) -> usize,
+    pub(crate) peak_float: unsafe fn(usize) -> usize,
 }
 
 impl core::fmt::Debug for Kernels {
@@ -101,6 +103,8 @@ impl Kernels {
         merge_chunks: attend::merge_chunks,
         is_finite: top::is_finite,
         first_above: top::first_above,
+        peak_integer: peak::peak_integer,
+        peak_float: peak::peak_float,
     };
 
     #[allow(dead_code)] // unused on CPUs that have only the scalar table
@@ -311,6 +315,19 @@ impl Kernels {
         assert!((parts.len() - part_len).is_multiple_of(stride));
         // SAFETY: a table is handed out only to a CPU that can run it; every part is whole.
         unsafe { (self.merge_chunks)(parts, stride, out) }
+    }
+
+    /// Multiplies bytes on registers alone, `rounds` times a fixed number that fills the pipelines,
+    /// and returns how many multiply-adds that were: what the instruction set admits at most.
+    pub fn peak_integer(&self, rounds: usize) -> usize {
+        // SAFETY: a table is handed out only to a CPU that can run it.
+        unsafe { (self.peak_integer)(rounds) }
+    }
+
+    /// As [`Kernels::peak_integer`], for floats.
+    pub fn peak_float(&self, rounds: usize) -> usize {
+        // SAFETY: a table is handed out only to a CPU that can run it.
+        unsafe { (self.peak_float)(rounds) }
     }
 }
 

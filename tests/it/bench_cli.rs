@@ -1,6 +1,7 @@
 //! `mote bench` prints the figures that it promises. Whether they are good is for BENCHMARKS.md.
 
 use std::ffi::OsString;
+use std::time::{Duration, Instant};
 
 use mote_tests::shared::root;
 use mote_tools::streams::{Streams, Terminal};
@@ -46,11 +47,11 @@ fn positive(value: &Value) -> f64 {
 
 #[test]
 fn json_has_the_documented_keys() {
-    let (code, report) = bench_json(&["-p", "8", "-n", "4", "-r", "3", "-t", "1"]);
+    let (code, report) = bench_json(&["-p", "8,0,2", "-n", "4", "-d", "0,3", "-r", "3", "-t", "1"]);
     assert_eq!(code, 0);
     let results = report["results"].as_array().unwrap();
     let tests: Vec<_> = results.iter().map(|result| result["test"].as_str().unwrap()).collect();
-    assert_eq!(tests, ["pp8", "tg4"]);
+    assert_eq!(tests, ["pp8", "pp2", "tg4", "tg4@d3"]);
     for result in results {
         assert_eq!(result["threads"], 1);
         let rate = &result["tokens_per_second"];
@@ -66,6 +67,10 @@ fn json_has_the_documented_keys() {
     if cfg!(target_os = "linux") {
         positive(&report["peak_rss_bytes"]);
     }
+    let memory = &report["memory"];
+    let bytes = |key: &str| memory[key].as_u64().unwrap();
+    assert_eq!(bytes("file_bytes"), std::fs::metadata(root().join(TINY)).unwrap().len());
+    assert_eq!(bytes("allowed_bytes"), bytes("file_bytes") + bytes("plan_bytes") + 15_000_000);
     let limits = &report["limits"];
     // One layer of 32 values, 2 of 4 heads for keys, 64 in the network: 4-byte weights.
     let macs = 32 * (32 + 16 + 16 + 32 + 3 * 64);
@@ -108,6 +113,9 @@ fn a_busy_machine_is_compared_with_an_idle_one() {
 fn a_test_that_does_not_fit_is_refused() {
     let (code, report) = bench_json(&["-p", "8", "-n", "0", "-r", "1", "-t", "1", "--ctx", "7"]);
     assert_eq!((code, report["error"]["code"].as_str()), (5, Some("context")));
+    let deep = ["-p", "0", "-n", "2", "-d", "6", "-r", "1", "-t", "1", "--ctx", "7"];
+    let (code, report) = bench_json(&deep);
+    assert_eq!((code, report["error"]["code"].as_str()), (5, Some("context")));
     let (code, report) = bench_json(&["-p", "1000000000"]);
     assert_eq!((code, report["error"]["code"].as_str()), (2, Some("usage")));
     let (code, report) = bench_json(&["-r", "0"]);
@@ -141,5 +149,23 @@ fn every_kernel_runs_once() {
                 assert!(output.lines().any(|line| line.starts_with(&start)), "{start}");
             }
         }
+    }
+}
+
+#[test]
+fn the_machine_is_measured_in_seconds() {
+    let start = Instant::now();
+    let (code, output, errors) = mote(["bench", "machine", "--json"].map(OsString::from));
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let report: Value = serde_json::from_str(&output).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    let rows = report["threads"].as_array().unwrap();
+    assert_eq!(rows[0]["threads"], 1);
+    for row in rows {
+        let keys = ["read_bytes_per_second", "int8_multiply_adds_per_second"];
+        keys.iter().for_each(|key| assert!(positive(&row[*key]) > 1e6, "{key}"));
+        assert!(positive(&row["f32_multiply_adds_per_second"]) > 1e6);
+        let several = row["threads"].as_u64().unwrap() > 1;
+        assert_eq!(row["barrier_seconds"].is_object(), several);
     }
 }

@@ -1,6 +1,9 @@
 //! What mote guarantees.
 mod allocations;
 mod bench_cli;
+// Its programs are scripts.
+#[cfg(unix)]
+mod bench_compare;
 mod cli;
 mod encodings;
 mod gguf_malformed;

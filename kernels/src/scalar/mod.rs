@@ -7,6 +7,7 @@ pub mod exp;
 pub mod float;
 pub mod integer;
 pub mod norm;
+pub mod peak;
 pub mod rope;
 pub mod top;
 

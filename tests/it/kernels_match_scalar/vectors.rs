@@ -273,3 +273,14 @@ fn narrow_inverts_widening() {
         }
     }
 }
+
+/// What the peaks compute is of no interest, but that it can be computed, and how much is.
+#[test]
+fn peaks_grow_with_the_rounds() {
+    for by in arch::available() {
+        for peak in [Kernels::peak_integer, Kernels::peak_float] {
+            assert!(peak(by, 1) > 0, "{}", by.name());
+            assert_eq!(peak(by, 7), 7 * peak(by, 1), "{}", by.name());
+        }
+    }
+}

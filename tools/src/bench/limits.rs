@@ -107,6 +107,12 @@ fn product(
     }))
 }
 
+/// Multiply-adds a second on registers alone, on `threads` threads: `pass` does some, and says how
+/// many.
+pub fn peak_rate(threads: usize, pass: impl Fn() -> usize + Sync) -> f64 {
+    best((0..TIMINGS).map(|_| together(threads, |_, clock| clock.rate(&pass))))
+}
+
 /// Lets the threads of a timing begin together.
 struct Clock<'a>(&'a Barrier);
 

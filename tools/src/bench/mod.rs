@@ -1,9 +1,11 @@
 //! `mote bench`: how fast, how soon, how large, and how near to what the machine could do.
 
 mod busy;
+mod clock;
 mod compare;
 mod kernels;
 mod limits;
+mod machine;
 mod measure;
 mod report;
 
@@ -111,6 +113,7 @@ pub struct Command {
 #[derive(Subcommand, Debug)]
 enum What {
     Kernels(kernels::Command),
+    Machine(machine::Command),
 }
 
 impl Command {
@@ -118,6 +121,7 @@ impl Command {
     pub fn json(&self) -> bool {
         match &self.what {
             Some(What::Kernels(command)) => command.json,
+            Some(What::Machine(command)) => command.json,
             None => self.json,
         }
     }
@@ -125,8 +129,10 @@ impl Command {
 
 /// Measures.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
-    if let Some(What::Kernels(command)) = &command.what {
-        return kernels::execute(command, streams);
+    match &command.what {
+        Some(What::Kernels(command)) => return kernels::execute(command, streams),
+        Some(What::Machine(command)) => return machine::execute(command, streams),
+        None => {}
     }
     let threads = threads(command, streams);
     match command.models.as_slice() {

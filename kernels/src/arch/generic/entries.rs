@@ -18,6 +18,7 @@ macro_rules! float_entries {
                 attend,
                 attend_chunk,
                 merge_chunks,
+                peak_float,
                 is_finite,
                 first_above,
                 ..table
@@ -84,6 +85,12 @@ macro_rules! float_entries {
         fn first_above(x: &[f32], limit: f32) -> usize {
             // SAFETY: the features are enabled here.
             unsafe { generic::top::first_above::<$lanes>(x, limit) }
+        }
+
+        #[target_feature(enable = $features)]
+        fn peak_float(rounds: usize) -> usize {
+            // SAFETY: the features are enabled here.
+            unsafe { generic::peak::peak_float::<$lanes>(rounds) }
         }
     };
     (@entries $lanes:ty, $features:literal; $(

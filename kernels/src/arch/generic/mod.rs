@@ -14,6 +14,7 @@ mod entries;
 pub(crate) mod exp;
 pub(crate) mod float;
 pub(crate) mod norm;
+pub(crate) mod peak;
 pub(crate) mod rope;
 pub(crate) mod top;
 

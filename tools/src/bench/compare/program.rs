@@ -267,7 +267,7 @@ mod tests {
 "#;
 
     #[test]
-    fn case_61_both_dialects_are_read() {
+    fn both_dialects_are_read() {
         let test = Test::Decode { tokens: 8, depth: 32 };
         let expected = Expected { test, threads: 2, filling: Filling::Depth };
         let sample = answer(LLAMA, &expected).unwrap();

@@ -1,6 +1,5 @@
 //! `mote bench kernels`: every entry of every kernel table this CPU can run, at three sizes.
 
-mod clock;
 mod operation;
 mod prepare;
 
@@ -86,7 +85,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     if command.once {
         return run_once(&tables, &operations, streams);
     }
-    let clock_hz = clock::hertz();
+    let clock_hz = super::clock::hertz();
     let mut kernels = Vec::new();
     if !command.json {
         header(clock_hz, streams)?;

@@ -3,6 +3,7 @@
 use super::gemm::gemm;
 use super::gemv::gemv;
 use super::groups::{Groups, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
+use super::peak::peak_integer;
 use super::quantize::quantize;
 use super::unpack::unpack;
 use crate::Kernels;
@@ -12,7 +13,7 @@ pub(super) const fn with_integers(table: Kernels) -> Kernels {
     let table = with::<Q4_K>(with::<Q4_1>(with::<Q4_0>(table)));
     let table = with::<Q5_K>(with::<Q5_1>(with::<Q5_0>(table)));
     let table = with::<Q8_0>(with::<Q6_K>(table));
-    Kernels { gemm, quantize, ..table }
+    Kernels { gemm, quantize, peak_integer, ..table }
 }
 
 const fn with<E: Groups>(table: Kernels) -> Kernels {

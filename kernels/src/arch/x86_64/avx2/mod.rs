@@ -8,6 +8,7 @@ mod gemv;
 mod groups;
 mod integer;
 mod lanes;
+mod peak;
 mod quantize;
 mod segment;
 mod unpack;

@@ -4,13 +4,14 @@ use super::gemm::gemm;
 use super::gemv::gemv;
 use super::gemv_blocks::{Legacy, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 use super::gemv_super::{Q4_K, Q5_K, Q6_K};
+use super::peak::peak_integer;
 use super::quantize::quantize;
 use super::unpack::unpack;
 use crate::{Kernels, QuantType};
 
 /// `table` with the entries of integer encodings and of activations.
 pub(super) const fn with_integers(table: Kernels) -> Kernels {
-    Kernels { quantize, gemm, ..table }
+    Kernels { quantize, gemm, peak_integer, ..table }
         .with_gemv(QuantType::Q4_0, gemv::<Legacy<Q4_0>>)
         .with_gemv(QuantType::Q4_1, gemv::<Legacy<Q4_1>>)
         .with_gemv(QuantType::Q5_0, gemv::<Legacy<Q5_0>>)

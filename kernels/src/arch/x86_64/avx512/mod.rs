@@ -8,6 +8,7 @@ mod gemv_blocks;
 mod gemv_super;
 mod integer;
 mod lanes;
+mod peak;
 mod quantize;
 mod unpack;
 
