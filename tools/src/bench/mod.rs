@@ -5,6 +5,7 @@ mod kernels;
 mod limits;
 mod measure;
 mod report;
+mod source;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -13,13 +14,14 @@ use clap::{Args, Subcommand};
 use mote_runtime::threads::ThreadPool;
 use mote_runtime::{Model, Options, Origin};
 
-use crate::failure::{Code, Failure, Result};
+use crate::failure::Result;
 use crate::host::{self, Engine, available_threads, with_model, with_session};
-use crate::options::{ComputeOptions, ModelOption, Purpose};
+use crate::options::{ComputeOptions, Purpose};
 use crate::streams::Streams;
 
 use measure::{Cost, Start, Test};
 use report::{Limit, Limits, Measured, Report};
+use source::Source;
 
 /// Most tokens of a test, and most repetitions.
 const MOST: i64 = 1 << 20;
@@ -44,20 +46,26 @@ latter is mote's own matrix product, not the processor's peak.
 A busy machine is one where other programs compute, too: with --busy 1,2 each test is done again beside
 one, then two threads of this process that only count, and its speed is given as a share of that without.
 
+--synthetic needs no download: seeded random weights in the shape of a model, in any encoding or mix.
+They write no text, but cost what a real model's cost. The vocabulary is llama's: every program that
+reads GGUF can measure the file that --output keeps. Without --output the file is temporary; a process
+that is killed leaves it (mote-synthetic-*.gguf).
+
 JSON keys: target; results (each: test, threads, busy, tokens_per_second {median, min, max}, token_ms
 {median, p99} (null of prefill), share_of_limit, share_of_idle (one of them is null)); load_ms (to a session); first_token_ms (to the first logits, with one token);
 peak_rss_bytes (null where it cannot be told); limits {decode_bytes_per_token,
 prefill_multiply_adds_per_token, measured (each: threads, read_bytes_per_second,
 multiply_adds_per_second)}.
 
-Example:
-  mote bench -m model.gguf -p 512 -n 128 -t 1,2"
+Examples:
+  mote bench -m model.gguf -p 512 -n 128 -t 1,2
+  mote bench --synthetic 1b --type q4_k_m -o 1b.gguf"
 )]
 pub struct Command {
     #[command(subcommand)]
     what: Option<What>,
     #[command(flatten)]
-    model: Option<ModelOption>,
+    source: Source,
     /// Prefill: tokens fed at once (0: none)
     #[arg(short = 'p', long, value_name = "N", default_value = "512",
           value_parser = clap::value_parser!(u32).range(..=MOST))]
@@ -102,11 +110,11 @@ impl Command {
 
 /// Measures.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
-    match (&command.what, &command.model) {
-        (Some(What::Kernels(command)), _) => kernels::execute(command, streams),
-        (None, Some(model)) => execute_model(command, &model.model, streams),
-        // clap demands one of the two.
-        (None, None) => Err(Failure::new(Code::Usage, "--model FILE is missing")),
+    match &command.what {
+        Some(What::Kernels(command)) => kernels::execute(command, streams),
+        None => {
+            command.source.with_file(streams, |path, streams| execute_model(command, path, streams))
+        }
     }
 }
 
