@@ -182,7 +182,7 @@ fn synthetic_models_have_the_promised_types_and_the_same_bits_on_every_target() 
     for (name, types) in Types::all() {
         let file = tiny(types, 0);
         let gguf = Gguf::parse(&file).unwrap();
-        assert_eq!(gguf.tensors().len(), 2 * 9 + 2);
+        assert_eq!(gguf.tensors().count(), 2 * 9 + 2);
         for tensor in gguf.tensors() {
             let expected = promised(types, tensor.name());
             assert_eq!(tensor.kind(), Ok(expected), "{name}: {}", tensor.name());
@@ -202,7 +202,7 @@ fn synthetic_models_have_the_promised_types_and_the_same_bits_on_every_target() 
 /// Exit code and JSON of a short `mote bench --synthetic tiny`.
 fn synthetic(arguments: &[&str]) -> (u8, Value) {
     let first = ["bench", "--synthetic", "tiny", "--json", "-p", "2", "-n", "1", "-r", "1"];
-    let arguments = [&first, &["-t", "1"], arguments].concat();
+    let arguments = [&first[..], &["-t", "1"], arguments].concat();
     let (code, output, _) = mote(arguments.iter().map(OsString::from));
     (code, serde_json::from_str(&output).unwrap())
 }
