@@ -1,10 +1,16 @@
 //! `mote bench` prints the figures that it promises. Whether they are good is for BENCHMARKS.md.
 
 use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mote_formats::Gguf;
+use mote_kernels::{QuantType, arch};
 use mote_tests::shared::root;
+use mote_tests::speak::Run;
 use mote_tools::streams::{Streams, Terminal};
+use mote_tools::synthetic::{Recipe, Shape, Types};
 use serde_json::Value;
 
 /// A whole model of 46 KiB.
@@ -59,10 +65,12 @@ fn json_has_the_documented_keys() {
         assert!(min <= median && median <= max);
         positive(&result["share_of_limit"]);
         assert!(result["busy"] == 0 && result["share_of_idle"].is_null());
+        let (latency, decodes) = (&result["token_ms"], result["test"].as_str().unwrap());
+        assert_eq!(latency.is_object(), decodes.starts_with("tg"));
+        if latency.is_object() {
+            assert!(positive(&latency["median"]) <= positive(&latency["p99"]));
+        }
     }
-    assert!(results[0]["token_ms"].is_null());
-    let latency = &results[1]["token_ms"];
-    assert!(positive(&latency["median"]) <= positive(&latency["p99"]));
     assert!(positive(&report["load_ms"]) < positive(&report["first_token_ms"]));
     if cfg!(target_os = "linux") {
         positive(&report["peak_rss_bytes"]);
@@ -167,5 +175,142 @@ fn the_machine_is_measured_in_seconds() {
         assert!(positive(&row["f32_multiply_adds_per_second"]) > 1e6);
         let several = row["threads"].as_u64().unwrap() > 1;
         assert_eq!(row["barrier_seconds"].is_object(), several);
+    }
+}
+
+/// A synthetic model of the smallest shape.
+fn tiny(types: Types, seed: u64) -> Vec<u8> {
+    let mut file = Vec::new();
+    Recipe { shape: Shape::Tiny, types, seed }.write(&mut file, |_| ()).unwrap();
+    file
+}
+
+/// What `--type` promises of a tensor in a model of two layers: the second has more bits.
+fn promised(types: Types, tensor: &str) -> QuantType {
+    let is_any = |names: &[&str]| names.contains(&tensor);
+    if tensor.contains("norm") {
+        return QuantType::F32;
+    }
+    match types {
+        Types::One(kind) => kind,
+        _ if tensor == "token_embd.weight" => QuantType::Q6_K,
+        Types::Small if is_any(&["blk.0.attn_v.weight", "blk.1.attn_v.weight"]) => QuantType::Q5_K,
+        Types::Small => QuantType::Q4_K,
+        Types::Medium(_) if is_any(&["blk.1.attn_v.weight", "blk.1.ffn_down.weight"]) => {
+            QuantType::Q6_K
+        }
+        Types::Medium(kind) => kind,
+    }
+}
+
+/// The list of encodings is walked: whoever adds a member finds it here.
+#[test]
+fn synthetic_models_have_the_promised_types_and_the_same_bits_on_every_target() {
+    let ids: Vec<u32> = (0..24).map(|i| i * 37 % 512).collect();
+    for (name, types) in Types::all() {
+        let file = tiny(types, 0);
+        let gguf = Gguf::parse(&file).unwrap();
+        assert_eq!(gguf.tensors().count(), 2 * 9 + 2);
+        for tensor in gguf.tensors() {
+            let expected = promised(types, tensor.name());
+            assert_eq!(tensor.kind(), Ok(expected), "{name}: {}", tensor.name());
+        }
+        let bits = |kernels| Run { kernels, ..Run::default() }.bits(&file, &ids, 16);
+        let scalar = bits(arch::by_name("scalar").unwrap());
+        // Neither vanished nor exploded.
+        let logits = scalar.iter().map(|&bits| f64::from(f32::from_bits(bits)));
+        let mean_square = logits.map(|x| x * x).sum::<f64>() / scalar.len() as f64;
+        assert!((0.25..4.0).contains(&mean_square), "{name}: {mean_square}");
+        for kernels in arch::available() {
+            assert!(bits(kernels) == scalar, "{name}: {}", kernels.name());
+        }
+    }
+}
+
+/// Exit code and JSON of a short `mote bench --synthetic tiny`.
+fn synthetic(arguments: &[&str]) -> (u8, Value) {
+    let first = ["bench", "--synthetic", "tiny", "--json", "-p", "2", "-n", "1", "-r", "1"];
+    let arguments = [&first[..], &["-t", "1"], arguments].concat();
+    let (code, output, _) = mote(arguments.iter().map(OsString::from));
+    (code, serde_json::from_str(&output).unwrap())
+}
+
+/// A folder of its own for a test, removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mote-bench-{}-{name}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_synthetic_model_is_kept_and_used_again() {
+    let folder = Folder::new("kept");
+    let path = folder.0.join("tiny.gguf");
+    let file = path.to_str().unwrap();
+    let (code, report) = synthetic(&["--type", "q8_0", "-o", file]);
+    assert_eq!(code, 0, "{report}");
+    assert_eq!(report["results"].as_array().unwrap().len(), 2);
+    let written = fs::metadata(&path).unwrap().modified().unwrap();
+    let first = fs::read(&path).unwrap();
+    assert!(first == tiny(Types::One(QuantType::Q8_0), 0));
+    assert!(first != tiny(Types::One(QuantType::Q8_0), 1));
+
+    assert_eq!(synthetic(&["--type", "q8_0", "-o", file]).0, 0);
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
+    for other in [["--type", "q4_k_m"], ["--type", "q4_0"], ["--seed", "1"]] {
+        let (code, report) = synthetic(&[&other[..], &["-o", file]].concat());
+        assert_eq!((code, report["error"]["code"].as_str()), (2, Some("usage")));
+    }
+    assert!(fs::read(&path).unwrap() == first);
+}
+
+#[test]
+fn what_is_no_synthetic_model_is_not_overwritten() {
+    let folder = Folder::new("other");
+    let path = folder.0.join("text");
+    fs::write(&path, "no model").unwrap();
+    let (code, report) = synthetic(&["-o", path.to_str().unwrap()]);
+    assert_eq!((code, report["error"]["code"].as_str()), (2, Some("usage")));
+    let sentence = report["error"]["message"].as_str().unwrap();
+    assert!(sentence.ends_with("is not the synthetic model tiny q4_k_m, seed 0"), "{sentence}");
+    assert_eq!(fs::read(&path).unwrap(), b"no model");
+    let model = root().join(TINY);
+    assert_eq!(synthetic(&["-o", model.to_str().unwrap()]).0, 2);
+    let nowhere = folder.0.join("none/file");
+    assert_eq!(synthetic(&["-o", nowhere.to_str().unwrap()]).0, 1);
+}
+
+#[test]
+fn a_synthetic_model_without_a_name_is_removed() {
+    assert_eq!(synthetic(&[]).0, 0);
+    assert_eq!(synthetic(&["--ctx", "1"]).0, 5);
+    let name = format!("mote-synthetic-{}-", std::process::id());
+    for entry in fs::read_dir(std::env::temp_dir()).unwrap() {
+        let left = entry.unwrap().file_name();
+        assert!(!left.to_string_lossy().starts_with(&name), "{left:?}");
+    }
+}
+
+#[test]
+fn either_a_file_or_a_synthetic_model_is_measured() {
+    for arguments in [
+        &["bench", "--json"][..],
+        &["bench", "--json", "-m", "x", "--synthetic", "tiny"],
+        &["bench", "--json", "-m", "x", "-o", "y"],
+        &["bench", "--json", "-m", "x", "--type", "q8_0"],
+        &["bench", "--json", "--synthetic", "tiny", "--type", "q9"],
+    ] {
+        let (code, output, _) = mote(arguments.iter().map(OsString::from));
+        assert_eq!(code, 2, "{arguments:?}: {output}");
     }
 }

@@ -97,7 +97,7 @@ fn the_ratio_is_to_the_best_that_counts() {
         &fast,
         "--beside",
         &beside,
-        "--output",
+        "--json-file",
         &json,
         "--svg",
         &svg,
@@ -217,7 +217,8 @@ fn mistakes_are_told_before_anything_runs() {
     assert_eq!(code(&["--compare", &twice, "--beside", &twice]), 2);
     assert_eq!(code(&["-m", &programs.file("no.gguf")]), 1);
     // The table is printed, though the file cannot be written.
-    let (code, output, errors) = bench(&["-p", "4", "--output", &programs.file("no/folder.json")]);
+    let (code, output, errors) =
+        bench(&["-p", "4", "--json-file", &programs.file("no/folder.json")]);
     assert_eq!(code, 1);
     assert!(output.contains("| pp4 ") && errors.contains("folder.json"), "{output}{errors}");
 }

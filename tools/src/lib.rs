@@ -15,6 +15,7 @@ mod perplexity;
 mod run;
 mod score;
 pub mod streams;
+pub mod synthetic;
 mod tokenize;
 
 pub use cli::{main, run};

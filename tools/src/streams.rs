@@ -34,6 +34,9 @@ pub struct Terminal {
 /// Tokens that are worth a progress bar.
 const LONG: usize = 256;
 
+/// Bytes that are worth one.
+const LARGE: u64 = 1 << 26;
+
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const NOTE: Style = AnsiColor::Yellow.on_default().bold();
 const LABEL: Style = AnsiColor::Cyan.on_default();
@@ -63,13 +66,22 @@ impl Streams<'_> {
     /// A bar for work of `len` tokens. Nothing is seen of it if that is soon done, or if the errors
     /// are no terminal.
     pub fn progress(&self, len: usize) -> ProgressBar {
-        let target = if self.terminal.errors && len >= LONG {
+        self.bar(len as u64, len >= LONG, "{bar:40} {pos}/{len} tokens, {eta} left")
+    }
+
+    /// The same for a file of `len` bytes that is written.
+    pub fn bytes_progress(&self, len: u64) -> ProgressBar {
+        self.bar(len, len >= LARGE, "{bar:40} {binary_bytes}/{binary_total_bytes}, {eta} left")
+    }
+
+    fn bar(&self, len: u64, is_long: bool, template: &str) -> ProgressBar {
+        let target = if self.terminal.errors && is_long {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()
         };
-        let bar = ProgressBar::with_draw_target(Some(len as u64), target);
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} tokens, {eta} left");
+        let bar = ProgressBar::with_draw_target(Some(len), target);
+        let style = ProgressStyle::with_template(template);
         bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 }

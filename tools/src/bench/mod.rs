@@ -8,6 +8,7 @@ mod limits;
 mod machine;
 mod measure;
 mod report;
+mod source;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::streams::Streams;
 use compare::{CompareOptions, Request};
 use measure::{Cost, Start, Test};
 use report::{Limit, Measured, Memory, Report};
+use source::Source;
 
 /// Most tokens of a test, and most repetitions.
 const MOST: i64 = 1 << 20;
@@ -49,6 +51,11 @@ each token). The latter is mote's own matrix product, not the processor's peak.
 A busy machine is one where other programs compute, too: with --busy 1,2 each test is done again beside
 one, then two threads of this process that only count, and its speed is given as a share of that without.
 
+--synthetic needs no download: seeded random weights in the shape of a model, in any encoding or mix.
+They write no text, but cost what a real model's cost. The vocabulary is llama's: every program that
+reads GGUF can measure the file that --output keeps. Without --output the file is temporary; a process
+that is killed leaves it (mote-synthetic-*.gguf).
+
 JSON keys: target; results (each: test, threads, busy, tokens_per_second {median, min, max}, token_ms
 {median, p99} (over all tokens; null of prefill), share_of_limit, share_of_idle (one of them is null));
 load_ms (to a session); first_token_ms (to the first logits, with one token); peak_rss_bytes (null where
@@ -67,16 +74,16 @@ bytes_per_token, multiply_adds_per_token); failures (each: program, model, test,
 
 Examples:
   mote bench -m model.gguf -p 512 -n 128 -t 1,2
+  mote bench --synthetic 1b --type q4_k_m -o 1b.gguf
   mote bench -m a.gguf -m b.gguf -p 512,4096 -n 128 -d 0,4096 -t 1,2 \\
     --compare llama.cpp=PATH/llama-bench --compare ik_llama.cpp=PATH/llama-bench \\
-    --beside 'ik -rtr 1=PATH/llama-bench,-rtr,1' --output bench.json --svg bench.svg"
+    --beside 'ik -rtr 1=PATH/llama-bench,-rtr,1' --json-file bench.json --svg bench.svg"
 )]
 pub struct Command {
     #[command(subcommand)]
     what: Option<What>,
-    /// The model: a GGUF file; several for a comparison
-    #[arg(short, long = "model", value_name = "FILE", required = true)]
-    models: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     /// Prefill: tokens fed at once, such as 512,4096 (0: none)
     #[arg(short = 'p', long, value_name = "LIST", default_value = "512", value_delimiter = ',',
           value_parser = clap::value_parser!(u32).range(..=MOST))]
@@ -130,12 +137,17 @@ impl Command {
 /// Measures.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     match &command.what {
-        Some(What::Kernels(command)) => return kernels::execute(command, streams),
-        Some(What::Machine(command)) => return machine::execute(command, streams),
-        None => {}
+        Some(What::Kernels(command)) => kernels::execute(command, streams),
+        Some(What::Machine(command)) => machine::execute(command, streams),
+        None => command
+            .source
+            .with_files(streams, |models, streams| execute_models(command, models, streams)),
     }
+}
+
+fn execute_models(command: &Command, models: &[PathBuf], streams: &mut Streams<'_>) -> Result<()> {
     let threads = threads(command, streams);
-    match command.models.as_slice() {
+    match models {
         [model] if !command.compare.is_asked() => alone(command, model, &threads, streams),
         models => compare::execute(
             &Request {

@@ -42,7 +42,7 @@ pub struct CompareOptions {
     pub beside: Vec<Peer>,
     /// Write the JSON to a file, too
     #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    pub json_file: Option<PathBuf>,
     /// Draw the results under their roofline: an SVG file
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
@@ -58,7 +58,7 @@ pub struct CompareOptions {
 impl CompareOptions {
     /// Whether there is something to compare, or a file that only comparisons write.
     pub fn is_asked(&self) -> bool {
-        let files = [&self.output, &self.svg, &self.mote];
+        let files = [&self.json_file, &self.svg, &self.mote];
         !self.compare.is_empty()
             || !self.beside.is_empty()
             || files.into_iter().any(Option::is_some)
@@ -117,7 +117,7 @@ pub fn execute(request: &Request<'_>, json: bool, streams: &mut Streams<'_>) -> 
     }
     // The files come last: if one cannot be written, the results are not lost.
     streams.output.flush()?;
-    if let Some(path) = &request.options.output {
+    if let Some(path) = &request.options.json_file {
         write(path, &[&serde_json::to_vec(&comparison)?, b"\n"])?;
     }
     if let Some(path) = &request.options.svg {
