@@ -1,6 +1,5 @@
 //! The programs that are compared: how each is asked to run a test, and how its answer is read.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
@@ -220,9 +219,11 @@ impl Mote {
         };
         let mut command = Command::new(&self.path);
         command.args(["bench", "--json", "-r", "1", "-m"]).arg(model).args(&self.arguments);
-        for (option, n) in [("-p", prefill), ("-n", decode), ("-d", test.depth()), ("-t", threads)]
-        {
-            command.args([OsStr::new(option), n.to_string().as_ref()]);
+        // Only where it is wanted: a mote from before depths can be measured, too.
+        let depth = (test.depth() > 0).then_some(("-d", test.depth()));
+        let numbers = [("-p", prefill), ("-n", decode), ("-t", threads)];
+        for (option, n) in numbers.into_iter().chain(depth) {
+            command.args([option, &n.to_string()]);
         }
         let output = process::run(&mut command, timeout)?;
         let wrong = |error: serde_json::Error| format!("printed something else: {error}");

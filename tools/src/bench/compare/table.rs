@@ -224,8 +224,11 @@ impl Comparison {
 
     /// How it was measured, in a few words.
     pub fn method(&self) -> String {
-        let target = self.target.as_deref().unwrap_or("nothing");
-        format!("{target}, medians of {} runs in turns", self.rounds)
+        let target = self.target.as_deref().unwrap_or("mote did not run");
+        match self.rounds {
+            1 => format!("{target}, one run each"),
+            rounds => format!("{target}, medians of {rounds} runs in turns"),
+        }
     }
 
     /// What the table does not say.
