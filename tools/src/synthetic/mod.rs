@@ -39,7 +39,7 @@ pub struct Recipe {
 }
 
 impl fmt::Display for Recipe {
-    /// Also the value of the file's key: not to be changed without [`VERSION`].
+    /// Also the value of the file's key: not to be changed without `VERSION`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}, seed {}", self.shape.name(), self.types.name(), self.seed)
     }
