@@ -1,12 +1,12 @@
 //! Panels of 32 integer rows × any number of tokens.
 //!
-//! A panel is two halves of 16 rows. In a half, four consecutive codes of all 16 rows lie side by
-//! side in 64 bytes, and the scales (and minima) of one unit of all 16 rows in 16 floats; all in
-//! the order of the columns. So a register of codes meets four activations broadcast, and the
-//! rows' sums grow in its lanes without any adding up across lanes.
+//! In a panel, four consecutive codes of all 32 rows lie side by side in two registers, and the
+//! scales (and minima) of one unit in two more; so a register of codes meets four activations
+//! broadcast, and the rows' sums grow in its lanes without any adding up across lanes. Units lie in
+//! the order in which they are read: those of chain 0, then those of chain 1, and so on.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
-use core::mem::MaybeUninit;
 
 use crate::activation::Activations;
 use crate::cast::Tile;
@@ -15,13 +15,18 @@ use crate::table::Panel;
 /// Rows in half a panel: floats in a register.
 pub(super) const HALF: usize = 16;
 
-/// Units that one pass over the chains takes: their local copies stay in the nearest cache.
-const SEGMENT: usize = 64;
+/// Where the units of each chain begin in a panel, in units, and where the last one's end.
+#[inline(always)]
+pub(super) fn chain_starts(units: usize) -> [usize; 5] {
+    let (each, rest) = (units / 4, units % 4);
+    core::array::from_fn(|chain| chain * each + chain.min(rest))
+}
 
 /// See [`crate::scalar::integer::gemm`].
 ///
 /// # Safety
-/// The caller's panel was written by [`super::unpack::unpack`] for the same columns.
+/// The caller's panel was written by [`super::unpack::unpack`] for the same columns, and there are
+/// at least four tokens.
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) unsafe fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile<'_>) {
     // SAFETY: the same promise.
@@ -36,7 +41,8 @@ pub(super) unsafe fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile
 }
 
 /// Six tokens at a time, or four where that leaves less undone: their sums and dots fill the
-/// registers. 16-bit activations have twice the dots, so that four tokens do.
+/// registers. 16-bit activations have twice the dots, so that four tokens do. The last ones are
+/// taken together with some that are done already, and get the same results again.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn all_tokens<const UNIT: usize, const MINIMUM: bool>(
@@ -44,186 +50,112 @@ unsafe fn all_tokens<const UNIT: usize, const MINIMUM: bool>(
     x: &Activations<'_>,
     out: &mut Tile<'_>,
 ) {
-    let mut local = Local::new();
-    let mut first = 0;
-    while first < x.tokens {
-        let four = x.low.is_some() || matches!(x.tokens - first, 1..=4 | 7 | 8);
+    debug_assert!(x.tokens >= 4);
+    let mut done = 0;
+    while done < x.tokens {
+        let four = x.low.is_some() || matches!(x.tokens - done, 1..=4 | 7 | 8);
+        let count = if four { 4 } else { 6 };
+        let first = done.min(x.tokens - count);
         // SAFETY: the same promise; the tokens exist.
         unsafe {
             match (four, x.low.is_some()) {
-                (false, _) => tile::<6, UNIT, MINIMUM, false>(panel, x, first, &mut local, out),
-                (true, false) => tile::<4, UNIT, MINIMUM, false>(panel, x, first, &mut local, out),
-                (true, true) => tile::<4, UNIT, MINIMUM, true>(panel, x, first, &mut local, out),
+                (false, _) => tile::<6, UNIT, MINIMUM, false>(panel, x, first, out),
+                (true, false) => tile::<4, UNIT, MINIMUM, false>(panel, x, first, out),
+                (true, true) => tile::<4, UNIT, MINIMUM, true>(panel, x, first, out),
             }
         }
-        first += if four { 4 } else { 6 };
-    }
-}
-
-/// What belongs to a segment's units, for each token of a tile.
-struct Local {
-    /// What the bias adds to the dots of every row.
-    starts: [[i32; SEGMENT]; 6],
-    scales: [[f32; SEGMENT]; 6],
-    scaled_sums: [[f32; SEGMENT]; 6],
-}
-
-impl Local {
-    #[inline]
-    fn new() -> Self {
-        Local {
-            starts: [[0; SEGMENT]; 6],
-            scales: [[0.0; SEGMENT]; 6],
-            scaled_sums: [[0.0; SEGMENT]; 6],
-        }
-    }
-
-    /// Copies units `first..first + count` of one token, which begins at value `offset`.
-    #[inline]
-    #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    fn fill<const UNIT: usize>(
-        &mut self,
-        t: usize,
-        x: &Activations<'_>,
-        offset: usize,
-        (first, count): (usize, usize),
-        bias: i32,
-    ) {
-        let at = offset + first * UNIT;
-        let sums = &x.sums[at / 16..][..count * UNIT / 16];
-        // SEGMENT is even, so that with units of 16 it begins with a whole block of activations.
-        let blocks = (count * UNIT).div_ceil(32);
-        let scales = &x.scales[at / 32..][..blocks];
-        let scaled_sums = &x.scaled_sums[at / 32..][..blocks];
-        let starts = &mut self.starts[t][..count];
-        if UNIT == 32 {
-            for (start, pair) in starts.iter_mut().zip(sums.as_chunks::<2>().0) {
-                *start = -bias * (pair[0] + pair[1]);
-            }
-            self.scales[t].iter_mut().zip(scales).for_each(|(local, &scale)| *local = scale);
-            self.scaled_sums[t].iter_mut().zip(scaled_sums).for_each(|(local, &sum)| *local = sum);
-        } else {
-            starts.iter_mut().zip(sums).for_each(|(start, sum)| *start = -bias * sum);
-            let (local_scales, _) = self.scales[t].as_chunks_mut::<2>();
-            local_scales.iter_mut().zip(scales).for_each(|(local, &scale)| *local = [scale; 2]);
-            let (local_sums, _) = self.scaled_sums[t].as_chunks_mut::<2>();
-            local_sums.iter_mut().zip(scaled_sums).for_each(|(local, &sum)| *local = [sum; 2]);
-        }
+        done = first + count;
     }
 }
 
 /// The floats of a tile: both halves of the rows for every token.
 type Sums<const T: usize> = [[__m512; 2]; T];
 
-/// All rows × `T` tokens from token `first`. Tokens that do not exist repeat the last.
+/// All rows × `T` tokens from token `first`.
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn tile<const T: usize, const UNIT: usize, const MINIMUM: bool, const WIDE: bool>(
     panel: &Panel<'_>,
     x: &Activations<'_>,
     first: usize,
-    local: &mut Local,
     out: &mut Tile<'_>,
 ) {
-    let offsets: [usize; T] = core::array::from_fn(|t| (first + t).min(x.tokens - 1) * x.stride);
-    let units = panel.k / UNIT;
-    // Not zeros to begin with: for each tile they would be a call of memset.
-    let mut chains = [const { MaybeUninit::<Sums<T>>::uninit() }; 4];
-    let mut segment = 0;
-    loop {
-        let count = SEGMENT.min(units - segment);
-        for (t, &offset) in offsets.iter().enumerate() {
-            local.fill::<UNIT>(t, x, offset, (segment, count), panel.facts.bias);
-        }
-        for (c, chain) in chains.iter_mut().enumerate() {
-            let mut sums = [[_mm512_setzero_ps(); 2]; T];
-            if segment > 0 {
-                // SAFETY: the first segment wrote it.
-                sums = unsafe { chain.assume_init_read() };
+    let starts = chain_starts(panel.k / UNIT);
+    let mut pairs = [[[_mm512_setzero_ps(); 2]; T]; 2];
+    for chain in 0..4 {
+        let mut sums = [[_mm512_setzero_ps(); 2]; T];
+        for (i, place) in (starts[chain]..starts[chain + 1]).enumerate() {
+            let column = (chain + 4 * i) * UNIT;
+            // SAFETY: the unit exists in the panel and in every token.
+            unsafe {
+                let dots = dots::<T, UNIT, WIDE>(panel, x, place, first, column);
+                add::<T, UNIT, MINIMUM>(panel, x, place, first, column, dots, &mut sums);
             }
-            for u in (c..count).step_by(4) {
-                // SAFETY: the unit exists in the panel and in every token.
-                unsafe {
-                    let dots = dots::<T, UNIT, WIDE>(panel, x, &offsets, segment + u, local, u);
-                    add::<T, MINIMUM>(panel, segment + u, local, u, units, &dots, &mut sums);
-                }
-            }
-            chain.write(sums);
         }
-        segment += SEGMENT;
-        if segment >= units {
-            break;
+        let pair = &mut pairs[chain / 2];
+        if chain % 2 == 0 {
+            *pair = sums;
+        } else {
+            plus(pair, &sums);
         }
     }
-    // SAFETY: there was a first segment, if an empty one.
-    let chains = unsafe { &*(&raw const chains).cast::<[Sums<T>; 4]>() };
-    store(chains, first, x.tokens, out);
+    let [mut result, last] = pairs;
+    plus(&mut result, &last);
+    store(&result, first, out);
 }
 
-/// Ends the chains and writes the tokens and rows that exist.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn store<const T: usize>(chains: &[Sums<T>; 4], first: usize, tokens: usize, out: &mut Tile<'_>) {
+fn plus<const T: usize>(sums: &mut Sums<T>, others: &Sums<T>) {
+    for (sums, others) in sums.iter_mut().zip(others) {
+        for (sum, &other) in sums.iter_mut().zip(others) {
+            *sum = _mm512_add_ps(*sum, other);
+        }
+    }
+}
+
+/// Writes the rows that exist.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn store<const T: usize>(sums: &Sums<T>, first: usize, out: &mut Tile<'_>) {
     let rows = out.rows();
     let masks = [u32::MAX >> (32 - rows), u32::MAX >> (32 - rows) >> HALF].map(|m| m as u16);
-    let [c0, c1, c2, c3] = chains;
-    for (t, (((c0, c1), c2), c3)) in c0.iter().zip(c1).zip(c2).zip(c3).enumerate() {
-        if first + t == tokens {
-            break;
-        }
+    for (t, sums) in sums.iter().enumerate() {
         let out = out.token(first + t);
-        for (half, mask) in masks.into_iter().enumerate() {
-            let (c0, c1, c2, c3) = (c0[half], c1[half], c2[half], c3[half]);
-            let sum = _mm512_add_ps(_mm512_add_ps(c0, c1), _mm512_add_ps(c2, c3));
+        for (half, (mask, &sum)) in masks.into_iter().zip(sums).enumerate() {
             // SAFETY: the mask keeps to the rows of the tile.
             unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr().wrapping_add(HALF * half), mask, sum) };
         }
     }
 }
 
-/// Exact dots of one unit.
+/// Exact dots of the codes, without their bias, of the unit at `place` of the panel, which begins
+/// at `column` of a token.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn dots<const T: usize, const UNIT: usize, const WIDE: bool>(
     panel: &Panel<'_>,
     x: &Activations<'_>,
-    offsets: &[usize; T],
-    unit: usize,
-    local: &Local,
-    u: usize,
+    place: usize,
+    first: usize,
+    column: usize,
 ) -> [[__m512i; 2]; T] {
-    let codes = panel.codes.as_ptr().wrapping_add(unit * UNIT * HALF);
-    let second = codes.wrapping_add(HALF * panel.k);
-    let column = unit * UNIT;
-    let high = x.high.as_ptr().wrapping_add(column);
-    let low = x.low.unwrap_or(x.high).as_ptr().wrapping_add(column);
-    let mut dots = [[_mm512_setzero_si512(); 2]; T];
-    let mut high_dots = dots;
-    for (dots, starts) in dots.iter_mut().zip(&local.starts) {
-        *dots = [_mm512_set1_epi32(starts[u % SEGMENT]); 2];
-    }
-    for four in 0..UNIT / 4 {
-        // SAFETY: four codes of 16 rows, twice; four activations of a token.
-        unsafe {
-            let a = _mm512_loadu_si512(codes.add(64 * four).cast());
-            let b = _mm512_loadu_si512(second.add(64 * four).cast());
-            let times = |plane: *const i8, t: usize, dots: [__m512i; 2]| {
-                let x = plane.add(offsets[t] + 4 * four).cast::<i32>().read_unaligned();
-                let x = _mm512_set1_epi32(x);
-                [_mm512_dpbusd_epi32(dots[0], a, x), _mm512_dpbusd_epi32(dots[1], b, x)]
-            };
-            for t in 0..T {
-                if WIDE {
-                    high_dots[t] = times(high, t, high_dots[t]);
-                    dots[t] = times(low, t, dots[t]);
-                } else {
-                    dots[t] = times(high, t, dots[t]);
-                }
-            }
+    let codes = panel.codes.as_ptr().wrapping_add(place * UNIT * 2 * HALF);
+    let at = first * x.stride + column;
+    // SAFETY: the unit exists in the panel and in every token.
+    let times = |plane: &[i8]| unsafe {
+        let plane = plane.as_ptr().add(at);
+        let mut dots = [[_mm512_setzero_si512(); 2]; T];
+        if T == 6 {
+            six_tokens::<UNIT>(codes, plane, x.stride, &mut dots);
+        } else {
+            four_tokens::<UNIT>(codes, plane, x.stride, &mut dots);
         }
-    }
+        dots
+    };
+    let mut dots = times(x.low.filter(|_| WIDE).unwrap_or(x.high));
     if WIDE {
         let times_255 = |v| _mm512_sub_epi32(_mm512_slli_epi32::<8>(v), v);
-        for (dots, high) in dots.iter_mut().zip(high_dots) {
+        for (dots, high) in dots.iter_mut().zip(times(x.high)) {
             for (dots, high) in dots.iter_mut().zip(high) {
                 *dots = _mm512_add_epi32(*dots, times_255(high));
             }
@@ -232,56 +164,198 @@ unsafe fn dots<const T: usize, const UNIT: usize, const WIDE: bool>(
     dots
 }
 
-/// Adds one unit to a chain.
+/// Products of one unit of 32 rows and some tokens, `stride` bytes apart. In assembly, because
+/// compilers load activations ahead until the sums of the tile no longer fit the registers.
+macro_rules! unit_products {
+    ($name:ident, $($times:ident = $n:literal),*: $($a:ident $b:ident $address:literal),*) => {
+        #[inline]
+        #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+        unsafe fn $name<const UNIT: usize>(
+            codes: *const u8,
+            x: *const i8,
+            stride: usize,
+            dots: &mut [[__m512i; 2]],
+        ) {
+            let [$([$a, $b]),*] = dots else { return };
+            // Named because the compiler gives registers of nothing the wrong width.
+            let (first, second, values): (__m512i, __m512i, __m512i);
+            // SAFETY: reads UNIT columns of 32 codes and of each token, which the caller has.
+            unsafe {
+                asm!(
+                    ".rept {fours}",
+                    "vmovdqu64 {first}, [{codes}]",
+                    "vmovdqu64 {second}, [{codes} + 64]",
+                    $(
+                        concat!("vpbroadcastd {values}, [{x}", $address, "]"),
+                        concat!("vpdpbusd {", stringify!($a), "}, {first}, {values}"),
+                        concat!("vpdpbusd {", stringify!($b), "}, {second}, {values}"),
+                    )*
+                    "add {codes}, 128",
+                    "add {x}, 4",
+                    ".endr",
+                    fours = const UNIT / 4,
+                    codes = inout(reg) codes => _,
+                    x = inout(reg) x => _,
+                    $($times = in(reg) $n * stride,)*
+                    first = out(zmm_reg) first,
+                    second = out(zmm_reg) second,
+                    values = out(zmm_reg) values,
+                    $($a = inout(zmm_reg) *$a, $b = inout(zmm_reg) *$b,)*
+                    options(nostack),
+                );
+            }
+            let _ = (first, second, values);
+        }
+    };
+}
+
+unit_products!(six_tokens, one = 1, three = 3, five = 5:
+    a0 b0 "", a1 b1 " + {one}", a2 b2 " + 2*{one}", a3 b3 " + {three}", a4 b4 " + 4*{one}",
+    a5 b5 " + {five}");
+unit_products!(four_tokens, one = 1, three = 3:
+    a0 b0 "", a1 b1 " + {one}", a2 b2 " + 2*{one}", a3 b3 " + {three}");
+
+/// Adds one unit to a chain: the dots, and what makes numbers of them.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-unsafe fn add<const T: usize, const MINIMUM: bool>(
+unsafe fn add<const T: usize, const UNIT: usize, const MINIMUM: bool>(
     panel: &Panel<'_>,
-    unit: usize,
-    local: &Local,
-    u: usize,
-    units: usize,
-    dots: &[[__m512i; 2]; T],
+    x: &Activations<'_>,
+    place: usize,
+    first: usize,
+    column: usize,
+    dots: [[__m512i; 2]; T],
     sums: &mut Sums<T>,
 ) {
-    // SAFETY: both halves have the unit.
-    let pair = |floats: &[f32]| unsafe {
-        let p = floats.as_ptr().add(unit * HALF);
-        [_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(units * HALF))]
-    };
-    let scales = pair(panel.scales);
-    for (t, sums) in sums.iter_mut().enumerate() {
-        let scale = _mm512_set1_ps(local.scales[t][u % SEGMENT]);
-        for half in 0..2 {
-            let dot = _mm512_cvtepi32_ps(dots[t][half]);
-            let scale = _mm512_mul_ps(scales[half], scale);
-            sums[half] = _mm512_fmadd_ps(dot, scale, sums[half]);
-        }
-    }
-    if MINIMUM {
-        let minima = pair(panel.minima);
-        for (t, sums) in sums.iter_mut().enumerate() {
-            let sum = _mm512_set1_ps(local.scaled_sums[t][u % SEGMENT]);
-            for half in 0..2 {
-                sums[half] = _mm512_fmadd_ps(minima[half], sum, sums[half]);
-            }
+    let at = first * x.stride + column;
+    // SAFETY: the unit exists in the panel and in every token.
+    unsafe {
+        let unit = Unit {
+            scales: panel.scales.as_ptr().add(place * 2 * HALF),
+            minima: panel.minima.as_ptr().wrapping_add(place * 2 * HALF),
+            token_scales: x.scales.as_ptr().add(at / 32),
+            token_sums: if MINIMUM {
+                x.scaled_sums.as_ptr().add(at / 32).cast()
+            } else {
+                x.sums.as_ptr().add(at / 16)
+            },
+            stride: x.stride / 8,
+            shift: _mm512_set1_epi32(panel.facts.bias.trailing_zeros() as i32),
+        };
+        if T == 6 {
+            add_six::<UNIT, MINIMUM>(&unit, &dots, sums);
+        } else {
+            add_four::<UNIT, MINIMUM>(&unit, &dots, sums);
         }
     }
 }
+
+/// Where the numbers of a unit lie.
+struct Unit {
+    scales: *const f32,
+    minima: *const f32,
+    token_scales: *const f32,
+    /// With minima their factors, otherwise the sums of activations.
+    token_sums: *const i32,
+    /// Bytes from one token's scale to the next one's; twice as many for sums.
+    stride: usize,
+    /// The bias of the codes is two to the power of it.
+    shift: __m512i,
+}
+
+/// As for [`unit_products`], of which this is the second half: compilers would load the numbers of
+/// all tokens first.
+macro_rules! unit_sums {
+    ($name:ident, $($times:ident = $n:literal),*:
+     $($a:ident $b:ident $sum_a:ident $sum_b:ident $scale:literal $sum:literal),*) => {
+        #[inline]
+        #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+        unsafe fn $name<const UNIT: usize, const MINIMUM: bool>(
+            unit: &Unit,
+            dots: &[[__m512i; 2]],
+            sums: &mut [[__m512; 2]],
+        ) {
+            let (&[$([mut $a, mut $b]),*], [$([$sum_a, $sum_b]),*]) = (dots, sums) else { return };
+            let (first, second, scale, factor): (__m512, __m512, __m512, __m512);
+            // SAFETY: reads what `unit` points to, which the caller has for every token.
+            unsafe {
+                asm!(
+                    "vmovups {first}, [{scales}]",
+                    "vmovups {second}, [{scales} + 64]",
+                    $(
+                        concat!("vbroadcastss {scale}, [{token_scales}", $scale, "]"),
+                        ".if {minimum} == 0",
+                        concat!("vpbroadcastd {factor}, [{token_sums}", $sum, "]"),
+                        ".if {unit_len} == 32",
+                        concat!("vpaddd {factor}, {factor}, [{token_sums}", $sum, " + 4]{{1to16}}"),
+                        ".endif",
+                        "vpsllvd {factor}, {factor}, {shift}",
+                        concat!("vpsubd {", stringify!($a), "}, {", stringify!($a), "}, {factor}"),
+                        concat!("vpsubd {", stringify!($b), "}, {", stringify!($b), "}, {factor}"),
+                        ".endif",
+                        concat!("vcvtdq2ps {", stringify!($a), "}, {", stringify!($a), "}"),
+                        "vmulps {factor}, {first}, {scale}",
+                        concat!("vfmadd231ps {", stringify!($sum_a), "}, {", stringify!($a), "}, {factor}"),
+                        concat!("vcvtdq2ps {", stringify!($b), "}, {", stringify!($b), "}"),
+                        "vmulps {factor}, {second}, {scale}",
+                        concat!("vfmadd231ps {", stringify!($sum_b), "}, {", stringify!($b), "}, {factor}"),
+                    )*
+                    ".if {minimum}",
+                    "vmovups {first}, [{minima}]",
+                    "vmovups {second}, [{minima} + 64]",
+                    $(
+                        concat!("vbroadcastss {factor}, [{token_sums}", $scale, "]"),
+                        concat!("vfmadd231ps {", stringify!($sum_a), "}, {first}, {factor}"),
+                        concat!("vfmadd231ps {", stringify!($sum_b), "}, {second}, {factor}"),
+                    )*
+                    ".endif",
+                    unit_len = const UNIT,
+                    minimum = const MINIMUM as usize,
+                    scales = in(reg) unit.scales,
+                    minima = in(reg) unit.minima,
+                    token_scales = in(reg) unit.token_scales,
+                    token_sums = in(reg) unit.token_sums,
+                    $($times = in(reg) $n * unit.stride,)*
+                    shift = in(zmm_reg) unit.shift,
+                    first = out(zmm_reg) first,
+                    second = out(zmm_reg) second,
+                    scale = out(zmm_reg) scale,
+                    factor = out(zmm_reg) factor,
+                    $($a = inout(zmm_reg) $a, $b = inout(zmm_reg) $b,)*
+                    $($sum_a = inout(zmm_reg) *$sum_a, $sum_b = inout(zmm_reg) *$sum_b,)*
+                    options(nostack),
+                );
+            }
+            let _ = (first, second, scale, factor, $($a, $b),*);
+        }
+    };
+}
+
+unit_sums!(add_six, one = 1, three = 3, five = 5:
+    a0 b0 c0 d0 "" "",
+    a1 b1 c1 d1 " + {one}" " + 2*{one}",
+    a2 b2 c2 d2 " + 2*{one}" " + 4*{one}",
+    a3 b3 c3 d3 " + {three}" " + 2*{three}",
+    a4 b4 c4 d4 " + 4*{one}" " + 8*{one}",
+    a5 b5 c5 d5 " + {five}" " + 2*{five}");
+unit_sums!(add_four, one = 1, three = 3:
+    a0 b0 c0 d0 "" "",
+    a1 b1 c1 d1 " + {one}" " + 2*{one}",
+    a2 b2 c2 d2 " + 2*{one}" " + 4*{one}",
+    a3 b3 c3 d3 " + {three}" " + 2*{three}");
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use std::vec;
 
-    use super::SEGMENT;
     use crate::{ActivationsMut, Kernels, Matrix, QuantType, Rows, Tile};
 
-    /// Rows longer than two segments, for every encoding and both precisions.
+    /// Rows of many units, in chains of different lengths, for every encoding and both precisions.
     #[test]
-    fn segments_of_long_rows_equal_scalar() {
+    fn long_rows_equal_scalar() {
         let Some(kernels) = super::super::kernels() else { return };
         const TOKENS: usize = 9;
-        let k = 2 * SEGMENT * 32 + 256;
+        let k = 4096 + 256;
         let wave = |i: usize| ((i * 7919 % 1009) as f32 - 504.0) * 0.01;
         for &kind in QuantType::ALL.iter().filter(|kind| kind.integer().is_some()) {
             let weights: vec::Vec<f32> = (0..3 * k).map(wave).collect();

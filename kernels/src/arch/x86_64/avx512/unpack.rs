@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::gemm::HALF;
+use super::gemm::{HALF, chain_starts};
 use super::gemv::{Facts, Format, Four};
 use crate::table::Panel;
 
@@ -33,33 +33,34 @@ pub(super) unsafe fn unpack<F: Format>(w: &[u8], panel: &mut Panel<'_>) {
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn four_rows<F: Format>(step: &F::Step, column: usize, first: usize, panel: &mut Panel<'_>) {
     let unit_len = Facts::<F>::FACTS.unit;
-    let (half, lane) = (first / HALF, first % HALF);
     let units = panel.k / unit_len;
+    let [starts @ .., _] = chain_starts(units);
     for group in 0..Facts::<F>::GROUPS {
         let unit = column / unit_len + 4 * group;
-        // The last step of a row may have fewer than four units.
+        // The last step of a row may have fewer than four units. Unit `q` of four is of chain `q`.
         let count = units.saturating_sub(unit).min(4);
+        let places = starts.map(|start| start + unit / 4);
         // SAFETY: the caller's step is open.
         let (codes, (scales, minima)) = unsafe {
             let row = |r| F::codes(step, r, group);
             ([row(0), row(1), row(2), row(3)], F::factors(step, group))
         };
-        let floats = (half * units + unit) * HALF + lane;
         // SAFETY: a panel has room for all units of 32 rows.
         unsafe {
-            let scale_bytes = panel.scales.as_mut_ptr().add(floats).cast();
-            store_quarters(scale_bytes, 4 * HALF, count, _mm512_castps_si512(scales));
+            let floats = |p: *mut f32| p.add(first).cast::<u8>();
+            let bytes = 4 * 2 * HALF;
+            let scale_bytes = floats(panel.scales.as_mut_ptr());
+            store_quarters(scale_bytes, places, bytes, count, _mm512_castps_si512(scales));
             if Facts::<F>::FACTS.minimum {
-                let minimum_bytes = panel.minima.as_mut_ptr().add(floats).cast();
-                store_quarters(minimum_bytes, 4 * HALF, count, _mm512_castps_si512(minima));
+                let minimum_bytes = floats(panel.minima.as_mut_ptr());
+                store_quarters(minimum_bytes, places, bytes, count, _mm512_castps_si512(minima));
             }
-            let codes_at = (half * panel.k + unit * unit_len) * HALF + 4 * lane;
-            let place = panel.codes.as_mut_ptr().add(codes_at);
             for part in 0..unit_len / 16 {
                 let fours = transpose(codes.map(|codes| codes[part]));
                 for (four, codes) in fours.into_iter().enumerate() {
-                    let place = place.add((16 * part + 4 * four) * HALF);
-                    store_quarters(place, unit_len * HALF, count, codes);
+                    let at = (16 * part + 4 * four) * 2 * HALF + 4 * first;
+                    let place = panel.codes.as_mut_ptr().add(at);
+                    store_quarters(place, places, unit_len * 2 * HALF, count, codes);
                 }
             }
         }
@@ -80,18 +81,18 @@ fn transpose([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
     ]
 }
 
-/// The first `count` quarters of a register, `step` bytes apart.
+/// The first `count` quarters of a register, each at its place, in steps of `step` bytes.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-unsafe fn store_quarters(p: *mut u8, step: usize, count: usize, v: __m512i) {
+unsafe fn store_quarters(p: *mut u8, places: [usize; 4], step: usize, count: usize, v: __m512i) {
     let quarters = [
         _mm512_castsi512_si128(v),
         _mm512_extracti32x4_epi32::<1>(v),
         _mm512_extracti32x4_epi32::<2>(v),
         _mm512_extracti32x4_epi32::<3>(v),
     ];
-    for (q, quarter) in quarters.into_iter().enumerate().take(count) {
+    for (quarter, place) in quarters.into_iter().zip(places).take(count) {
         // SAFETY: the caller has these places.
-        unsafe { _mm_storeu_si128(p.add(q * step).cast(), quarter) }
+        unsafe { _mm_storeu_si128(p.add(place * step).cast(), quarter) }
     }
 }
