@@ -27,9 +27,15 @@ pub(crate) struct Pass<'p> {
 }
 
 impl Pass<'_> {
-    /// Runs `tokens` through all layers: their keys and values go into the cache, their final
-    /// states into `b.x` (t, n_embd).
-    pub fn layers(&mut self, tokens: &[u32], store: &mut Store<'_>, b: &mut Buffers<'_>) {
+    /// Runs `tokens` through all layers: their keys and values go into the cache, the final states
+    /// of those from index `wanted` on into their rows of `b.x` (t, n_embd).
+    pub fn layers(
+        &mut self,
+        tokens: &[u32],
+        wanted: usize,
+        store: &mut Store<'_>,
+        b: &mut Buffers<'_>,
+    ) {
         let (c, weights, t) = (self.config, self.weights, tokens.len());
         let x = &mut b.x[..t * c.n_embd]; // (t, n_embd)
         self.embed(tokens, x);
@@ -55,8 +61,15 @@ impl Pass<'_> {
                     self.remember(index, &w, (q, k, v), angles, keys, values)
                 }
             }
+            // Behind the cache, the last layer matters only for the tokens whose states are wanted.
+            let from = if index + 1 == c.n_layers { wanted } else { 0 };
+            let t = t - from;
+            if t == 0 {
+                return;
+            }
+            let (x, q) = (&mut x[from * c.n_embd..], &q[from * c.q_dim()..]);
             let attention = &mut b.attention[..t * c.q_dim()]; // (t, n_heads * head_dim)
-            self.attend(index, t, q, store, attention, b.parts);
+            self.attend(index, self.first + from, q, store, attention, b.parts);
             let o = w.matrix(Slot::O);
             let planes = self.planes(&mut b.planes, &[o], t);
             let input = self.engine.quantize(c.q_dim(), attention, planes);
@@ -191,17 +204,19 @@ impl Pass<'_> {
         });
     }
 
-    /// Every query head's weighted sum of the values that its token sees.
+    /// Every query head's weighted sum of the values that its token sees, the first of which stands
+    /// at position `first`.
     fn attend(
         &mut self,
         layer: usize,
-        t: usize,
+        first: usize,
         q: &[f32],
         store: &Store<'_>,
         attention: &mut [f32],
         chunk_parts: &mut [f32],
     ) {
-        let (c, first, kernels) = (self.config, self.first, self.engine.kernels);
+        let (c, kernels) = (self.config, self.engine.kernels);
+        let t = q.len() / c.q_dim();
         let (keys, values) = store.layer(layer, c.n_layers);
         let heads = c.n_heads / c.n_kv_heads;
         let window = c.window(layer).map_or(usize::MAX, |window| window.size);

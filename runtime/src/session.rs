@@ -132,8 +132,9 @@ impl<'s> Session<'s> {
             if !go_on(done) {
                 return Ok(done);
             }
-            self.layers(batch, origin);
             done += batch.len();
+            let wanted = if done == tokens.len() { batch.len() - 1 } else { batch.len() };
+            self.layers(batch, wanted, origin);
         }
         let in_batch = (tokens.len() - 1) % self.options.batch;
         self.pass(origin, |pass, _, buffers| pass.head(in_batch, 1, buffers));
@@ -173,8 +174,9 @@ impl<'s> Session<'s> {
         self.has_logits = false;
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
-            self.layers(batch, origin);
-            for row in (from.saturating_sub(done)..batch.len()).step_by(rows) {
+            let wanted = from.saturating_sub(done).min(batch.len());
+            self.layers(batch, wanted, origin);
+            for row in (wanted..batch.len()).step_by(rows) {
                 let n = rows.min(batch.len() - row);
                 self.pass(origin, |pass, _, buffers| pass.head(row, n, buffers));
                 let logits = &mut self.buffers.logits[..n * n_vocab];
@@ -205,9 +207,10 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    fn layers(&mut self, batch: &[u32], origin: Origin) {
+    /// `wanted`: the first token of the batch whose logits are to be computed.
+    fn layers(&mut self, batch: &[u32], wanted: usize, origin: Origin) {
         self.origins.set(self.position, batch.len(), origin);
-        self.pass(origin, |pass, store, buffers| pass.layers(batch, store, buffers));
+        self.pass(origin, |pass, store, buffers| pass.layers(batch, wanted, store, buffers));
         self.position += batch.len();
     }
 
