@@ -1,66 +1,94 @@
-//! Quantising a row of activations: two registers for each block of 32.
+//! Quantising a row of activations: four blocks of 32 at a time, so that their scales and sums are
+//! neighbours in registers.
 
 use core::arch::x86_64::*;
 
 use crate::activation::RowMut;
 use crate::scalar::activation::{LARGEST_16, TINY};
 
+/// Values that are taken together; rows are padded to a multiple of it.
+const GROUP: usize = 128;
+
+/// The values of a group: registers `2b` and `2b + 1` are block `b`.
+type Values = [__m512i; 8];
+
 /// See [`crate::scalar::activation::quantize`].
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) fn quantize(x: &[f32], row: &mut RowMut<'_>) {
-    let RowMut { high, low, scales, sums, scaled_sums } = row;
-    let (blocks, _) = x.as_chunks::<32>();
-    let (high, high_padding) = high.as_chunks_mut::<32>().0.split_at_mut(blocks.len());
-    let (sums, sums_padding) = sums.as_chunks_mut::<2>().0.split_at_mut(blocks.len());
-    let (scales, scales_padding) = scales.split_at_mut(blocks.len());
-    let (scaled_sums, scaled_sums_padding) = scaled_sums.split_at_mut(blocks.len());
-    high_padding.fill([0; 32]);
-    sums_padding.fill([0; 2]);
-    scales_padding.fill(0.0);
-    scaled_sums_padding.fill(0.0);
-    let mut low = low.as_deref_mut().map(|low| low.as_chunks_mut::<32>().0);
-    if let Some(low) = &mut low {
-        low[blocks.len()..].fill([0; 32]);
-    }
+    let high = row.high.as_chunks_mut::<GROUP>().0;
+    let mut low = row.low.as_deref_mut().map(|low| low.as_chunks_mut::<GROUP>().0);
+    let sums = row.sums.as_chunks_mut::<8>().0;
+    let scales = row.scales.as_chunks_mut::<4>().0;
+    let scaled_sums = row.scaled_sums.as_chunks_mut::<4>().0;
     let largest = if low.is_some() { LARGEST_16 } else { 127.0 };
-    for (b, x) in blocks.iter().enumerate() {
-        let (values, scale) = block(x, largest);
-        match &mut low {
-            None => store(&mut high[b], values),
+    let groups = high.iter_mut().zip(sums).zip(scales).zip(scaled_sums);
+    for (g, (((high, sums), scales), scaled_sums)) in groups.enumerate() {
+        let (values, scale) = group(&x[(g * GROUP).min(x.len())..], largest);
+        let sum = match &mut low {
+            None => store(high, &values),
             Some(low) => {
-                let [(high_a, low_a), (high_b, low_b)] = [split(values[0]), split(values[1])];
-                store(&mut high[b], [high_a, high_b]);
-                store(&mut low[b], [low_a, low_b]);
+                let planes = values.map(|v| split(v));
+                let high_sum = store(high, &planes.map(|(high, _)| high));
+                let low_sum = store(&mut low[g], &planes.map(|(_, low)| low));
+                _mm256_add_epi32(times_255(high_sum), low_sum)
             }
+        };
+        // SAFETY: eight integers, four floats, twice.
+        unsafe {
+            _mm256_storeu_si256(sums.as_mut_ptr().cast(), sum);
+            _mm_storeu_ps(scales.as_mut_ptr(), scale);
+            let pairs = _mm256_add_epi32(sum, _mm256_srli_epi64::<32>(sum));
+            let block_sums = _mm_cvtepi32_ps(_mm256_cvtepi64_epi32(pairs));
+            _mm_storeu_ps(scaled_sums.as_mut_ptr(), _mm_mul_ps(scale, block_sums));
         }
-        sums[b] = [_mm512_reduce_add_epi32(values[0]), _mm512_reduce_add_epi32(values[1])];
-        scales[b] = scale;
-        scaled_sums[b] = scale * (sums[b][0] + sums[b][1]) as f32;
     }
 }
 
-/// The integer values of 32 floats and their scale.
+/// The integer values of the first 128 floats, or of as many as there are, which are whole blocks,
+/// and zeros; and the scales of the four blocks.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn block(x: &[f32; 32], largest: f32) -> ([__m512i; 2], f32) {
-    // SAFETY: both registers lie inside the 32 floats.
-    let (a, b) = unsafe { (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(16))) };
+fn group(x: &[f32], largest: f32) -> (Values, __m128) {
+    let floats: [__m512; 8] = core::array::from_fn(|i| match x.get(16 * i..16 * (i + 1)) {
+        // SAFETY: 16 floats.
+        Some(x) => unsafe { _mm512_loadu_ps(x.as_ptr()) },
+        None => _mm512_setzero_ps(),
+    });
     // As integers the magnitudes compare like floats, and a NaN is larger than everything.
     let magnitude = _mm512_set1_epi32(0x7fff_ffff);
-    let bits = _mm512_max_epi32(
-        _mm512_and_si512(_mm512_castps_si512(a), magnitude),
-        _mm512_and_si512(_mm512_castps_si512(b), magnitude),
+    let bits: [__m512i; 4] = core::array::from_fn(|b| {
+        let [a, b] = [floats[2 * b], floats[2 * b + 1]].map(|v| _mm512_castps_si512(v));
+        _mm512_max_epi32(_mm512_and_si512(a, magnitude), _mm512_and_si512(b, magnitude))
+    });
+    let amax = _mm_castsi128_ps(largest_of_each(bits));
+    let finite = _mm_cmp_ps_mask::<_CMP_LT_OQ>(amax, _mm_set1_ps(f32::INFINITY));
+    let counts = _mm_cmp_ps_mask::<_CMP_GE_OQ>(amax, _mm_set1_ps(TINY)) & finite;
+    let largest = _mm_set1_ps(largest);
+    let inverses = _mm512_broadcast_f32x4(_mm_maskz_div_ps(counts, largest, amax));
+    let not_finite = _mm_castps_si128(_mm_set1_ps(f32::NAN));
+    let no_scale = _mm_maskz_mov_epi32(!finite, not_finite);
+    let scale = _mm_mask_div_ps(_mm_castsi128_ps(no_scale), counts, amax, largest);
+    let values = core::array::from_fn(|i| {
+        let inverse = _mm512_permutexvar_ps(_mm512_set1_epi32(i as i32 / 2), inverses);
+        // Not even a NaN times zero is to give anything but zero.
+        let mask = if counts >> (i / 2) & 1 == 1 { !0 } else { 0 };
+        _mm512_maskz_cvtps_epi32(mask, _mm512_mul_ps(floats[i], inverse))
+    });
+    (values, scale)
+}
+
+/// The largest lane of each of four registers, as unsigned integers below 2^31.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn largest_of_each([a, b, c, d]: [__m512i; 4]) -> __m128i {
+    let ab = _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let cd = _mm512_max_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    let quarters = _mm512_max_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    let halves = _mm256_max_epi32(
+        _mm512_castsi512_si256(quarters),
+        _mm512_extracti64x4_epi64::<1>(quarters),
     );
-    let amax = f32::from_bits(_mm512_reduce_max_epi32(bits) as u32);
-    if !amax.is_finite() {
-        return ([_mm512_setzero_si512(); 2], f32::NAN);
-    }
-    if amax < TINY {
-        return ([_mm512_setzero_si512(); 2], 0.0);
-    }
-    let inverse = _mm512_set1_ps(largest / amax);
-    let nearest = |v| _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
-    ([nearest(a), nearest(b)], amax / largest)
+    _mm_max_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
 }
 
 /// The planes of 16-bit values: `high` is the multiple of 255 nearest to the value. The quotient is
@@ -74,13 +102,34 @@ fn split(v: __m512i) -> (__m512i, __m512i) {
     (high, _mm512_sub_epi32(v, times_255))
 }
 
-/// The low bytes of two registers.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn store(out: &mut [i8; 32], [a, b]: [__m512i; 2]) {
-    let bytes = _mm256_set_m128i(_mm512_cvtepi32_epi8(b), _mm512_cvtepi32_epi8(a));
-    // SAFETY: exactly the 32 bytes.
-    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes) }
+fn times_255(v: __m256i) -> __m256i {
+    _mm256_sub_epi32(_mm256_slli_epi32::<8>(v), v)
+}
+
+/// The bytes of values that fit them, and the sums of each 16.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn store(out: &mut [i8; GROUP], values: &Values) -> __m256i {
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let [first, second] = [0_usize, 4].map(|at| {
+        let words = |i: usize| _mm512_packs_epi32(values[at + i], values[at + i + 1]);
+        let bytes = _mm512_packs_epi16(words(0), words(2));
+        _mm512_permutexvar_epi32(order, bytes)
+    });
+    // SAFETY: exactly the 128 bytes.
+    unsafe {
+        _mm512_storeu_si512(out.as_mut_ptr().cast(), first);
+        _mm512_storeu_si512(out.as_mut_ptr().add(64).cast(), second);
+    }
+    let fours = |bytes| {
+        let fours = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), bytes);
+        let twos = _mm512_add_epi32(fours, _mm512_shuffle_epi32::<0b10_11_00_01>(fours));
+        _mm512_add_epi32(twos, _mm512_shuffle_epi32::<0b01_00_11_10>(twos))
+    };
+    let sums = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
+    _mm512_castsi512_si256(_mm512_permutex2var_epi32(fours(first), sums, fours(second)))
 }
 
 #[cfg(test)]
