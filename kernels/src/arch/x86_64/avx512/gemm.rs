@@ -7,6 +7,7 @@
 
 use core::arch::asm;
 use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
 
 use crate::activation::Activations;
 use crate::cast::Tile;
@@ -80,7 +81,8 @@ unsafe fn tile<const T: usize, const UNIT: usize, const MINIMUM: bool, const WID
     out: &mut Tile<'_>,
 ) {
     let starts = chain_starts(panel.k / UNIT);
-    let mut pairs = [[[_mm512_setzero_ps(); 2]; T]; 2];
+    // Not zeros to begin with: for each tile they would be a call of memset.
+    let mut pairs = [const { MaybeUninit::<Sums<T>>::uninit() }; 2];
     for chain in 0..4 {
         let mut sums = [[_mm512_setzero_ps(); 2]; T];
         for (i, place) in (starts[chain]..starts[chain + 1]).enumerate() {
@@ -93,12 +95,14 @@ unsafe fn tile<const T: usize, const UNIT: usize, const MINIMUM: bool, const WID
         }
         let pair = &mut pairs[chain / 2];
         if chain % 2 == 0 {
-            *pair = sums;
+            pair.write(sums);
         } else {
-            plus(pair, &sums);
+            // SAFETY: the chain before wrote it.
+            plus(unsafe { pair.assume_init_mut() }, &sums);
         }
     }
-    let [mut result, last] = pairs;
+    // SAFETY: chains 0 and 2 wrote them.
+    let [mut result, last] = pairs.map(|pair| unsafe { pair.assume_init() });
     plus(&mut result, &last);
     store(&result, first, out);
 }
