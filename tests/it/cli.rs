@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use mote_kernels::{QuantType, arch};
+use mote_kernels::arch;
 use mote_tests::models;
 use mote_tests::shared::{json, root};
 use mote_tools::streams::{Streams, Terminal};
 use serde_json::Value;
 
 mod errors;
+mod golden;
 mod numbers;
 mod text;
 

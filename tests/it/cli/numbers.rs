@@ -68,40 +68,6 @@ fn gemma3_gives_the_reference_logprobs() {
     assert_eq!(mote(&args).json()["ids"], known["greedy_ids"]);
 }
 
-/// One hash for each model, precision and cache, whatever computes it and however it is cut.
-#[test]
-fn the_hash_depends_on_nothing_but_model_and_precision() {
-    let (floats, gemma3) = (models::llama(), models::fixture("models/gemma3.gguf"));
-    let files = [
-        ("hash_f32.gguf", floats.clone()),
-        ("hash_f16.gguf", models::encoded(&floats, QuantType::F16)),
-        ("hash_q8_0.gguf", models::encoded(&floats, QuantType::Q8_0)),
-        ("hash_q4_1.gguf", models::encoded(&floats, QuantType::Q4_1)),
-        ("hash_gemma3.gguf", models::encoded(&gemma3, QuantType::Q5_0)),
-    ];
-    let ids: Vec<String> = (0..100).map(|i| (i * 7 % 32).to_string()).collect();
-    let ids = ids.join(",");
-    for (name, bytes) in files {
-        let path = file(name, &bytes);
-        for (bits, kv) in [("8", "f32"), ("8", "f16"), ("16", "f32"), ("mixed", "f32")] {
-            let mut hashes = Vec::new();
-            for target in arch::available().map(|kernels| kernels.name()) {
-                for threads in ["1", "2", "3"] {
-                    for batch in ["1", "7", "64", "512"] {
-                        let common = ["score", "-m", &path, "--ids", &ids, "--hash", "--json"];
-                        let computed = ["--target", target, "--threads", threads, "--batch", batch];
-                        let kind = ["--activations", bits, "--kv", kv, "--generated-from", "70"];
-                        let report = mote(&[&common[..], &computed, &kind].concat()).json();
-                        hashes.push(report["hash"].as_str().unwrap().to_string());
-                    }
-                }
-            }
-            assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{name} {bits} {kv} {hashes:?}");
-            assert_eq!(hashes[0].len(), 32);
-        }
-    }
-}
-
 /// Every window is a text of its own that begins with BOS; its second half counts.
 #[test]
 fn perplexity_is_that_of_the_windows() {

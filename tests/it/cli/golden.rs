@@ -1,0 +1,79 @@
+//! The numeric contract, frozen: hashes of logits that no target, no compiler and no change of mote
+//! may alter (kernels/NUMERICS.md). They were made by the scalar kernels; a change of the contract
+//! changes them, and its reason belongs to NUMERICS.md.
+
+use mote_tests::shared::real_model;
+use mote_tools::synthetic::{Recipe, Shape, Types};
+
+use super::*;
+
+const GOLDEN: &str = include_str!("../../fixtures/golden_hashes.txt");
+
+/// Where one result is expected: activations and cache.
+const KINDS: [(&str, &str); 4] = [("8", "f32"), ("8", "f16"), ("16", "f32"), ("mixed", "f32")];
+
+/// The model's lines of the golden file.
+fn golden(model: &str) -> Vec<&'static str> {
+    GOLDEN.lines().filter(|line| line.split(' ').next() == Some(model)).collect()
+}
+
+/// The line of a model, made by the command line with `options`.
+fn line(model: &str, path: &str, (bits, kv): (&str, &str), options: &[&str]) -> String {
+    let ids: Vec<String> = (0..40).map(|i| (i * 7 % 32).to_string()).collect();
+    let ids = ids.join(",");
+    let common = ["score", "-m", path, "--ids", &ids, "--hash", "--json"];
+    let kind = ["--activations", bits, "--kv", kv, "--generated-from", "28"];
+    let report = mote(&[&common[..], &kind, options].concat()).json();
+    format!("{model} {bits} {kv} {}", report["hash"].as_str().unwrap())
+}
+
+/// The small models: what is in the repository, and synthetic ones of every encoding and mix.
+fn small_models() -> Vec<(String, String)> {
+    let fixtures = ["llama-f32", "gemma3"].map(|name| {
+        let path = root().join(format!("tests/fixtures/models/{name}.gguf"));
+        (name.to_string(), path.into_os_string().into_string().unwrap())
+    });
+    let synthetic = Types::all().map(|(name, types)| {
+        let mut bytes = Vec::new();
+        Recipe { shape: Shape::Tiny, types, seed: 0 }.write(&mut bytes, |_| ()).unwrap();
+        (format!("tiny-{name}"), file(&format!("golden_{name}.gguf"), &bytes))
+    });
+    fixtures.into_iter().chain(synthetic).collect()
+}
+
+#[test]
+fn small_models_have_the_golden_hashes() {
+    let lines: Vec<String> = small_models()
+        .iter()
+        .flat_map(|(name, path)| KINDS.map(|kind| line(name, path, kind, &[])))
+        .collect();
+    let expected: Vec<_> = GOLDEN.lines().filter(|line| !line.contains(".gguf")).collect();
+    assert_eq!(lines, expected, "\n{}\n", lines.join("\n"));
+}
+
+#[test]
+fn real_models_have_the_golden_hashes() {
+    for name in ["SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-Q4_K_M.gguf"] {
+        let Some(path) = real_model(name) else { return };
+        let path = path.into_os_string().into_string().unwrap();
+        let lines = KINDS.map(|kind| line(name, &path, kind, &[]));
+        assert_eq!(lines.as_slice(), golden(name), "\n{}\n", lines.join("\n"));
+    }
+}
+
+/// One hash for each model, precision and cache, whatever computes it and however it is cut.
+#[test]
+fn the_hash_depends_on_nothing_but_model_and_precision() {
+    for (name, path) in small_models() {
+        for (kind, golden) in KINDS.into_iter().zip(golden(&name)) {
+            for target in arch::available().map(|kernels| kernels.name()) {
+                for threads in ["1", "2", "3"] {
+                    for batch in ["1", "7", "64"] {
+                        let split = ["--target", target, "--threads", threads, "--batch", batch];
+                        assert_eq!(line(&name, &path, kind, &split), golden, "{split:?}");
+                    }
+                }
+            }
+        }
+    }
+}
