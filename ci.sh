@@ -161,8 +161,8 @@ cross() {
     variable=CARGO_TARGET_${target//-/_}_RUSTFLAGS
     # No LTO: the standard library made there has no bitcode. The mangling as in .cargo/config.toml.
     cargo=(env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc CARGO_PROFILE_RELEASE_LTO=off
-        "${variable^^}=--sysroot $root/sysroot -C symbol-mangling-version=v0" "CARGO_TARGET_DIR=$target_dir/cross/debian"
-        /usr/bin/cargo)
+        "${variable^^}=--sysroot $root/sysroot -C symbol-mangling-version=v0"
+        "CARGO_TARGET_DIR=$target_dir/cross/debian" /usr/bin/cargo)
 }
 
 # Sets `required` and `untested`: the kernel tables that this CPU can and cannot run.

@@ -46,7 +46,7 @@ def machine(binary):
 TOLERANCE = 0.002
 
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
-INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t(\S+) *(.*)$")
+INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t(\S+)\s*(.*)$")
 KERNEL = re.compile(r"mote_kernels::arch::\w+::(\w+::)")
 
 
