@@ -67,7 +67,21 @@ job_counts() {
     cargo build --release
     python3 tests/guards/loops.py "$binary" $update || status=1
     python3 tests/guards/instructions.py "$binary" $update || status=1
+    arm_counts || status=1
     return $status
+}
+
+# The inner loops for aarch64. (What llvm-mca says about their speed: tests/guards/mca.py.)
+arm_counts() {
+    local target=aarch64-unknown-linux-gnu binary rustc=rustc
+    cross "$target" std,test
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+        "${cargo[@]}" build --release --target "$target" -p mote-tools
+    binary=$target_dir/$target/release/mote
+    if [ "${#cargo[@]}" -gt 1 ]; then
+        binary=$target_dir/cross/debian/$target/release/mote rustc=/usr/bin/rustc
+    fi
+    RUSTC=$rustc python3 tests/guards/loops.py "$binary" $update
 }
 
 # What older CPUs are given: a kernel chosen wrongly dies here of an illegal instruction. valgrind
@@ -88,14 +102,32 @@ old_x86() {
         "${test[@]}" -p mote-tests --test it -- kernels_match_scalar encodings "${emulated[@]}"
 }
 
-# The whole suite as a Raspberry Pi would run it, emulated.
+# The whole suite as a Raspberry Pi would run it, emulated; then the kernels on older CPUs. A kernel
+# chosen wrongly dies of an illegal instruction.
 job_aarch64() {
-    local target=aarch64-unknown-linux-gnu
+    local target=aarch64-unknown-linux-gnu status=0 cpu
     cross "$target" std,test
-    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu max" \
-        MOTE_REQUIRE=scalar without_large_sets "${cargo[@]}" test --release --target "$target" \
-        "${libraries[@]}" -p mote-tests --lib --tests --no-fail-fast -- "${emulated[@]}"
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+    arm_test max "$arm_tables" "${libraries[@]}" -p mote-tests --lib --tests \
+        -- "${emulated[@]}" || status=1
+    for cpu in cortex-a53:neon cortex-a72:neon cortex-a76:neon,dotprod neoverse-n1:neon,dotprod; do
+        arm_test "${cpu%:*}" "scalar,${cpu#*:}" -p mote-kernels -p mote-tests --lib --test it \
+            -- kernels_match_scalar arch "${emulated[@]}" || status=1
+    done
+    return $status
+}
+
+# Every kernel table for aarch64.
+arm_tables=scalar,neon,dotprod
+
+# arm_test CPU TABLES ARGUMENTS: cargo test on an emulated CPU that must have these tables.
+arm_test() {
+    local cpu=$1 tables=$2
+    shift 2
+    echo "CPU $cpu with $tables"
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu $cpu" \
+        MOTE_REQUIRE=$tables without_large_sets "${cargo[@]}" test --release --target "$target" \
+        --no-fail-fast "$@"
 }
 
 # ---- What they share
@@ -127,10 +159,10 @@ cross() {
     root=$(mkdir -p "$target_dir/cross/$target" && cd "$target_dir/cross/$target" && pwd)
     tests/cross/mksysroot.sh "$target" "$root" "$crates"
     variable=CARGO_TARGET_${target//-/_}_RUSTFLAGS
-    # No LTO: the standard library made there has no bitcode.
+    # No LTO: the standard library made there has no bitcode. The mangling as in .cargo/config.toml.
     cargo=(env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc CARGO_PROFILE_RELEASE_LTO=off
-        "${variable^^}=--sysroot $root/sysroot" "CARGO_TARGET_DIR=$target_dir/cross/debian"
-        /usr/bin/cargo)
+        "${variable^^}=--sysroot $root/sysroot -C symbol-mangling-version=v0"
+        "CARGO_TARGET_DIR=$target_dir/cross/debian" /usr/bin/cargo)
 }
 
 # Sets `required` and `untested`: the kernel tables that this CPU can and cannot run.

@@ -1,4 +1,5 @@
 """The tables of the guards: lines of a name and figures, under the compiler that made them."""
+import os
 import pathlib
 import subprocess
 import sys
@@ -8,7 +9,8 @@ AGAIN = "if that is meant, write the table anew: ./ci.sh counts --update"
 
 def compiler():
     """What decides about instructions: rustc's release and its LLVM."""
-    text = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
+    command = [os.environ.get("RUSTC", "rustc"), "-vV"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     facts = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
     return f"rustc {facts['release']}, LLVM {facts['LLVM version']}, {facts['host']}"
 

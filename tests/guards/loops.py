@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Instructions and spills in the loops of the SIMD kernels, from the disassembly of a release binary.
 
-    loops.py BINARY [--update]
+    loops.py BINARY [--update]     a binary for x86-64 (loops.txt) or aarch64 (loops-aarch64.txt)
 
 Looks at the innermost loops that multiply and add (natural loops of the control flow graph, so the
 order of blocks does not matter), for every kernel function and every kind of product, and compares
@@ -15,22 +15,44 @@ import sys
 
 from common import Table, compiler
 
-# The first of these that a loop contains is its product.
-PRODUCTS = ["vpdpbusd", "vpdpwssd", "vpmaddubsw", "vpmaddwd", "vfmadd"]
+
+class X86:
+    table, objdump = "loops.txt", ["objdump", "-M", "intel"]
+    # The first of these that a loop contains is its product.
+    products = ["vpdpbusd", "vpdpwssd", "vpmaddubsw", "vpmaddwd", "vfmadd"]
+    jump, call = re.compile(r"j\w+"), "call"
+    ends = ("jmp", "ret", "ud2")
+    # A plain place in the frame; with an index register it is an array.
+    frame = re.compile(r"\[(?:rsp|rbp)(?:[+-]0x[0-9a-f]+)?\]")
+    vector = re.compile(r"\b[xyz]mm\d")
+
+
+class Arm:
+    table, objdump = "loops-aarch64.txt", ["aarch64-linux-gnu-objdump"]
+    products = ["sdot", "smmla", "smull", "smlal", "fmla"]
+    jump, call = re.compile(r"b|b\.\w+|cbn?z|tbn?z"), "bl"
+    ends = ("b", "ret", "udf", "br")
+    frame = re.compile(r"\[(?:sp|x29)(?:, #-?\w+)?\]")
+    vector = re.compile(r"\b[qvd]\d")
+
+
+def machine(binary):
+    """What the ELF header says: 62 is x86-64, 183 is aarch64."""
+    with open(binary, "rb") as file:
+        return {62: X86, 183: Arm}[int.from_bytes(file.read(20)[18:], "little")]
+
+
 # Ratios are exact for a given compiler; this absorbs rounding in the table.
 TOLERANCE = 0.002
 
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
-INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t(\S+) *(.*)$")
+INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t(\S+)\s*(.*)$")
 KERNEL = re.compile(r"mote_kernels::arch::\w+::(\w+::)")
-# A plain place in the frame; with an index register it is an array.
-FRAME = re.compile(r"\[(?:rsp|rbp)(?:[+-]0x[0-9a-f]+)?\]")
-VECTOR = re.compile(r"\b[xyz]mm\d")
 
 
 def functions(binary):
     """(name, [(address, mnemonic, operands)]) of every kernel function."""
-    command = ["objdump", "-d", "--no-show-raw-insn", "-M", "intel", "-C", binary]
+    command = [*machine(binary).objdump, "-d", "--no-show-raw-insn", "-C", binary]
     listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     name, code = None, []
     for line in listing.splitlines():
@@ -51,15 +73,16 @@ def short(symbol):
     return re.sub(r"\s+|\.llvm\.\d+", "", symbol)
 
 
-def blocks(code):
+def blocks(code, cpu):
     """Basic blocks as (first, end) indices into `code`, and each block's successors."""
     index = {address: i for i, (address, _, _) in enumerate(code)}
     targets, leaders = {}, {0}
     for i, (_, mnemonic, operands) in enumerate(code):
-        if mnemonic.startswith("j") or mnemonic in ("ret", "ud2"):
+        jumps = cpu.jump.fullmatch(mnemonic)
+        if jumps or mnemonic in cpu.ends:
             leaders.add(i + 1)
-            target = re.match(r"([0-9a-f]+)(?: |$)", operands)
-            if mnemonic.startswith("j") and target and int(target[1], 16) in index:
+            target = re.search(r"(?:^|, )([0-9a-f]+)(?: |$)", operands)
+            if jumps and target and int(target[1], 16) in index:
                 targets[i] = index[int(target[1], 16)]
                 leaders.add(targets[i])
     starts = sorted(leader for leader in leaders if leader < len(code))
@@ -69,7 +92,7 @@ def blocks(code):
     for _, end in spans:
         mnemonic = code[end - 1][1]
         after = [number[targets[end - 1]]] if end - 1 in targets else []
-        if mnemonic not in ("jmp", "ret", "ud2") and end in number:
+        if mnemonic not in cpu.ends and end in number:
             after.append(number[end])
         successors.append(after)
     return spans, successors
@@ -136,20 +159,25 @@ def innermost_loops(successors):
             yield body
 
 
+def kernel_loops(binary):
+    """(function, instructions) of every innermost loop of every kernel function."""
+    for name, code in functions(binary):
+        spans, successors = blocks(code, machine(binary))
+        for body in innermost_loops(successors):
+            yield name, [code[i] for block in sorted(body) for i in range(*spans[block])]
+
+
 def measure(binary):
     """{"function product": [loops, worst and mean instructions for a product, spills, calls]}"""
-    sums = {}
-    for name, code in functions(binary):
-        spans, successors = blocks(code)
-        for body in innermost_loops(successors):
-            inside = [code[i] for block in body for i in range(*spans[block])]
-            names = [mnemonic for _, mnemonic, _ in inside]
-            product = next((p for p in PRODUCTS if any(n.startswith(p) for n in names)), None)
-            if product:
-                products = sum(n.startswith(product) for n in names)
-                spills = sum(bool(FRAME.search(o) and VECTOR.search(o)) for _, _, o in inside)
-                loop = (len(inside), products, spills, names.count("call"))
-                sums.setdefault(f"{name} {product}", []).append(loop)
+    sums, cpu = {}, machine(binary)
+    for name, inside in kernel_loops(binary):
+        names = [mnemonic for _, mnemonic, _ in inside]
+        product = next((p for p in cpu.products if any(n.startswith(p) for n in names)), None)
+        if product:
+            products = sum(n.startswith(product) for n in names)
+            spills = sum(bool(cpu.frame.search(o) and cpu.vector.search(o)) for _, _, o in inside)
+            loop = (len(inside), products, spills, names.count(cpu.call))
+            sums.setdefault(f"{name} {product}", []).append(loop)
     table = {}
     for key, loops in sums.items():
         lengths, products, spills, calls = zip(*loops)
@@ -182,7 +210,7 @@ def compare(table, measured):
 
 
 if __name__ == "__main__":
-    table = Table("loops.txt", "function product " + " ".join(COLUMNS), 2)
+    table = Table(machine(sys.argv[1]).table, "function product " + " ".join(COLUMNS), 2)
     measured = measure(sys.argv[1])
     if not measured:
         sys.exit("no kernel loops found; are the symbols there? (RUSTFLAGS hides .cargo/config.toml)")

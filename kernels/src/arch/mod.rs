@@ -3,8 +3,10 @@
 
 use crate::Kernels;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod fused;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod generic;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
@@ -20,6 +22,10 @@ const CANDIDATES: &[Candidate] = &[
     ("avx512", x86_64::avx512::kernels),
     #[cfg(target_arch = "x86_64")]
     ("avx2", x86_64::avx2::kernels),
+    #[cfg(target_arch = "aarch64")]
+    ("dotprod", aarch64::dotprod::kernels),
+    #[cfg(target_arch = "aarch64")]
+    ("neon", aarch64::neon::kernels),
     ("scalar", scalar),
 ];
 

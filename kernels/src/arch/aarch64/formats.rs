@@ -1,0 +1,407 @@
+//! The encodings in registers, in groups of 128 weights. All of them for every target: base NEON
+//! has the instructions.
+//!
+//! Functions are `inline(always)` and without target features, as in `arch::generic`.
+
+#![allow(non_camel_case_types)] // encodings have their names
+
+use core::arch::aarch64::*;
+use core::marker::PhantomData;
+
+use super::neon::lanes::widen_f16;
+use crate::quant::{IntegerFacts, QuantType};
+
+/// Weights of a group: four blocks of 32, or half a block of 256.
+pub(super) const GROUP: usize = 128;
+
+/// The codes of one row's group, 16 to a register, in the order of the weights. Unsigned with their
+/// bias; only those of 8 bits are signed.
+pub(super) type Codes = [int8x16_t; 8];
+
+/// Scales (or minima) of a group's units: four, or eight where units have 16 weights. Unit `i`
+/// stands in lane `i % 4`, which is its chain.
+pub(super) type Factors = [float32x4_t; 2];
+
+/// An encoding.
+///
+/// # Safety
+/// Of every method: [`Facts::BYTES`] are readable from `from`, and the CPU has NEON.
+pub(super) trait Format {
+    const KIND: QuantType;
+    /// What the groups of a block share.
+    type Head: Copy;
+
+    unsafe fn head(from: *const u8) -> Self::Head;
+    /// `group` counts from the block's first.
+    unsafe fn codes(from: *const u8, group: usize) -> Codes;
+    unsafe fn scales(head: &Self::Head, group: usize) -> Factors;
+    /// Only where units have a minimum.
+    unsafe fn minima(head: &Self::Head, group: usize) -> float32x4_t;
+}
+
+/// What follows from a format.
+pub(super) struct Facts<F>(PhantomData<F>);
+
+impl<F: Format> Facts<F> {
+    pub const FACTS: IntegerFacts = match F::KIND.integer() {
+        Some(facts) => facts,
+        None => panic!("an integer encoding"),
+    };
+    pub const UNIT: usize = Self::FACTS.unit;
+    /// What the codes of [`Format::codes`] are above the integer weights.
+    pub const BIAS: i32 = if Self::FACTS.bits == 8 { 0 } else { Self::FACTS.bias };
+    /// Groups that are opened together: one of four blocks, or the two of a block of 256.
+    pub const GROUPS: usize = if F::KIND.block_len() == 256 { 2 } else { 1 };
+    /// Weights that are opened together.
+    pub const STEP: usize = GROUP * Self::GROUPS;
+    /// Their bytes.
+    pub const BYTES: usize = Self::STEP / F::KIND.block_len() * F::KIND.block_bytes();
+}
+
+/// Most bytes of a step.
+pub(super) const MAX_BYTES: usize = 210;
+
+#[inline(always)]
+unsafe fn load(from: *const u8) -> uint8x16_t {
+    // SAFETY: the caller has 16 bytes there.
+    unsafe { vld1q_u8(from) }
+}
+
+#[inline(always)]
+unsafe fn signed(codes: uint8x16_t) -> int8x16_t {
+    // SAFETY: the caller's CPU has NEON.
+    unsafe { vreinterpretq_s8_u8(codes) }
+}
+
+/// The low nibbles, and the high ones.
+#[inline(always)]
+unsafe fn nibbles(bytes: uint8x16_t) -> [uint8x16_t; 2] {
+    // SAFETY: the caller's CPU has NEON.
+    unsafe { [vandq_u8(bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(bytes)] }
+}
+
+/// Four halves, `stride` bytes apart, as floats.
+#[inline(always)]
+unsafe fn four_halves(from: *const u8, stride: usize) -> float32x4_t {
+    // Gathered in a general register, because the vector pipes have enough to do.
+    // SAFETY: the caller has them there.
+    unsafe {
+        let half = |i: usize| from.add(i * stride).cast::<u16>().read_unaligned() as u64;
+        let bits = half(0) | half(1) << 16 | half(2) << 32 | half(3) << 48;
+        widen_f16(vcreate_u16(bits))
+    }
+}
+
+/// Where the parts of a block of 4 or 5 bits lie. The two bytes of the scale come first, those of
+/// the minimum second.
+pub(super) trait Nibbles {
+    const KIND: QuantType;
+    /// The fifth bits, if codes have them.
+    const FIFTH: Option<usize>;
+    const CODES: usize;
+}
+
+/// An encoding of [`Nibbles`].
+pub(super) struct Legacy<N>(PhantomData<N>);
+
+macro_rules! legacy {
+    ($($name:ident $fifth:expr, $codes:literal;)*) => {
+        $(
+            pub(super) struct $name;
+            impl Nibbles for $name {
+                const KIND: QuantType = QuantType::$name;
+                const FIFTH: Option<usize> = $fifth;
+                const CODES: usize = $codes;
+            }
+        )*
+    };
+}
+legacy! {
+    Q4_0 None, 2;
+    Q4_1 None, 4;
+    Q5_0 Some(2), 6;
+    Q5_1 Some(4), 8;
+}
+
+impl<N: Nibbles> Format for Legacy<N> {
+    const KIND: QuantType = N::KIND;
+    type Head = [float32x4_t; 2];
+
+    #[inline(always)]
+    unsafe fn head(from: *const u8) -> Self::Head {
+        // SAFETY: the caller's step.
+        unsafe {
+            let scales = four_halves(from, N::KIND.block_bytes());
+            match Facts::<Self>::FACTS.minimum {
+                true => [scales, four_halves(from.add(2), N::KIND.block_bytes())],
+                false => [scales, scales],
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes(from: *const u8, _: usize) -> Codes {
+        // SAFETY: the caller's step.
+        unsafe {
+            let mut codes = [vdupq_n_s8(0); 8];
+            for i in 0..4 {
+                let block = from.add(i * N::KIND.block_bytes());
+                let [mut low, mut high] = nibbles(load(block.add(N::CODES)));
+                if let Some(fifth) = N::FIFTH {
+                    low = vorrq_u8(low, fifth_bits(block.add(fifth)));
+                    high = vorrq_u8(high, fifth_bits(block.add(fifth + 2)));
+                }
+                (codes[2 * i], codes[2 * i + 1]) = (signed(low), signed(high));
+            }
+            codes
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(head: &Self::Head, _: usize) -> Factors {
+        [head[0]; 2]
+    }
+
+    #[inline(always)]
+    unsafe fn minima(head: &Self::Head, _: usize) -> float32x4_t {
+        head[1]
+    }
+}
+
+/// Bit i of two bytes as 16 in byte i.
+#[inline(always)]
+unsafe fn fifth_bits(from: *const u8) -> uint8x16_t {
+    const EACH: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
+    // SAFETY: the caller has two bytes there.
+    unsafe {
+        let bytes = vcombine_u8(vld1_dup_u8(from), vld1_dup_u8(from.add(1)));
+        vandq_u8(vtstq_u8(bytes, load(EACH.as_ptr())), vdupq_n_u8(16))
+    }
+}
+
+pub(super) struct Q8_0;
+
+impl Format for Q8_0 {
+    const KIND: QuantType = QuantType::Q8_0;
+    type Head = float32x4_t;
+
+    #[inline(always)]
+    unsafe fn head(from: *const u8) -> Self::Head {
+        // SAFETY: the caller's step.
+        unsafe { four_halves(from, 34) }
+    }
+
+    #[inline(always)]
+    unsafe fn codes(from: *const u8, _: usize) -> Codes {
+        // SAFETY: the caller's step.
+        unsafe {
+            let mut codes = [vdupq_n_s8(0); 8];
+            for (i, codes) in codes.iter_mut().enumerate() {
+                *codes = signed(load(from.add(i / 2 * 34 + 2 + i % 2 * 16)));
+            }
+            codes
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(head: &Self::Head, _: usize) -> Factors {
+        [*head; 2]
+    }
+
+    #[inline(always)]
+    unsafe fn minima(head: &Self::Head, _: usize) -> float32x4_t {
+        *head
+    }
+}
+
+/// Scales and minima of the eight units of a block of Q4_K or Q5_K.
+#[derive(Clone, Copy)]
+pub(super) struct KHead {
+    scales: Factors,
+    minima: Factors,
+}
+
+impl KHead {
+    /// The 16 bytes that begin both blocks (see `quant::search::k_scales`).
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> Self {
+        // SAFETY: the caller's block.
+        unsafe {
+            let word = |i: usize| from.add(4 * i).cast::<u32>().read_unaligned() as u64;
+            let (low_scales, low_minima, nibbles) = (word(1), word(2), word(3));
+            let high_scales = nibbles & 0x0f0f_0f0f | (low_scales >> 6 & 0x0303_0303) << 4;
+            let high_minima = nibbles >> 4 & 0x0f0f_0f0f | (low_minima >> 6 & 0x0303_0303) << 4;
+            let scales = low_scales & 0x3f3f_3f3f | high_scales << 32;
+            let minima = low_minima & 0x3f3f_3f3f | high_minima << 32;
+            let factors = widen_f16(vcreate_u16(word(0)));
+            let d = vdupq_laneq_f32::<0>(factors);
+            let minus_dmin = vnegq_f32(vdupq_laneq_f32::<1>(factors));
+            KHead { scales: times(scales, d), minima: times(minima, minus_dmin) }
+        }
+    }
+}
+
+/// Eight unsigned bytes times `factor`.
+#[inline(always)]
+unsafe fn times(bytes: u64, factor: float32x4_t) -> Factors {
+    // SAFETY: the caller's CPU has NEON.
+    unsafe {
+        let words = vmovl_u8(vcreate_u8(bytes));
+        let low = vcvtq_f32_u32(vmovl_u16(vget_low_u16(words)));
+        let high = vcvtq_f32_u32(vmovl_high_u16(words));
+        [vmulq_f32(low, factor), vmulq_f32(high, factor)]
+    }
+}
+
+pub(super) struct Q4_K;
+
+impl Format for Q4_K {
+    const KIND: QuantType = QuantType::Q4_K;
+    type Head = KHead;
+
+    #[inline(always)]
+    unsafe fn head(from: *const u8) -> Self::Head {
+        // SAFETY: the caller's step.
+        unsafe { KHead::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn codes(from: *const u8, group: usize) -> Codes {
+        // SAFETY: the caller's step.
+        unsafe {
+            let nibbles = k_nibbles(from.add(16 + 64 * group));
+            let mut codes = [vdupq_n_s8(0); 8];
+            for (codes, nibbles) in codes.iter_mut().zip(nibbles) {
+                *codes = signed(nibbles);
+            }
+            codes
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(head: &Self::Head, group: usize) -> Factors {
+        [head.scales[group]; 2]
+    }
+
+    #[inline(always)]
+    unsafe fn minima(head: &Self::Head, group: usize) -> float32x4_t {
+        head.minima[group]
+    }
+}
+
+/// 64 bytes: the low nibbles of the first 32 are the first unit, the high ones the second.
+#[inline(always)]
+unsafe fn k_nibbles(from: *const u8) -> [uint8x16_t; 8] {
+    // SAFETY: the caller has 64 bytes there.
+    unsafe {
+        let mut codes = [vdupq_n_u8(0); 8];
+        for i in 0..4 {
+            let at = i / 2 * 4 + i % 2;
+            [codes[at], codes[at + 2]] = nibbles(load(from.add(16 * i)));
+        }
+        codes
+    }
+}
+
+pub(super) struct Q5_K;
+
+impl Format for Q5_K {
+    const KIND: QuantType = QuantType::Q5_K;
+    type Head = KHead;
+
+    #[inline(always)]
+    unsafe fn head(from: *const u8) -> Self::Head {
+        // SAFETY: the caller's step.
+        unsafe { KHead::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn codes(from: *const u8, group: usize) -> Codes {
+        // SAFETY: the caller's step.
+        unsafe {
+            let nibbles = k_nibbles(from.add(48 + 64 * group));
+            let mut codes = [vdupq_n_s8(0); 8];
+            for half in 0..2 {
+                let bits = load(from.add(16 + 16 * half));
+                // Bits 0 to 3 belong to the units of this group.
+                let bits = if group == 0 { bits } else { vshrq_n_u8::<4>(bits) };
+                let fifth = [
+                    vshlq_n_u8::<4>(bits),
+                    vshlq_n_u8::<3>(bits),
+                    vshlq_n_u8::<2>(bits),
+                    vshlq_n_u8::<1>(bits),
+                ];
+                for (unit, fifth) in fifth.into_iter().enumerate() {
+                    let fifth = vandq_u8(fifth, vdupq_n_u8(16));
+                    codes[2 * unit + half] = signed(vorrq_u8(nibbles[2 * unit + half], fifth));
+                }
+            }
+            codes
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(head: &Self::Head, group: usize) -> Factors {
+        [head.scales[group]; 2]
+    }
+
+    #[inline(always)]
+    unsafe fn minima(head: &Self::Head, group: usize) -> float32x4_t {
+        head.minima[group]
+    }
+}
+
+pub(super) struct Q6_K;
+
+impl Format for Q6_K {
+    const KIND: QuantType = QuantType::Q6_K;
+    type Head = [float32x4_t; 4];
+
+    #[inline(always)]
+    unsafe fn head(from: *const u8) -> Self::Head {
+        // SAFETY: the caller's step.
+        unsafe {
+            let d = from.add(208).cast::<u16>().read_unaligned();
+            let d = vdupq_laneq_f32::<0>(widen_f16(vcreate_u16(d as u64)));
+            let bytes = vld1q_s8(from.add(192).cast());
+            let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+            [
+                vmulq_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), d),
+                vmulq_f32(vcvtq_f32_s32(vmovl_high_s16(low)), d),
+                vmulq_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), d),
+                vmulq_f32(vcvtq_f32_s32(vmovl_high_s16(high)), d),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes(from: *const u8, group: usize) -> Codes {
+        // SAFETY: the caller's step.
+        unsafe {
+            let mut codes = [vdupq_n_s8(0); 8];
+            let top = vdupq_n_u8(0x30);
+            for half in 0..2 {
+                let at = 64 * group + 16 * half;
+                let [a, a_high] = nibbles(load(from.add(at)));
+                let [b, b_high] = nibbles(load(from.add(at + 32)));
+                let bits = load(from.add(128 + 32 * group + 16 * half));
+                let pairs =
+                    [vshlq_n_u8::<4>(bits), vshlq_n_u8::<2>(bits), bits, vshrq_n_u8::<2>(bits)];
+                for (i, low) in [a, b, a_high, b_high].into_iter().enumerate() {
+                    codes[2 * i + half] = signed(vorrq_u8(low, vandq_u8(pairs[i], top)));
+                }
+            }
+            codes
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(head: &Self::Head, group: usize) -> Factors {
+        [head[2 * group], head[2 * group + 1]]
+    }
+
+    #[inline(always)]
+    unsafe fn minima(head: &Self::Head, _: usize) -> float32x4_t {
+        head[0]
+    }
+}

@@ -1,0 +1,13 @@
+//! 64-bit ARM. What does not depend on how bytes are multiplied is written once here; the targets
+//! instantiate it.
+#![allow(unsafe_code)]
+// Counters index several arrays of registers.
+#![allow(clippy::needless_range_loop)]
+
+pub mod dotprod;
+mod formats;
+mod gemv;
+mod integers;
+pub mod neon;
+mod panel;
+mod quantize;

@@ -1,0 +1,24 @@
+//! See [`crate::Kernels::peak_integer`].
+
+use core::arch::aarch64::*;
+use core::hint::black_box;
+
+/// Sums that fill the registers, with the codes beside them.
+const SUMS: usize = 16;
+
+/// Products of bytes, summed as i16.
+#[target_feature(enable = "neon")]
+pub(super) fn peak_integer(rounds: usize) -> usize {
+    let w = vdup_n_s8(black_box(3));
+    let x = vdup_n_s8(black_box(-5));
+    let mut sums = [vdupq_n_s16(0); SUMS];
+    for _ in 0..rounds {
+        // Read anew in each round, or the products would be computed once.
+        let x = black_box(x);
+        for sum in &mut sums {
+            *sum = vmlal_s8(*sum, w, x);
+        }
+    }
+    black_box(sums);
+    rounds * SUMS * 8
+}
