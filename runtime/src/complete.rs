@@ -6,12 +6,13 @@ use core::fmt;
 use mote_kernels::Candidate;
 
 use crate::error::SessionError;
-use crate::memory::{Carver, Measure, TooSmall};
+use crate::memory::{Carver, Measure};
 use crate::model::Model;
+use crate::pieces::Pieces;
 use crate::precision::Origin;
 use crate::sample;
 use crate::session::Session;
-use crate::tokenizer::{DecodeError, DecodeOptions, Decoder};
+use crate::tokenizer::{DecodeOptions, Decoder};
 
 /// How a text is continued, and where it ends.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +91,6 @@ pub struct Step<'t> {
 pub struct Completion<'c, 's> {
     session: &'c mut Session<'s>,
     options: CompletionOptions<'c>,
-    decoder: Decoder<'s>,
     candidates: &'c mut [Candidate],
     /// Everything fed or written; the first `n_tokens` of the context's capacity.
     tokens: &'c mut [u32],
@@ -98,10 +98,7 @@ pub struct Completion<'c, 's> {
     written: usize,
     /// The last token was drawn, but not fed yet.
     unfed: bool,
-    /// `text[..shown]` was returned by the last step, `text[shown..len]` is held back.
-    text: &'c mut [u8],
-    shown: usize,
-    len: usize,
+    pieces: Pieces<'c, 's>,
     stopped: Option<StopReason>,
 }
 
@@ -111,7 +108,7 @@ impl<'c, 's> Completion<'c, 's> {
         let mut measure = Measure::default();
         measure.add::<Candidate>(options.sampling.candidates(model.config().n_vocab));
         measure.add::<u32>(n_ctx);
-        measure.add::<u8>(text_bytes(&decoder(model, options), options));
+        measure.add::<u8>(Pieces::bytes_needed(&decoder(model, options), longest(options.stops)));
         measure.bytes()
     }
 
@@ -134,25 +131,22 @@ impl<'c, 's> Completion<'c, 's> {
         let mut carver = Carver::new(memory);
         let candidates = carver.take(options.sampling.candidates(model.config().n_vocab))?;
         let tokens = carver.take(session.capacity())?;
-        let text = carver.take(text_bytes(&decoder, &options))?;
+        let text = carver.take(Pieces::bytes_needed(&decoder, longest(options.stops)))?;
         Ok(Completion {
             session,
             options,
-            decoder,
             candidates,
             tokens,
             n_tokens: 0,
             written: 0,
             unfed: false,
-            text,
-            shown: 0,
-            len: 0,
+            pieces: Pieces::new(decoder, text),
             stopped: None,
         })
     }
 
     /// Appends tokens to the text without showing them: the prompt. `go_on` is asked before each
-    /// batch, as in [`Session::feed_with`]; what comes after it says `false` is left out.
+    /// layer, as in [`Session::feed_with`]; what comes after it says `false` is left out.
     pub fn feed(
         &mut self,
         tokens: &[u32],
@@ -183,8 +177,7 @@ impl<'c, 's> Completion<'c, 's> {
         self.written += 1;
         self.unfed = true;
         self.show(id)?;
-        let text = core::str::from_utf8(&self.text[..self.shown]).unwrap_or_default();
-        Ok(Some(Step { id, text }))
+        Ok(Some(Step { id, text: self.pieces.text() }))
     }
 
     /// Why the text ended; `None` while it goes on.
@@ -211,27 +204,17 @@ impl<'c, 's> Completion<'c, 's> {
         Ok(())
     }
 
-    /// Decodes a token, and decides how much of the text is certain.
+    /// Decodes a token, and decides whether the text ends with it.
     fn show(&mut self, id: u32) -> Result<(), SessionError> {
-        self.text.copy_within(self.shown..self.len, 0);
-        self.len -= self.shown;
-        self.shown = 0;
-        self.len += self.decoder.push(id, &mut self.text[self.len..]).map_err(decoding)?;
-        let ends =
-            !self.options.ignore_eos && self.session.model().tokenizer().is_end_of_generation(id);
-        if ends || !self.has_room() {
-            self.len += self.decoder.finish(&mut self.text[self.len..]).map_err(decoding)?;
-            self.stopped = Some(if ends { StopReason::Eos } else { StopReason::Length });
+        let is_end = self.session.model().tokenizer().is_end_of_generation(id);
+        if !self.options.ignore_eos && is_end {
+            self.stopped = Some(StopReason::Eos);
+        } else if !self.has_room() {
+            self.stopped = Some(StopReason::Length);
         }
-        let text = &self.text[..self.len];
-        if let Some(at) = first_of(text, self.options.stops) {
+        let stops = self.options.stops.iter().map(|stop| stop.as_bytes());
+        if self.pieces.push(id, stops, self.stopped.is_some())? {
             self.stopped = Some(StopReason::Stop);
-            self.shown = at;
-            self.len = at;
-        } else if self.stopped.is_some() {
-            self.shown = self.len;
-        } else {
-            self.shown = self.len - begun(text, self.options.stops);
         }
         Ok(())
     }
@@ -243,51 +226,6 @@ fn decoder<'a>(model: &Model<'a>, options: &CompletionOptions<'_>) -> Decoder<'a
     Decoder::new(model.tokenizer(), options)
 }
 
-/// Room for what is held back, one token's text, and the end of the last character.
-fn text_bytes(decoder: &Decoder<'_>, options: &CompletionOptions<'_>) -> usize {
-    let longest = options.stops.iter().map(|stop| stop.len()).max().unwrap_or(0);
-    longest + decoder.max_text_bytes() + 3
-}
-
-fn decoding(error: DecodeError) -> SessionError {
-    match error {
-        DecodeError::UnknownId(id) => SessionError::Token(id),
-        DecodeError::OutputTooSmall { needed } => TooSmall { needed, given: 0 }.into(),
-    }
-}
-
-/// Where the first of the stop strings begins.
-fn first_of(text: &[u8], stops: &[&str]) -> Option<usize> {
-    let at = |stop: &str| text.windows(stop.len()).position(|window| window == stop.as_bytes());
-    stops.iter().filter_map(|stop| at(stop)).min()
-}
-
-/// How many bytes at the end of the text could be the beginning of a stop string.
-fn begun(text: &[u8], stops: &[&str]) -> usize {
-    let begun = |stop: &str| {
-        let longest = (stop.len() - 1).min(text.len());
-        (1..=longest).rev().find(|&len| text.ends_with(&stop.as_bytes()[..len])).unwrap_or(0)
-    };
-    stops.iter().map(|stop| begun(stop)).max().unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_stop_string_ends_the_text() {
-        assert_eq!(first_of(b"one two three", &["three", "two"]), Some(4));
-        assert_eq!(first_of(b"one", &["none", "one!"]), None);
-        assert_eq!(first_of(b"one", &[]), None);
-    }
-
-    #[test]
-    fn what_may_become_a_stop_string_is_held_back() {
-        assert_eq!(begun(b"a line\n", &["\n\n"]), 1);
-        assert_eq!(begun(b"ab", &["abc", "b?"]), 2);
-        assert_eq!(begun(b"aaaa", &["aab"]), 2);
-        assert_eq!(begun(b"text", &["x"]), 0);
-        assert_eq!(begun(b"", &["stop"]), 0);
-    }
+fn longest(stops: &[&str]) -> usize {
+    stops.iter().map(|stop| stop.len()).max().unwrap_or(0)
 }

@@ -28,19 +28,24 @@ pub(crate) struct Pass<'p> {
 
 impl Pass<'_> {
     /// Runs `tokens` through all layers: their keys and values go into the cache, the final states
-    /// of those from index `wanted` on into their rows of `b.x` (t, n_embd).
+    /// of those from index `wanted` on into their rows of `b.x` (t, n_embd). `go_on` is asked before
+    /// every layer; returns whether it never said no.
     pub fn layers(
         &mut self,
         tokens: &[u32],
         wanted: usize,
         store: &mut Store<'_>,
         b: &mut Buffers<'_>,
-    ) {
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> bool {
         let (c, weights, t) = (self.config, self.weights, tokens.len());
         let x = &mut b.x[..t * c.n_embd]; // (t, n_embd)
         self.embed(tokens, x);
         self.angles(t, b.frequencies, b.cos, b.sin);
         for index in 0..c.n_layers {
+            if !go_on() {
+                return false;
+            }
             let w = weights.layer(index);
 
             // Attention: what do the tokens before say about this one?
@@ -65,7 +70,7 @@ impl Pass<'_> {
             let from = if index + 1 == c.n_layers { wanted } else { 0 };
             let t = t - from;
             if t == 0 {
-                return;
+                return true;
             }
             let (x, q) = (&mut x[from * c.n_embd..], &q[from * c.q_dim()..]);
             let attention = &mut b.attention[..t * c.q_dim()]; // (t, n_heads * head_dim)
@@ -94,6 +99,7 @@ impl Pass<'_> {
             let (bias, norm) = (w.vector(Slot::DownBias), w.vector(Slot::PostFfnNorm));
             self.engine.add_branch(c.n_embd, x, branch, bias, norm);
         }
+        true
     }
 
     /// Logits of tokens `from..from + n` of the last [`Pass::layers`] into `b.logits` (n, n_vocab).

@@ -14,6 +14,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod arch;
+mod budget;
 mod cache;
 mod complete;
 pub mod config;
@@ -23,9 +24,11 @@ pub mod executor;
 mod forward;
 pub mod memory;
 mod model;
+mod pieces;
 mod plan;
 mod precision;
 pub mod sample;
+mod save;
 pub mod score;
 mod session;
 #[cfg(feature = "std")]
@@ -33,11 +36,14 @@ pub mod threads;
 pub mod tokenizer;
 pub mod weights;
 
+pub use budget::{Budget, BudgetError};
 pub use complete::{Completion, CompletionOptions, Step, StopReason};
 pub use config::Config;
 pub use error::{KeyError, LoadError, SessionError, TensorError};
 pub use model::Model;
+pub use pieces::Pieces;
 pub use plan::{MAX_BATCH, Options, Plan};
 pub use precision::{Origin, Precision};
+pub use save::RestoreError;
 pub use session::Session;
 pub use tokenizer::Tokenizer;

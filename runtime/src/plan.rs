@@ -48,7 +48,7 @@ impl Default for Options {
 /// The bytes of a session, by what they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Keys and values of every layer and position, and the origin of every position's token.
+    /// Keys and values of every layer and position, and every position's token and its origin.
     pub cache_bytes: usize,
     /// Everything that a batch of tokens passes through.
     pub activation_bytes: usize,
@@ -71,7 +71,7 @@ struct Sizes {
     cache: usize,
     n_layers: usize,
     cache_type: CacheType,
-    origins: usize,
+    n_ctx: usize,
     angles: usize,
     frequencies: usize,
     /// What the chunks of a long context contribute to one token's heads.
@@ -108,7 +108,7 @@ impl Sizes {
             cache: positions.saturating_mul(c.kv_dim()),
             n_layers: c.n_layers,
             cache_type: options.cache,
-            origins: origin_bytes(n_ctx),
+            n_ctx,
             angles: kinds * c.rope.dims / 2,
             frequencies: kinds * c.rope.dims / 2,
             parts: chunks.saturating_mul(c.n_heads * attend_part_len(c.head_dim)),
@@ -128,7 +128,7 @@ impl Plan {
             CacheType::F32 => cache.add::<f32>(values),
             CacheType::F16 => cache.add::<u16>(values),
         };
-        cache.add::<u8>(s.origins);
+        cache.add::<u32>(s.n_ctx).add::<u8>(origin_bytes(s.n_ctx));
         let mut activations = Measure::default();
         for width in row_widths(config) {
             activations.add::<f32>(s.t * width);
@@ -163,6 +163,12 @@ fn row_widths(c: &Config) -> [usize; 9] {
 pub(crate) enum Store<'s> {
     F32 { keys: &'s mut [f32], values: &'s mut [f32] },
     F16 { keys: &'s mut [u16], values: &'s mut [u16] },
+}
+
+/// What every position of the context holds, besides keys and values.
+pub(crate) struct Context<'s> {
+    pub tokens: &'s mut [u32], // (n_ctx)
+    pub origins: Origins<'s>,
 }
 
 /// What a batch of t tokens passes through.
@@ -213,7 +219,7 @@ pub(crate) fn carve<'s>(
     c: &Config,
     options: &Options,
     memory: &'s mut [u8],
-) -> Result<(Store<'s>, Origins<'s>, Buffers<'s>), SessionError> {
+) -> Result<(Store<'s>, Context<'s>, Buffers<'s>), SessionError> {
     let s = Sizes::new(c, options)?;
     let plan = Plan::new(c, options)?;
     if memory.len() < plan.total_bytes {
@@ -232,7 +238,8 @@ pub(crate) fn carve<'s>(
             Store::F16 { keys, values }
         }
     };
-    let origins = Origins(carver.take(s.origins)?);
+    let tokens = carver.take(s.n_ctx)?;
+    let context = Context { tokens, origins: Origins(carver.take(origin_bytes(s.n_ctx))?) };
     let mut rows = row_widths(c).into_iter();
     let mut matrix = || carver.take::<f32>(s.t * rows.next().unwrap_or(0));
     let (x, normed, branch) = (matrix()?, matrix()?, matrix()?);
@@ -266,5 +273,5 @@ pub(crate) fn carve<'s>(
         logits,
         scratch,
     };
-    Ok((store, origins, buffers))
+    Ok((store, context, buffers))
 }

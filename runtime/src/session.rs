@@ -14,18 +14,19 @@ use crate::precision::{Origin, Origins};
 /// One text in the making. It belongs to one thread at a time; its memory is lent, and nothing is
 /// allocated after [`Session::new`].
 pub struct Session<'s> {
-    model: &'s Model<'s>,
+    pub(crate) model: &'s Model<'s>,
     kernels: &'static Kernels,
     executor: &'s dyn Executor,
-    options: Options,
-    store: Store<'s>,
-    /// Of every token in the cache.
-    origins: Origins<'s>,
+    pub(crate) options: Options,
+    pub(crate) store: Store<'s>,
+    /// Every token in the cache, and what it was fed as; room for n_ctx of them.
+    pub(crate) tokens: &'s mut [u32],
+    pub(crate) origins: Origins<'s>,
     buffers: Buffers<'s>,
     /// Tokens in the cache.
-    position: usize,
+    pub(crate) position: usize,
     /// Whether row 0 of the logits belongs to the last token.
-    has_logits: bool,
+    pub(crate) has_logits: bool,
 }
 
 impl core::fmt::Debug for Session<'_> {
@@ -52,7 +53,7 @@ impl<'s> Session<'s> {
         if executor.threads() > options.threads {
             return Err(SessionError::Option("the executor has more threads than were planned"));
         }
-        let (store, origins, mut buffers) = carve(config, options, memory)?;
+        let (store, context, mut buffers) = carve(config, options, memory)?;
         let pairs = config.rope.dims / 2;
         let divisors = model.weights().rope_divisors();
         // Stretched frequencies belong to the layers that see everything.
@@ -66,7 +67,8 @@ impl<'s> Session<'s> {
             executor,
             options: *options,
             store,
-            origins,
+            tokens: context.tokens,
+            origins: context.origins,
             buffers,
             position: 0,
             has_logits: false,
@@ -78,6 +80,11 @@ impl<'s> Session<'s> {
         self.model
     }
 
+    /// The options that it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// The kernel table that computes.
     pub fn kernels(&self) -> &'static Kernels {
         self.kernels
@@ -86,6 +93,11 @@ impl<'s> Session<'s> {
     /// Tokens in the context.
     pub fn position(&self) -> usize {
         self.position
+    }
+
+    /// The tokens in the context.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens[..self.position]
     }
 
     /// Tokens that the context can hold.
@@ -118,8 +130,10 @@ impl<'s> Session<'s> {
         self.feed_with(tokens, Origin::Generated, |_| true).map(|_| ())
     }
 
-    /// As [`Session::feed`]; before each batch `go_on` hears how many tokens are done, and may end
-    /// the feeding there by `false`. Returns the number of tokens fed.
+    /// As [`Session::feed`]; `go_on` is asked before every layer and before the logits, hears how many
+    /// tokens are done, and may end the feeding there by `false`. Returns the number of tokens fed:
+    /// of a batch that was not finished, none. They stay in the context, and the session goes on
+    /// as if no more had been given.
     pub fn feed_with(
         &mut self,
         tokens: &[u32],
@@ -129,17 +143,38 @@ impl<'s> Session<'s> {
         self.check(tokens)?;
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
-            if !go_on(done) {
+            let is_last = done + batch.len() == tokens.len();
+            let wanted = batch.len() - usize::from(is_last);
+            if !self.layers(batch, wanted, origin, &mut || go_on(done)) {
                 return Ok(done);
             }
+            if is_last {
+                if !go_on(done) {
+                    return Ok(done);
+                }
+                self.pass(origin, |pass, _, buffers| pass.head(wanted, 1, buffers));
+            }
+            self.advance(batch, origin);
             done += batch.len();
-            let wanted = if done == tokens.len() { batch.len() - 1 } else { batch.len() };
-            self.layers(batch, wanted, origin);
         }
-        let in_batch = (tokens.len() - 1) % self.options.batch;
-        self.pass(origin, |pass, _, buffers| pass.head(in_batch, 1, buffers));
         self.has_logits = true;
         Ok(done)
+    }
+
+    /// Computes the logits of what follows the last token again, where [`Session::logits`] has none:
+    /// after a rewind, a restore, scoring, or a feeding that was ended. The same bits as when the
+    /// token was fed. `go_on` as in [`Session::feed_with`]; returns whether the logits are there.
+    pub fn recall(&mut self, mut go_on: impl FnMut() -> bool) -> Result<bool, SessionError> {
+        if self.has_logits {
+            return Ok(true);
+        }
+        let last = self.position.checked_sub(1).ok_or(SessionError::Empty)?;
+        let (token, origin) = ([self.tokens[last]], self.origins.get(last));
+        self.position = last;
+        let fed = self.feed_with(&token, origin, |_| go_on());
+        // An unfinished pass wrote nothing but what the token had written there before.
+        self.position = last + 1;
+        Ok(fed? == 1)
     }
 
     /// Logits of what follows the last token; `None` before anything was fed. They may be changed
@@ -147,6 +182,19 @@ impl<'s> Session<'s> {
     pub fn logits(&mut self) -> Option<&mut [f32]> {
         let n_vocab = self.model.config().n_vocab;
         self.has_logits.then(|| &mut self.buffers.logits[..n_vocab])
+    }
+
+    /// The logits, for good: [`Session::recall`] computes them again.
+    pub fn take_logits(&mut self) -> Option<&mut [f32]> {
+        let n_vocab = self.model.config().n_vocab;
+        core::mem::take(&mut self.has_logits).then(|| &mut self.buffers.logits[..n_vocab])
+    }
+
+    /// The logits, as [`Session::logits`], and the tokens that they follow.
+    pub fn logits_and_tokens(&mut self) -> Option<(&mut [f32], &[u32])> {
+        let n_vocab = self.model.config().n_vocab;
+        let tokens = &self.tokens[..self.position];
+        self.has_logits.then(|| (&mut self.buffers.logits[..n_vocab], tokens))
     }
 
     /// Appends tokens of the prompt and shows `visit` the logits after each of them: the index of the
@@ -166,8 +214,21 @@ impl<'s> Session<'s> {
         tokens: &[u32],
         origin: Origin,
         from: usize,
-        mut visit: impl FnMut(usize, &mut [f32]),
+        visit: impl FnMut(usize, &mut [f32]),
     ) -> Result<(), SessionError> {
+        self.score_with(tokens, origin, from, |_| true, visit).map(|_| ())
+    }
+
+    /// As [`Session::score_from`], with `go_on` as in [`Session::feed_with`]. Returns the number of
+    /// tokens that are in the context now, all of which were shown (from `from` on).
+    pub fn score_with(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        from: usize,
+        mut go_on: impl FnMut(usize) -> bool,
+        mut visit: impl FnMut(usize, &mut [f32]),
+    ) -> Result<usize, SessionError> {
         self.check(tokens)?;
         let n_vocab = self.model.config().n_vocab;
         let rows = self.options.logit_rows.min(self.options.batch).min(self.options.n_ctx);
@@ -175,8 +236,15 @@ impl<'s> Session<'s> {
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
             let wanted = from.saturating_sub(done).min(batch.len());
-            self.layers(batch, wanted, origin);
+            if !self.layers(batch, wanted, origin, &mut || go_on(done)) {
+                return Ok(done);
+            }
+            self.advance(&batch[..wanted], origin);
+            done += wanted;
             for row in (wanted..batch.len()).step_by(rows) {
+                if !go_on(done) {
+                    return Ok(done);
+                }
                 let n = rows.min(batch.len() - row);
                 self.pass(origin, |pass, _, buffers| pass.head(row, n, buffers));
                 let logits = &mut self.buffers.logits[..n * n_vocab];
@@ -184,15 +252,17 @@ impl<'s> Session<'s> {
                     return Err(SessionError::NotFinite);
                 }
                 for (i, logits) in logits.chunks_exact_mut(n_vocab).enumerate() {
-                    visit(done + row + i, logits);
+                    visit(done + i, logits);
                 }
+                self.advance(&batch[row..row + n], origin);
+                done += n;
             }
-            done += batch.len();
         }
-        Ok(())
+        Ok(done)
     }
 
-    fn check(&self, tokens: &[u32]) -> Result<(), SessionError> {
+    /// Whether these tokens can be fed.
+    pub fn check(&self, tokens: &[u32]) -> Result<(), SessionError> {
         if tokens.is_empty() {
             return Err(SessionError::Empty);
         }
@@ -207,18 +277,32 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    /// `wanted`: the first token of the batch whose logits are to be computed.
-    fn layers(&mut self, batch: &[u32], wanted: usize, origin: Origin) {
-        self.origins.set(self.position, batch.len(), origin);
-        self.pass(origin, |pass, store, buffers| pass.layers(batch, wanted, store, buffers));
-        self.position += batch.len();
+    /// Runs a batch behind the context through the layers; `wanted`: its first token whose logits are
+    /// to be computed. `false` if `go_on` ended it: what it wrote lies behind the context's end, where
+    /// nothing is read before it is written again.
+    fn layers(
+        &mut self,
+        batch: &[u32],
+        wanted: usize,
+        origin: Origin,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> bool {
+        self.pass(origin, |pass, store, buffers| pass.layers(batch, wanted, store, buffers, go_on))
     }
 
-    fn pass(
+    /// Tokens that went through the layers become part of the context.
+    fn advance(&mut self, tokens: &[u32], origin: Origin) {
+        self.tokens[self.position..][..tokens.len()].copy_from_slice(tokens);
+        self.origins.set(self.position, tokens.len(), origin);
+        self.position += tokens.len();
+        self.has_logits = false;
+    }
+
+    fn pass<R>(
         &mut self,
         origin: Origin,
-        run: impl FnOnce(&mut Pass<'_>, &mut Store<'_>, &mut Buffers<'_>),
-    ) {
+        run: impl FnOnce(&mut Pass<'_>, &mut Store<'_>, &mut Buffers<'_>) -> R,
+    ) -> R {
         let scratch = core::mem::take(&mut self.buffers.scratch);
         let config = self.model.config();
         let mut pass = Pass {
@@ -233,8 +317,9 @@ impl<'s> Session<'s> {
             first: self.position,
             precision: self.options.precision.of(origin),
         };
-        run(&mut pass, &mut self.store, &mut self.buffers);
+        let result = run(&mut pass, &mut self.store, &mut self.buffers);
         self.buffers.scratch = scratch;
+        result
     }
 }
 

@@ -4,11 +4,14 @@ mod bench_cli;
 // Its programs are scripts.
 #[cfg(unix)]
 mod bench_compare;
+mod budget;
+mod cancel;
 mod cli;
 mod encodings;
 mod gguf_malformed;
 mod kernels_match_scalar;
 mod reference;
 mod same_bits;
+mod save;
 mod tidy;
 mod tokenizer;

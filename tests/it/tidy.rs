@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kernels", &[]),
     ("formats", &["mote-kernels"]),
     ("runtime", &["mote-kernels", "mote-formats"]),
+    ("runtime/capi", &["mote-kernels", "mote-formats", "mote-runtime"]),
     ("tools", &["mote-kernels", "mote-formats", "mote-runtime"]),
     ("tests", &["mote-kernels", "mote-formats", "mote-runtime", "mote-tools"]),
 ];

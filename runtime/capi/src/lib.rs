@@ -1,0 +1,59 @@
+//! The C ABI of mote. `include/mote.h` is its documentation; what stands here is how it is kept:
+//!
+//! - `call.rs`: no panic crosses, and errno and the floating-point state stay the caller's;
+//! - `argument.rs`: pointers become references in one place, checked as far as that is possible;
+//! - `options.rs`: structs that may grow;
+//! - `model.rs`, `tokens.rs`, `session.rs`, `write.rs`, `state.rs`: the functions;
+//! - `memory.rs`: blocks that are lent, or allocated and given back.
+
+// A failure carries its sentence, because nothing may be allocated for it.
+#![allow(clippy::result_large_err)]
+
+mod argument;
+mod call;
+mod failure;
+mod memory;
+mod model;
+mod options;
+mod session;
+mod state;
+mod system;
+mod tokens;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{CStr, c_char};
+
+pub use failure::Code;
+pub use model::ModelHandle;
+pub use options::{Info, LogitBias, ModelOptions, Piece, PlanInfo, SessionOptions, WritingOptions};
+pub use session::SessionHandle;
+
+/// Changes when a program compiled with an older header would no longer work.
+const ABI_VERSION: u32 = 0;
+
+const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => panic!("a version without NUL"),
+    };
+
+/// See mote.h, as for every function of this crate.
+#[unsafe(no_mangle)]
+pub extern "C" fn mote_version() -> *const c_char {
+    VERSION.as_ptr()
+}
+
+/// See mote.h.
+#[unsafe(no_mangle)]
+pub extern "C" fn mote_abi_version() -> u32 {
+    ABI_VERSION
+}
+
+/// See mote.h.
+#[unsafe(no_mangle)]
+pub extern "C" fn mote_status_text(status: i32) -> *const c_char {
+    Code::text_of(status).as_ptr()
+}

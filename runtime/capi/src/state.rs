@@ -1,0 +1,163 @@
+//! Where a session stands: position, tokens, going back, saving, deadlines.
+
+use std::time::{Duration, Instant};
+
+use crate::argument::{Out, room, slice, too_small};
+use crate::failure::Failure;
+use crate::session::{SessionHandle, with_state};
+
+/// See mote.h.
+///
+/// # Safety
+/// As mote.h demands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mote_session_position(
+    session: *mut SessionHandle,
+    position: *mut usize,
+    capacity: *mut usize,
+) -> i32 {
+    // SAFETY: as mote.h demands.
+    unsafe {
+        with_state(session, |state, _| {
+            let (position, capacity) = (Out::new(position)?, Out::new(capacity)?);
+            position.set(state.len());
+            capacity.set(state.session.capacity());
+            Ok(())
+        })
+    }
+}
+
+/// See mote.h.
+///
+/// # Safety
+/// As mote.h demands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mote_session_tokens(
+    session: *mut SessionHandle,
+    ids: *mut u32,
+    capacity: usize,
+    n_ids: *mut usize,
+) -> i32 {
+    // SAFETY: as mote.h demands.
+    unsafe {
+        with_state(session, |state, _| {
+            let (ids, n_ids) = (room(ids, capacity)?, Out::new(n_ids)?);
+            let (fed, drawn) = (state.session.tokens(), state.writing.unfed);
+            let len = state.len();
+            n_ids.set(len);
+            let Some(ids) = ids.get_mut(..len) else {
+                return Err(too_small(len, capacity));
+            };
+            ids[..fed.len()].copy_from_slice(fed);
+            ids[fed.len()..].iter_mut().zip(drawn).for_each(|(place, id)| *place = id);
+            Ok(())
+        })
+    }
+}
+
+/// See mote.h.
+///
+/// # Safety
+/// As mote.h demands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mote_session_rewind(session: *mut SessionHandle, position: usize) -> i32 {
+    // SAFETY: as mote.h demands.
+    unsafe {
+        with_state(session, |state, _| {
+            if position > state.len() {
+                return Err(Failure::invalid("a session is rewound to a position that it had"));
+            }
+            if position < state.len() {
+                state.writing.unfed = None;
+                state.session.rewind(position);
+            }
+            state.writing.restart();
+            Ok(())
+        })
+    }
+}
+
+/// See mote.h.
+///
+/// # Safety
+/// As mote.h demands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mote_session_saved_size(
+    session: *mut SessionHandle,
+    size: *mut usize,
+) -> i32 {
+    // SAFETY: as mote.h demands.
+    unsafe {
+        with_state(session, |state, control| {
+            let size = Out::new(size)?;
+            state.feed_drawn(control)?;
+            size.set(state.session.saved_bytes());
+            Ok(())
+        })
+    }
+}
+
+/// See mote.h.
+///
+/// # Safety
+/// As mote.h demands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mote_session_save(
+    session: *mut SessionHandle,
+    bytes: *mut u8,
+    capacity: usize,
+    size: *mut usize,
+) -> i32 {
+    // SAFETY: as mote.h demands.
+    unsafe {
+        with_state(session, |state, control| {
+            let (bytes, size) = (room(bytes, capacity)?, Out::new(size)?);
+            state.feed_drawn(control)?;
+            size.set(state.session.saved_bytes());
+            state.session.save(bytes)?;
+            Ok(())
+        })
+    }
+}
+
+/// See mote.h.
+///
+/// # Safety
+/// As mote.h demands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mote_session_restore(
+    session: *mut SessionHandle,
+    bytes: *const u8,
+    size: usize,
+) -> i32 {
+    // SAFETY: as mote.h demands.
+    unsafe {
+        with_state(session, |state, _| {
+            state.session.restore(slice(bytes, size)?)?;
+            state.writing.unfed = None;
+            state.writing.restart();
+            Ok(())
+        })
+    }
+}
+
+/// See mote.h.
+///
+/// # Safety
+/// As mote.h demands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mote_session_set_deadline(
+    session: *mut SessionHandle,
+    microseconds: u64,
+) -> i32 {
+    // SAFETY: as mote.h demands.
+    unsafe {
+        with_state(session, |state, _| {
+            // No clock reaches some of them: those are no deadline, like MOTE_NO_DEADLINE.
+            let distance = Duration::from_micros(microseconds);
+            let is_one = microseconds != u64::MAX;
+            state.deadline = Instant::now().checked_add(distance).filter(|_| is_one);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,10 @@
+//! The functions as a C program would call them, and misuse them. Numbers in names are those of the
+//! project's catalogue of bad input.
+
+mod arguments;
+mod handles;
+mod memory;
+mod options;
+mod state;
+mod support;
+mod writing;

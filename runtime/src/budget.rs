@@ -1,0 +1,104 @@
+//! A plan for at most so many bytes.
+
+use core::fmt;
+
+use mote_kernels::CacheType;
+
+use crate::config::Config;
+use crate::error::SessionError;
+use crate::plan::{Options, Plan};
+
+/// Batches are not made smaller than this: prefill would be slow, and little memory saved.
+const LEAST_BATCH: usize = 32;
+
+/// Memory for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes of [`Plan::total_bytes`] at most.
+    pub bytes: usize,
+    /// A context of fewer positions is of no use.
+    pub least_ctx: usize,
+    /// Whether an F16 cache will do where the options ask for F32.
+    pub may_narrow: bool,
+}
+
+/// Why there is no plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BudgetError {
+    /// Too little memory.
+    TooSmall {
+        /// Bytes that there are.
+        budget: usize,
+        /// Bytes that the smallest acceptable context needs.
+        needed: usize,
+        /// Its positions.
+        n_ctx: usize,
+    },
+    /// The options cannot be, whatever the memory.
+    Options(SessionError),
+}
+
+impl fmt::Display for BudgetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BudgetError::TooSmall { budget, needed, n_ctx } => write!(
+                f,
+                "a context of {n_ctx} tokens needs {needed} bytes of memory, the budget is {budget}"
+            ),
+            BudgetError::Options(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl core::error::Error for BudgetError {}
+
+impl From<SessionError> for BudgetError {
+    fn from(error: SessionError) -> Self {
+        BudgetError::Options(error)
+    }
+}
+
+impl Plan {
+    /// The options nearest to `wanted` that fit a budget, and their plan. What is given up, in this
+    /// order: batches are halved, down to 32 tokens (which changes speed, not results); an F32 cache
+    /// becomes F16; the context becomes shorter.
+    pub fn within(
+        config: &Config,
+        wanted: &Options,
+        budget: &Budget,
+    ) -> Result<(Options, Plan), BudgetError> {
+        let fits = |options: &Options| -> Result<Option<(Options, Plan)>, SessionError> {
+            let plan = Plan::new(config, options)?;
+            Ok((plan.total_bytes <= budget.bytes).then_some((*options, plan)))
+        };
+        let narrow = budget.may_narrow.then_some(CacheType::F16);
+        let mut options = *wanted;
+        for cache in [wanted.cache].into_iter().chain(narrow) {
+            (options.cache, options.batch) = (cache, wanted.batch);
+            loop {
+                if let Some(found) = fits(&options)? {
+                    return Ok(found);
+                }
+                if options.batch <= LEAST_BATCH {
+                    break;
+                }
+                options.batch = (options.batch / 2).max(LEAST_BATCH);
+            }
+        }
+        // The largest context that fits lies in low..high: plans grow with it.
+        let (mut low, mut high) = (budget.least_ctx.clamp(1, wanted.n_ctx), wanted.n_ctx);
+        let least = Options { n_ctx: low, ..options };
+        let Some(mut found) = fits(&least)? else {
+            let needed = Plan::new(config, &least)?.total_bytes;
+            return Err(BudgetError::TooSmall { budget: budget.bytes, needed, n_ctx: low });
+        };
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match fits(&Options { n_ctx: middle, ..options })? {
+                Some(better) => (low, found) = (middle, better),
+                None => high = middle,
+            }
+        }
+        Ok(found)
+    }
+}

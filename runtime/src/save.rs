@@ -1,0 +1,323 @@
+//! A session's context as bytes, to go on from later or elsewhere.
+//!
+//! ```text
+//!  0  "MOTEsave"                      8 bytes
+//!  8  version, u32    12  cache type, u32 (0: f32, 1: f16)
+//! 16  bytes in all, u64
+//! 24  fingerprint of the model, u64
+//! 32  n_ctx, u64      40  tokens, u64
+//! 48  activation bits, u32 (0: 8, 1: 16, 2: mixed)         52  0, u32
+//! 56  tokens (u32 each); their origins (a bit each); layer by layer keys, in whole tiles of 16
+//!     positions, and values
+//!     checksum of everything before it, u64
+//! ```
+//!
+//! Numbers are little-endian. Logits are not kept: [`Session::recall`] computes them again. Nothing
+//! in the bytes is trusted: a length, an id or an option that does not fit is an error, and a session
+//! that refuses them stays as it was.
+
+use core::fmt;
+
+use bytemuck::Pod;
+use mote_formats::gguf::Gguf;
+use mote_kernels::{CacheType, KEY_TILE};
+
+use crate::memory::TooSmall;
+use crate::plan::Store;
+use crate::precision::{Precision, origin_bytes};
+use crate::session::Session;
+
+const MAGIC: [u8; 8] = *b"MOTEsave";
+const VERSION: u32 = 1;
+const HEADER: usize = 56;
+const CHECKSUM: usize = 8;
+
+/// Why saved bytes are refused. The session stays as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// Not a saved session at all.
+    Foreign,
+    /// Written by a version of mote with another layout: its number.
+    Version(u32),
+    /// The bytes are fewer, or more, than they say.
+    Length {
+        /// Bytes that a session of this kind has.
+        expected: u64,
+        /// Bytes given.
+        given: u64,
+    },
+    /// A byte is not what was saved.
+    Checksum,
+    /// Saved with another model.
+    Model,
+    /// Saved from a context of another size: the number of positions.
+    Context(u64),
+    /// Saved with another cache type or precision of activations.
+    Options,
+    /// More tokens than the context holds.
+    Tokens(u64),
+    /// An id that is not in the vocabulary.
+    Token(u32),
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RestoreError::Foreign => write!(f, "the bytes are not a saved session"),
+            RestoreError::Version(version) => {
+                write!(f, "the saved session has version {version}, not {VERSION}")
+            }
+            RestoreError::Length { expected, given } => {
+                write!(f, "the saved session has {given} bytes instead of {expected}")
+            }
+            RestoreError::Checksum => write!(f, "the saved session is damaged"),
+            RestoreError::Model => write!(f, "the session was saved with another model"),
+            RestoreError::Context(n_ctx) => {
+                write!(f, "the session was saved from a context of {n_ctx} tokens")
+            }
+            RestoreError::Options => {
+                write!(f, "the session was saved with another cache type or precision")
+            }
+            RestoreError::Tokens(tokens) => {
+                write!(f, "the saved session has {tokens} tokens, more than the context")
+            }
+            RestoreError::Token(id) => write!(f, "token id {id} is not in the vocabulary"),
+        }
+    }
+}
+
+impl core::error::Error for RestoreError {}
+
+impl Session<'_> {
+    /// Bytes that [`Session::save`] writes now.
+    pub fn saved_bytes(&self) -> usize {
+        self.saved_bytes_of(self.position)
+    }
+
+    /// As many bytes as a context of `tokens` takes. It is part of the cache in memory, so the sum
+    /// does not overflow.
+    fn saved_bytes_of(&self, tokens: usize) -> usize {
+        let config = self.model.config();
+        let element = match self.store {
+            Store::F32 { .. } => size_of::<f32>(),
+            Store::F16 { .. } => size_of::<u16>(),
+        };
+        let values = config.kv_dim() * (tokens.next_multiple_of(KEY_TILE) + tokens);
+        let context = tokens * size_of::<u32>() + origin_bytes(tokens);
+        HEADER + context + config.n_layers * values * element + CHECKSUM
+    }
+
+    /// Writes the context to `out`, and returns the number of bytes. The same context gives the same
+    /// bytes.
+    pub fn save(&self, out: &mut [u8]) -> Result<usize, TooSmall> {
+        let (needed, given) = (self.saved_bytes(), out.len());
+        let out = out.get_mut(..needed).ok_or(TooSmall { needed, given })?;
+        let (body, end) = out.split_at_mut(needed - CHECKSUM);
+        let (header, mut rest) = body.split_at_mut(HEADER);
+        header.copy_from_slice(&self.header(self.position, needed));
+        put(self.tokens(), &mut rest);
+        let origins = origin_bytes(self.position);
+        put(&self.origins.0[..origins], &mut rest);
+        if !self.position.is_multiple_of(8)
+            && let Some(last) = body[..HEADER + self.position * 4 + origins].last_mut()
+        {
+            // Bits behind the end are whatever the memory held.
+            *last &= (1 << (self.position % 8)) - 1;
+        }
+        let mut rest = &mut body[HEADER + self.position * 4 + origins..];
+        let size = (self.position, self.model.config().kv_dim(), self.model.config().n_layers);
+        match &self.store {
+            Store::F32 { keys, values } => put_cache(keys, values, size, &mut rest),
+            Store::F16 { keys, values } => put_cache(keys, values, size, &mut rest),
+        }
+        end.copy_from_slice(&checksum(body).to_le_bytes());
+        Ok(needed)
+    }
+
+    /// Takes the context of a session of the same model, context size, cache type and precision
+    /// from its saved bytes. What the session held before is forgotten, unless the bytes are refused.
+    /// What follows are the same bits as in the session that was saved.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        let n_tokens = self.check_saved(bytes)?;
+        let (ids, rest) = bytes[HEADER..].split_at(n_tokens * size_of::<u32>());
+        for (token, id) in self.tokens.iter_mut().zip(ids.chunks_exact(4)) {
+            *token = u32_at(id, 0);
+        }
+        let (origins, mut rest) = rest.split_at(origin_bytes(n_tokens));
+        self.origins.0[..origins.len()].copy_from_slice(origins);
+        let size = (n_tokens, self.model.config().kv_dim(), self.model.config().n_layers);
+        match &mut self.store {
+            Store::F32 { keys, values } => take_cache(keys, values, size, &mut rest),
+            Store::F16 { keys, values } => take_cache(keys, values, size, &mut rest),
+        }
+        self.position = n_tokens;
+        self.has_logits = false;
+        Ok(())
+    }
+
+    /// Whether the bytes fit this session; the number of their tokens.
+    fn check_saved(&self, bytes: &[u8]) -> Result<usize, RestoreError> {
+        let given = bytes.len() as u64;
+        if !bytes.starts_with(&MAGIC) {
+            return Err(RestoreError::Foreign);
+        }
+        let least = HEADER + CHECKSUM;
+        if bytes.len() < least {
+            return Err(RestoreError::Length { expected: least as u64, given });
+        }
+        let version = u32_at(bytes, 8);
+        if version != VERSION {
+            return Err(RestoreError::Version(version));
+        }
+        let expected = u64_at(bytes, 16);
+        if expected != given {
+            return Err(RestoreError::Length { expected, given });
+        }
+        let (body, end) = bytes.split_at(bytes.len() - CHECKSUM);
+        if u64_at(end, 0) != checksum(body) {
+            return Err(RestoreError::Checksum);
+        }
+        let (n_ctx, tokens) = (u64_at(body, 32), u64_at(body, 40));
+        if u64_at(body, 24) != fingerprint(self.model.gguf()) {
+            return Err(RestoreError::Model);
+        }
+        if n_ctx != self.options.n_ctx as u64 {
+            return Err(RestoreError::Context(n_ctx));
+        }
+        let n_tokens = usize::try_from(tokens)
+            .ok()
+            .filter(|&tokens| tokens <= self.options.n_ctx)
+            .ok_or(RestoreError::Tokens(tokens))?;
+        if body[..HEADER] != self.header(n_tokens, bytes.len()) {
+            return Err(RestoreError::Options);
+        }
+        let expected = self.saved_bytes_of(n_tokens) as u64;
+        if expected != given {
+            return Err(RestoreError::Length { expected, given });
+        }
+        let n_vocab = self.model.config().n_vocab;
+        let ids = body[HEADER..][..n_tokens * size_of::<u32>()].chunks_exact(4);
+        match ids.map(|id| u32_at(id, 0)).find(|&id| id as usize >= n_vocab) {
+            Some(id) => Err(RestoreError::Token(id)),
+            None => Ok(n_tokens),
+        }
+    }
+
+    fn header(&self, tokens: usize, bytes: usize) -> [u8; HEADER] {
+        let cache: u32 = match self.options.cache {
+            CacheType::F32 => 0,
+            CacheType::F16 => 1,
+        };
+        let precision: u32 = match self.options.precision {
+            Precision::Bits8 => 0,
+            Precision::Bits16 => 1,
+            Precision::Mixed => 2,
+        };
+        let mut header = [0; HEADER];
+        let fields: [&[u8]; 8] = [
+            &MAGIC,
+            &VERSION.to_le_bytes(),
+            &cache.to_le_bytes(),
+            &(bytes as u64).to_le_bytes(),
+            &fingerprint(self.model.gguf()).to_le_bytes(),
+            &(self.options.n_ctx as u64).to_le_bytes(),
+            &(tokens as u64).to_le_bytes(),
+            &precision.to_le_bytes(),
+        ];
+        let mut at = 0;
+        for field in fields {
+            header[at..at + field.len()].copy_from_slice(field);
+            at += field.len();
+        }
+        header
+    }
+}
+
+/// Copies values to the front of `out`, which becomes the rest of it.
+fn put<T: Pod>(values: &[T], out: &mut &mut [u8]) {
+    let bytes: &[u8] = bytemuck::cast_slice(values);
+    let (front, rest) = core::mem::take(out).split_at_mut(bytes.len());
+    front.copy_from_slice(bytes);
+    *out = rest;
+}
+
+/// The reverse.
+fn take<T: Pod>(values: &mut [T], from: &mut &[u8]) {
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
+    let (front, rest) = from.split_at(bytes.len());
+    bytes.copy_from_slice(front);
+    *from = rest;
+}
+
+/// Keys and values of the first positions of every layer. The lanes behind the last position are
+/// zero: the memory may hold anything there.
+fn put_cache<T: Pod>(
+    keys: &[T],
+    values: &[T],
+    (tokens, kv_dim, n_layers): (usize, usize, usize),
+    out: &mut &mut [u8],
+) {
+    let n = keys.len() / n_layers;
+    let lanes = tokens % KEY_TILE;
+    for (keys, values) in keys.chunks_exact(n).zip(values.chunks_exact(n)) {
+        let (whole, rest) = keys.split_at((tokens - lanes) * kv_dim);
+        put(whole, out);
+        if lanes > 0 {
+            for cells in rest[..KEY_TILE * kv_dim].chunks_exact(KEY_TILE) {
+                put(&cells[..lanes], out);
+                put(&[T::zeroed(); KEY_TILE][lanes..], out);
+            }
+        }
+        put(&values[..tokens * kv_dim], out);
+    }
+}
+
+/// The reverse.
+fn take_cache<T: Pod>(
+    keys: &mut [T],
+    values: &mut [T],
+    (tokens, kv_dim, n_layers): (usize, usize, usize),
+    from: &mut &[u8],
+) {
+    let n = keys.len() / n_layers;
+    for (keys, values) in keys.chunks_exact_mut(n).zip(values.chunks_exact_mut(n)) {
+        take(&mut keys[..tokens.next_multiple_of(KEY_TILE) * kv_dim], from);
+        take(&mut values[..tokens * kv_dim], from);
+    }
+}
+
+/// Tells models apart: the file's index (every key and tensor), its size, and the first bytes of
+/// every tensor. Reading all weights would take seconds.
+fn fingerprint(gguf: &Gguf<'_>) -> u64 {
+    const SAMPLE: usize = 256;
+    let index = gguf.bytes().get(..gguf.index_bytes()).unwrap_or_default();
+    let start = checksum(index) ^ gguf.bytes().len() as u64;
+    gguf.tensors().fold(start, |sum, tensor| {
+        let data = tensor.data();
+        mix(sum, checksum(&data[..data.len().min(SAMPLE)]))
+    })
+}
+
+/// Each step is a bijection of the sum, so that bytes which differ in one word never have the same.
+fn checksum(bytes: &[u8]) -> u64 {
+    let words = bytes.chunks_exact(8);
+    let mut last = [0; 8];
+    last[..words.remainder().len()].copy_from_slice(words.remainder());
+    let sum = words.fold(bytes.len() as u64, |sum, word| mix(sum, u64_at(word, 0)));
+    mix(sum, u64::from_le_bytes(last))
+}
+
+fn mix(sum: u64, word: u64) -> u64 {
+    // 2^64 divided by the golden ratio, odd.
+    (sum ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
+}
+
+/// Zeros where the bytes end before it.
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
+}
