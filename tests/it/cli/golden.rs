@@ -7,7 +7,7 @@ use mote_tools::synthetic::{Recipe, Shape, Types};
 
 use super::*;
 
-const GOLDEN: &str = include_str!("../../fixtures/golden_hashes.txt");
+const GOLDEN: &str = include_str!("../../fixtures/models/golden_hashes.txt");
 
 /// Where one result is expected: activations and cache.
 const KINDS: [(&str, &str); 4] = [("8", "f32"), ("8", "f16"), ("16", "f32"), ("mixed", "f32")];
