@@ -15,7 +15,7 @@ logs=$target_dir/ci
 
 # ---- The jobs, quick ones first
 
-jobs=(fmt clippy doc features models test test-release no-std)
+jobs=(fmt clippy doc features models test test-release no-std capi)
 # Emulated CPUs and cross-compilers: set up for an x86-64 host.
 [ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64)
 
@@ -58,6 +58,12 @@ job_no_std() {
         "${cargo[@]}" build --release --target "$target" -p mote-formats -p mote-runtime \
             --no-default-features --features mote-formats/alloc,mote-runtime/alloc
     done
+}
+
+# libmote as C and C++ programs see it: headers, symbols, size, examples, misuse.
+job_capi() {
+    cargo test -p mote-capi
+    runtime/capi/check.sh
 }
 
 # Kernels that became slower, without a clock: instructions under callgrind, which cannot run AVX-512,
