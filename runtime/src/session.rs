@@ -8,6 +8,7 @@ use crate::error::SessionError;
 use crate::executor::Executor;
 use crate::forward::Pass;
 use crate::model::Model;
+use crate::notes::note;
 use crate::plan::{Buffers, Options, Plan, Store, carve};
 use crate::precision::{Origin, Origins};
 
@@ -60,6 +61,7 @@ impl<'s> Session<'s> {
         if let Some(window) = &config.window {
             fill(&window.rope, |_| 1.0, &mut buffers, pairs, pairs);
         }
+        note!(debug, "session: {} positions, {} kernels", options.n_ctx, kernels.name());
         Ok(Session {
             model,
             kernels,
@@ -139,6 +141,7 @@ impl<'s> Session<'s> {
         let in_batch = (tokens.len() - 1) % self.options.batch;
         self.pass(origin, |pass, _, buffers| pass.head(in_batch, 1, buffers));
         self.has_logits = true;
+        note!(trace, "{} tokens fed, {} in the context", done, self.position);
         Ok(done)
     }
 
