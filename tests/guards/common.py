@@ -1,14 +1,14 @@
 """The tables of the guards: lines of a name and figures, under the compiler that made them."""
+import os
 import pathlib
 import subprocess
 import sys
 
-AGAIN = "if that is meant, write the table anew: ./ci.sh counts --update"
-
 
 def compiler():
     """What decides about instructions: rustc's release and its LLVM."""
-    text = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
+    rustc = os.environ.get("RUSTC", "rustc")
+    text = subprocess.run([rustc, "-vV"], check=True, capture_output=True, text=True).stdout
     facts = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
     return f"rustc {facts['release']}, LLVM {facts['LLVM version']}, {facts['host']}"
 
@@ -16,7 +16,8 @@ def compiler():
 class Table:
     """A file beside this one."""
 
-    def __init__(self, name, columns, key_words):
+    def __init__(self, name, columns, key_words, job="counts"):
+        self.again = f"./ci.sh {job} --update"
         self.path, self.columns = pathlib.Path(__file__).with_name(name), columns
         self.compiler, self.lines = None, {}
         lines = self.path.read_text().splitlines() if self.path.exists() else []
@@ -46,9 +47,9 @@ class Table:
         for line in better:
             print(f"{name}: better: {line}")
         if better:
-            print(f"{name}: lower the table, so that it stays: ./ci.sh counts --update")
+            print(f"{name}: lower the table, so that it stays: {self.again}")
         for line in worse:
             print(f"{name}: WORSE: {line}")
         if worse:
-            sys.exit(f"{name}: {len(worse)} figures are worse; {AGAIN}")
+            sys.exit(f"{name}: {len(worse)} figures are worse; if that is meant: {self.again}")
         print(f"{name}: {len(measured)} lines compared, none worse")
