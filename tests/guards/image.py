@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The Cortex-M example's image, without its model: bytes in flash, functions that panic, texts of panics.
+"""The Cortex-M example's image, without its model: bytes in flash, and what is left of panics.
 
     image.py IMAGE MODEL [--update]
 
@@ -8,8 +8,9 @@ code 1. --update writes the figures anew. RUSTC names the compiler that made the
 than the table's: says so, exit code 0.
 
 - code_bytes: sections that are loaded, the model's bytes not counted.
-- panic_functions: functions of the core library that only a panic calls, such as a bounds check's.
-  The image's handler shows no message, so each of them is a jump to the same few instructions.
+- core::...: each function of the core library that only a panic calls, such as a bounds check's. The
+  image's handler shows no message, so each of them is a jump to the same few instructions. The
+  table is the list of those that may be there: a new one is worse.
 - panic_places: names of source files, which are in an image only where a panic would tell its place.
 """
 import pathlib
@@ -43,23 +44,25 @@ def functions(image):
 
 
 def measure(image, model):
-    """{"cortex-m figure": [value]}, and what was counted."""
+    """{"cortex-m figure": [value]}"""
     data, weights = pathlib.Path(image).read_bytes(), pathlib.Path(model).read_bytes()
     loaded = [data[offset : offset + size] for _, offset, size in sections(image)]
     rest = b"".join(loaded).replace(weights, b"")
-    panics = sorted(name for name in functions(image) if PANICS.search(name))
-    places = sorted(set(re.findall(rb"[\w./-]+\.rs\b", rest)))
-    found = panics + [place.decode() for place in places]
-    values = [len(rest), len(panics), len(places)]
-    names = ["code_bytes", "panic_functions", "panic_places"]
-    return {f"cortex-m {name}": [value] for name, value in zip(names, values)}, found
+    places = set(re.findall(rb"[\w./-]+\.rs\b", rest))
+    for place in sorted(places):
+        print(f"image: {place.decode()}")
+    figures = {"code_bytes": len(rest), "panic_places": len(places)}
+    # Instances of a generic function are one.
+    names = [name.split("::<")[0] for name in functions(image) if PANICS.search(name)]
+    figures.update({name: 1 for name in names})
+    return {f"cortex-m {name}": [value] for name, value in figures.items()}
 
 
 def compare(table, measured):
     """Sentences on what is worse, and on what is better, than the table."""
     worse, better = [], []
-    for key, (new, tolerance) in measured.items():
-        old = table.get(key, [0])[0]
+    for key in sorted(table.keys() | measured.keys()):
+        (new, tolerance), (old, *_) = measured.get(key, [0, 0]), table.get(key, [0])
         if new > old * (1 + tolerance):
             worse.append(f"{key}: {new}, was {old:.0f}")
         elif new < old * (1 - tolerance):
@@ -69,12 +72,11 @@ def compare(table, measured):
 
 def main(image, model, *options):
     table = Table("image.txt", "image figure value tolerance", 2, "bare-metal")
-    measured, found = measure(image, model)
+    measured = measure(image, model)
     for key, value in measured.items():
         # A new figure has no tolerance until somebody writes one into the table.
-        value.append(table.lines.get(key, [0, 0])[1])
+        value.append(table.lines.get(key, [0, 0.0])[1])
         print(f"image: {key}: {value[0]}")
-    print("\n".join(f"image: {name}" for name in found))
     table.finish(measured, compare, "--update" in options, compiler())
 
 

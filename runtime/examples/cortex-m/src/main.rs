@@ -20,7 +20,7 @@ use cortex_m_semihosting::{debug, hio};
 use completion::{Failure, Task};
 use two_cores::TwoCores;
 
-const PROMPT: &str = "Once upon a time";
+const PROMPT: &str = "In the flash of a microcontroller";
 const TOKENS: usize = 24;
 
 /// What the session may use. A board lends what it has.
