@@ -2,6 +2,7 @@
 # Everything that CI runs, one named job each.
 # usage: ./ci.sh [JOB...]    all jobs, or the named ones;    ./ci.sh --list
 #        ./ci.sh counts --update    writes the tables of instructions and loops anew
+#        ./ci.sh bare-metal --update    writes the table of the microcontroller's image anew
 #
 # MOTE_REQUIRE=scalar,avx2,…   kernel tables that must be tested (default: what this CPU has)
 # MOTE_CROSS=debian            cross-compile with Debian's toolchain even where rustup has the target
@@ -17,9 +18,15 @@ logs=$target_dir/ci
 
 jobs=(fmt clippy doc features models test test-release no-std capi)
 # Emulated CPUs and cross-compilers: set up for an x86-64 host.
-[ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64)
+[ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64 armv7 bare-metal)
 
-job_fmt() { cargo fmt --all --check; }
+job_fmt() {
+    local manifest
+    cargo fmt --all --check
+    for manifest in runtime/examples/*/Cargo.toml; do
+        cargo fmt --check --manifest-path "$manifest"
+    done
+}
 
 job_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
 
@@ -28,7 +35,7 @@ job_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
 # Every crate alone with every feature set: in a workspace build the features of all are united.
 job_features() {
     local crate features
-    for crate in kernels: kernels:std {formats,runtime}:{,alloc,std} tools:; do
+    for crate in kernels: kernels:std {formats,runtime}:{,alloc,std} runtime:{log,defmt} tools:; do
         features=${crate#*:}
         crate=${crate%:*}
         echo "$crate, features: ${features:-none}"
@@ -49,10 +56,10 @@ job_test_release() {
     MOTE_REQUIRE_MODELS=1 cargo test --release --workspace --no-fail-fast
 }
 
-# The two bare-metal families. A `std` or an operating system that crept in does not compile.
+# The bare-metal families. A `std` or an operating system that crept in does not compile.
 job_no_std() {
     local target
-    for target in thumbv7em-none-eabihf riscv32imac-unknown-none-elf; do
+    for target in thumbv7em-none-eabihf riscv32imac-unknown-none-elf aarch64-unknown-none; do
         cross "$target" core,alloc
         "${cargo[@]}" build --release --target "$target" "${libraries[@]}" --no-default-features
         "${cargo[@]}" build --release --target "$target" -p mote-formats -p mote-runtime \
@@ -136,7 +143,48 @@ arm_test() {
         --no-fail-fast "$@"
 }
 
+# A 32-bit Raspberry Pi, emulated: no SIMD table there. The kernels and the tiny models.
+job_armv7() {
+    local target=armv7-unknown-linux-gnueabihf test
+    cross "$target" std,test
+    test=("${cargo[@]}" test --release --target "$target" --no-fail-fast)
+    export CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc
+    export CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_RUNNER="qemu-arm-static -L /usr/arm-linux-gnueabihf -cpu cortex-a7"
+    export MOTE_REQUIRE=scalar
+    without_large_sets "${test[@]}" "${libraries[@]}" --lib -- "${emulated[@]}"
+    without_large_sets "${test[@]}" -p mote-tests --test it -- \
+        kernels_match_scalar encodings same_bits reference tokenizer two_cores "${emulated[@]}"
+}
+
+# No operating system: the examples on emulated boards. What they compute equals what the desktop's
+# mote computes, and the microcontroller's image does not grow unseen.
+job_bare_metal() {
+    local mote=$target_dir/release/mote tiny=tests/fixtures/models/llama-q4_0.gguf
+    models/fetch.sh smollm2-135m
+    cargo build --release
+    example cortex-m thumbv7em-none-eabihf
+    DEFMT=$logs/defmt.bin runtime/examples/cortex-m/run.sh "$image" | tee "$logs/cortex-m.txt"
+    python3 tests/cross/same_as_desktop.py "$mote" "$tiny" "$logs/cortex-m.txt"
+    [ -s "$logs/defmt.bin" ] || { echo "no notes came by defmt"; return 1; }
+    RUSTC=$rustc python3 tests/guards/image.py "$image" "$tiny" $update
+    example bare-aarch64 aarch64-unknown-none
+    runtime/examples/bare-aarch64/run.sh "$image" | tee "$logs/bare-aarch64.txt"
+    python3 tests/cross/same_as_desktop.py "$mote" models/SmolLM2-135M-Instruct.Q4_1.gguf \
+        "$logs/bare-aarch64.txt"
+}
+
 # ---- What they share
+
+# example NAME TARGET: builds an example that has a workspace of its own; sets `image` to the program.
+example() {
+    local directory
+    cross "$2" core,alloc
+    directory=$(mkdir -p "$target_dir/examples" && cd "$target_dir/examples" && pwd)
+    # From its folder, where cargo finds the example's own settings.
+    (cd "runtime/examples/$1" && "${cargo[@]}" build --release --locked --target "$2" \
+        --target-dir "$directory" --config 'profile.release.lto="fat"')
+    image=$directory/$2/release/mote-$1
+}
 
 # What an emulated process cannot do: see inaccessible pages in /proc/self/maps, map 4 TiB, take 10
 # MB of text or measure a machine in the time that a real one is given, start another process (with
@@ -157,18 +205,24 @@ require_shared() {
 # library or else with one built by Debian's toolchain (see tests/cross/mksysroot.sh).
 cross() {
     local target=$1 crates=$2 variable root
-    cargo=(cargo)
+    cargo=(cargo) rustc=rustc
     if [ "${MOTE_CROSS:-}" != debian ]; then
         [ ! -d "$(rustc --print target-libdir --target "$target")" ] || return 0
         ! rustup target add "$target" || return 0
     fi
     root=$(mkdir -p "$target_dir/cross/$target" && cd "$target_dir/cross/$target" && pwd)
     tests/cross/mksysroot.sh "$target" "$root" "$crates"
-    variable=CARGO_TARGET_${target//-/_}_RUSTFLAGS
-    # No LTO: the standard library made there has no bitcode. The mangling as in .cargo/config.toml.
+    variable=CARGO_TARGET_${target//-/_}
+    variable=${variable^^}
+    rustc=/usr/bin/rustc
+    # No LTO: it takes long, and the tests behind it look for other errors. The mangling as in
+    # .cargo/config.toml.
     cargo=(env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc CARGO_PROFILE_RELEASE_LTO=off
-        "${variable^^}=--sysroot $root/sysroot -C symbol-mangling-version=v0"
-        "CARGO_TARGET_DIR=$target_dir/cross/debian" /usr/bin/cargo)
+        "${variable}_RUSTFLAGS=--sysroot $root/sysroot -C symbol-mangling-version=v0"
+        "CARGO_TARGET_DIR=$target_dir/cross/debian")
+    # Debian's compiler comes without the linker that it expects for a bare target; rustup's has it.
+    [[ $target != *-none* ]] || cargo+=("${variable}_LINKER=$(rustc --print target-libdir)/../bin/rust-lld")
+    cargo+=(/usr/bin/cargo)
 }
 
 # Sets `required` and `untested`: the kernel tables that this CPU can and cannot run.
@@ -205,14 +259,14 @@ case "${1:-}" in
         exit
         ;;
     -*)
-        sed -n '2,4s/^# //p' "$0" >&2
+        sed -n '2,5s/^# //p' "$0" >&2
         exit 2
         ;;
 esac
 update=
-if [ "$*" = "counts --update" ]; then
+if [[ "$*" =~ ^(counts|bare-metal)" --update"$ ]]; then
     update=--update
-    set -- counts
+    set -- "$1"
 fi
 selected=("$@")
 [ $# -gt 0 ] || selected=("${jobs[@]}")

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `no_std`, without `alloc`: sizes are asked for first ([`Model::bytes_needed`],
-//! [`Session::plan`]) and the bytes are lent. Under `std` there is a thread pool.
+//! [`Session::plan`]) and the bytes are lent. Under `std` there is a thread pool. Nothing is ever
+//! printed; with the feature `log` or `defmt` a few notes go to the program's logger.
 #![no_std]
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -24,6 +25,7 @@ pub mod executor;
 mod forward;
 pub mod memory;
 mod model;
+mod notes;
 mod pieces;
 mod plan;
 mod precision;

@@ -6,6 +6,7 @@ use crate::arch::{self, Keys};
 use crate::config::{Config, MAX_VOCABULARY};
 use crate::error::LoadError;
 use crate::memory::{Carver, Measure};
+use crate::notes::note;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{self, Weights};
 
@@ -37,6 +38,13 @@ impl<'a> Model<'a> {
             let (tokens, rows) = (tokenizer.len(), config.n_vocab);
             return Err(LoadError::Vocabulary { tokens, rows });
         }
+        note!(
+            debug,
+            "model: {} layers of width {}, {} tokens",
+            config.n_layers,
+            config.n_embd,
+            config.n_vocab
+        );
         Ok(Model { gguf: *gguf, config, weights, tokenizer })
     }
 

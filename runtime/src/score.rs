@@ -11,6 +11,20 @@ pub fn log_probability(kernels: &Kernels, logits: &mut [f32], id: u32) -> Option
     Some(f64::from(logit - largest) - libm::log(sum.into()))
 }
 
+/// The bytes that the numeric contract compares and hashes: each logit as a little-endian f32, -0 as
+/// +0, every NaN as 7fc00000. `take` gets them in pieces, in order. A hash of logits is BLAKE3 over
+/// these bytes of all positions, of which the first 16 bytes count.
+pub fn contract_bytes(logits: &[f32], mut take: impl FnMut(&[u8])) {
+    let mut bytes = [0; 512];
+    for chunk in logits.chunks(bytes.len() / 4) {
+        for (place, &logit) in bytes.chunks_exact_mut(4).zip(chunk) {
+            let bits = if logit.is_nan() { 0x7fc0_0000 } else { (logit + 0.0).to_bits() };
+            place.copy_from_slice(&bits.to_le_bytes());
+        }
+        take(&bytes[..4 * chunk.len()]);
+    }
+}
+
 /// Sums of negative log-probabilities, and the figures that are made of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Figures {

@@ -8,6 +8,7 @@ use crate::error::SessionError;
 use crate::executor::Executor;
 use crate::forward::Pass;
 use crate::model::Model;
+use crate::notes::note;
 use crate::plan::{Buffers, Options, Plan, Store, carve};
 use crate::precision::{Origin, Origins};
 
@@ -61,6 +62,7 @@ impl<'s> Session<'s> {
         if let Some(window) = &config.window {
             fill(&window.rope, |_| 1.0, &mut buffers, pairs, pairs);
         }
+        note!(debug, "session: {} positions, {} kernels", options.n_ctx, kernels.name());
         Ok(Session {
             model,
             kernels,
@@ -158,6 +160,7 @@ impl<'s> Session<'s> {
             done += batch.len();
         }
         self.has_logits = true;
+        note!(trace, "{} tokens fed, {} in the context", done, self.position);
         Ok(done)
     }
 

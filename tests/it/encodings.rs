@@ -6,6 +6,7 @@ mod oracle;
 use mote_kernels::{
     Activations, ActivationsMut, Kernels, Matrix, Precision, QuantType, Rows, Tile, arch,
 };
+use mote_tests::models::{self, fixture};
 use mote_tests::random::Random;
 
 /// How far from normal weights each encoding may be: root mean square error over that of the
@@ -226,4 +227,12 @@ fn ids_and_names_are_ggufs() {
     }
     assert_eq!(QuantType::from_gguf_id(u32::MAX), None);
     assert_eq!(QuantType::from_name(""), None);
+}
+
+/// The fixture that a microcontroller runs comes from this project's own writer and encoder.
+#[test]
+fn the_small_quantised_model_is_the_float_one_encoded() {
+    let kind = QuantType::ALL.iter().find(|kind| kind.name() == "q4_0").unwrap();
+    let made = models::encoded(&fixture("models/llama-f32.gguf"), *kind);
+    assert!(made == fixture("models/llama-q4_0.gguf"));
 }

@@ -23,7 +23,7 @@ const UNSAFE_ADDRESSES: &[&str] = &[
     "runtime/src/threads.rs",
     "runtime/capi/src/",
     "tests/support/",
-    "examples/",
+    "runtime/examples/",
 ];
 
 /// Which of the workspace's crates each member may depend on. Nobody may depend on the tests.

@@ -41,6 +41,19 @@ impl Run {
         n_ctx: usize,
         work: impl FnOnce(&mut Session<'_>) -> R,
     ) -> R {
+        let pool = ThreadPool::new(self.threads);
+        let executor: &dyn Executor = if self.threads == 1 { &Serial } else { &pool };
+        self.session_with(executor, file, n_ctx, work)
+    }
+
+    /// As [`Run::session`], with an executor of the test's own.
+    pub fn session_with<R>(
+        &self,
+        executor: &dyn Executor,
+        file: &[u8],
+        n_ctx: usize,
+        work: impl FnOnce(&mut Session<'_>) -> R,
+    ) -> R {
         let gguf = Gguf::parse(file).unwrap();
         let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
         let model = Model::new(&gguf, &mut tables).unwrap();
@@ -50,11 +63,9 @@ impl Run {
             logit_rows: 16,
             precision: self.precision,
             cache: self.cache,
-            threads: self.threads,
+            threads: executor.threads(),
         };
         let mut memory = vec![0xff; Session::plan(&model, &options).unwrap().total_bytes];
-        let pool = ThreadPool::new(self.threads);
-        let executor: &dyn Executor = if self.threads == 1 { &Serial } else { &pool };
         work(&mut Session::new(&model, &options, self.kernels, executor, &mut memory).unwrap())
     }
 
@@ -72,6 +83,16 @@ impl Run {
                 .extend(next.and_then(|&next| score::log_probability(self.kernels, logits, next)));
         });
         logprobs
+    }
+
+    /// As [`Run::bits`] of a prompt, with an executor of the test's own.
+    pub fn bits_with(&self, executor: &dyn Executor, file: &[u8], ids: &[u32]) -> Vec<u32> {
+        let mut bits = Vec::new();
+        self.session_with(executor, file, ids.len(), |session| {
+            let visit = |_, logits: &mut [f32]| append_bits(&mut bits, logits);
+            session.score(ids, visit).unwrap();
+        });
+        bits
     }
 
     /// Shows the logits after each id; ids from `from` on count as generated.
@@ -103,9 +124,11 @@ impl Run {
     /// The bits of the logits of every position, -0 as +0; ids from `from` on count as generated.
     pub fn bits(&self, file: &[u8], ids: &[u32], from: usize) -> Vec<u32> {
         let mut bits = Vec::new();
-        self.score(file, ids, from, |logits| {
-            bits.extend(logits.iter().map(|v| (v + 0.0).to_bits()));
-        });
+        self.score(file, ids, from, |logits| append_bits(&mut bits, logits));
         bits
     }
+}
+
+fn append_bits(bits: &mut Vec<u32>, logits: &[f32]) {
+    bits.extend(logits.iter().map(|v| (v + 0.0).to_bits()));
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mote_formats::gguf::Text;
-use mote_runtime::score::{Figures, log_probability};
+use mote_runtime::score::{Figures, contract_bytes, log_probability};
 use mote_runtime::tokenizer::{DecodeOptions, Decoder, Tokenizer};
 use mote_runtime::{Model, Options, Origin, Precision, Session};
 use serde::Serialize;
@@ -135,7 +135,9 @@ impl Command {
         let mut visit = |_, logits: &mut [f32]| {
             bar.inc(1);
             if let Some(hasher) = &mut hasher {
-                hash_logits(hasher, logits);
+                contract_bytes(logits, |bytes| {
+                    hasher.update(bytes);
+                });
             }
             if let Some(all) = &mut all_logits {
                 all.push(logits.to_vec());
@@ -164,18 +166,6 @@ impl Command {
             hash: hasher.map(|hasher| hasher.finalize().to_hex()[..32].to_string()),
             logits: all_logits,
         })
-    }
-}
-
-/// Logits as the numeric contract compares them.
-fn hash_logits(hasher: &mut blake3::Hasher, logits: &[f32]) {
-    let mut bytes = [0; 4096];
-    for chunk in logits.chunks(bytes.len() / 4) {
-        for (place, &logit) in bytes.chunks_exact_mut(4).zip(chunk) {
-            let bits = if logit.is_nan() { 0x7fc0_0000 } else { (logit + 0.0).to_bits() };
-            place.copy_from_slice(&bits.to_le_bytes());
-        }
-        hasher.update(&bytes[..4 * chunk.len()]);
     }
 }
 

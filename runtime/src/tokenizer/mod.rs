@@ -48,6 +48,7 @@ pub use error::{DecodeError, EncodeError, LoadError};
 pub use vocabulary::TokenKind;
 
 use crate::memory::{Carver, Measure};
+use crate::notes::note;
 use merges::Merges;
 use pre::PreTokenizer;
 use scores::Pieces;
@@ -120,7 +121,11 @@ impl<'a> Tokenizer<'a> {
     /// is kept, and no text gives it. Merges of tokens that no text gives, such as control tokens,
     /// merge nothing; merges of texts that are no tokens at all refuse the file.
     pub fn new(file: &Gguf<'a>, memory: &'a mut [u8]) -> Result<Self, LoadError> {
-        Source::new(file)?.load(&mut Carver::new(memory))
+        let source = Source::new(file)?;
+        if !source.is_pre_known {
+            note!(warn, "unknown pre-tokenizer: some texts get other tokens than in training");
+        }
+        source.load(&mut Carver::new(memory))
     }
 
     /// Tokens of the vocabulary. Ids are below it.
