@@ -171,8 +171,9 @@ enum mote_text_flags {
     MOTE_SHOW_SPECIAL = 4   /* control tokens are written as text */
 };
 
-/* Writes the ids of a text to ids[0..capacity], their number to *n_ids. There are never more than
- * text_size + 2. flags: MOTE_ADD_BOS | MOTE_PARSE_SPECIAL. Allocates for a while.
+/* Writes the ids of a text to ids[0..capacity], their number to *n_ids. More than text_size + 2 are
+ * possible only where the vocabulary normalises the text first. flags: MOTE_ADD_BOS |
+ * MOTE_PARSE_SPECIAL. Allocates for a while.
  * Errors: MOTE_TOO_SMALL (*n_ids has the number needed, nothing is written), MOTE_TEXT (more than 1
  * GiB, or a byte without token), MOTE_NO_MEMORY. */
 mote_status mote_tokenize(const mote_model *model, const char *text, size_t text_size,
