@@ -28,6 +28,11 @@ def assembly(instructions):
     for _, mnemonic, operands in instructions:
         operands = operands.split("//")[0].strip()
         operands = re.sub(r"(?:(?<=^)|(?<=, ))[0-9a-f]+ <.*>$", "here", operands)
+        # To llvm-mca a write to part of a vector register depends on the rest. CPUs clear the rest.
+        if mnemonic in ("ldr", "ldur"):
+            operands = re.sub(r"^[bhsd](?=\d)", "q", operands)
+        elif mnemonic == "fmov" and re.fullmatch(r"d\d+, x\d+", operands):
+            mnemonic, operands = "dup", re.sub(r"d(\d+)", r"v\1.2d", operands)
         lines.append(f"{mnemonic} {operands}")
     return "\n".join(lines) + "\n"
 
@@ -50,7 +55,7 @@ def find_tool():
 
 if __name__ == "__main__":
     tool = find_tool()
-    print(f"{'function':44} {'instr':>5} {'MAC':>5} {'instr/MAC':>9}"
+    print(f"{'function':50} {'instr':>5} {'MAC':>5} {'instr/MAC':>9}"
           + "".join(f" {cpu + ' MAC/cycle':>14}" for cpu in CPUS))
     for name, loop in kernel_loops(sys.argv[1]):
         wanted = not sys.argv[2:] or any(part in name for part in sys.argv[2:])
@@ -58,5 +63,5 @@ if __name__ == "__main__":
         if wanted and products:
             text = assembly(loop)
             rates = [products / cycles(tool, cpu, text) for cpu in CPUS.values()]
-            print(f"{name:44} {len(loop):5} {products:5} {len(loop) / products:9.3f}"
+            print(f"{name:50} {len(loop):5} {products:5} {len(loop) / products:9.3f}"
                   + "".join(f" {rate:14.2f}" for rate in rates))

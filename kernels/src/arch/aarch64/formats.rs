@@ -6,6 +6,7 @@
 #![allow(non_camel_case_types)] // encodings have their names
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 use core::marker::PhantomData;
 
 use super::neon::lanes::widen_f16;
@@ -83,11 +84,13 @@ unsafe fn nibbles(bytes: uint8x16_t) -> [uint8x16_t; 2] {
 /// Four halves, `stride` bytes apart, as floats.
 #[inline(always)]
 unsafe fn four_halves(from: *const u8, stride: usize) -> float32x4_t {
-    // Gathered in a general register, because the vector pipes have enough to do.
+    // Gathered in a general register, because the vector pipes have enough to do; the empty assembly
+    // keeps compilers from loading lane by lane.
     // SAFETY: the caller has them there.
     unsafe {
         let half = |i: usize| from.add(i * stride).cast::<u16>().read_unaligned() as u64;
-        let bits = half(0) | half(1) << 16 | half(2) << 32 | half(3) << 48;
+        let mut bits = half(0) | half(1) << 16 | half(2) << 32 | half(3) << 48;
+        asm!("/* {0} */", inout(reg) bits, options(pure, nomem, nostack, preserves_flags));
         widen_f16(vcreate_u16(bits))
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Four units of a row fill a register, and each lane is a chain: after the exact sums of a group
 //! everything is one instruction for four units. Four results are made at once: four rows of one
-//! token, two of two, or one of four, whose codes then are taken apart once for all of them.
+//! token, or two of two, whose codes then are taken apart once for both. (With four tokens of one
+//! row, compilers load all activations first and spill them: half the speed.)
 
 use core::arch::aarch64::*;
 
@@ -64,16 +65,14 @@ pub(super) unsafe fn gemv<F: Format, D: Dots>(w: &[u8], x: &Rows<'_>, out: &mut 
             match (x.tokens - t, x.low.is_some()) {
                 (1, false) => all_rows::<F, D, 4, 1, false>(w, &x, &mut t, out),
                 (1, true) => all_rows::<F, D, 4, 1, true>(w, &x, &mut t, out),
-                (2, false) => all_rows::<F, D, 2, 2, false>(w, &x, &mut t, out),
-                (2, true) => all_rows::<F, D, 2, 2, true>(w, &x, &mut t, out),
-                (_, false) => all_rows::<F, D, 1, 4, false>(w, &x, &mut t, out),
-                (_, true) => all_rows::<F, D, 1, 4, true>(w, &x, &mut t, out),
+                (_, false) => all_rows::<F, D, 2, 2, false>(w, &x, &mut t, out),
+                (_, true) => all_rows::<F, D, 2, 2, true>(w, &x, &mut t, out),
             }
         }
     }
 }
 
-/// Every row × `T` tokens from token `t`. Where fewer are left, the last is done again.
+/// Every row × `T` tokens from token `t`.
 #[inline(always)]
 unsafe fn all_rows<F: Format, D: Dots, const R: usize, const T: usize, const WIDE: bool>(
     w: &[u8],
@@ -81,11 +80,11 @@ unsafe fn all_rows<F: Format, D: Dots, const R: usize, const T: usize, const WID
     t: &mut usize,
     out: &mut Tile<'_>,
 ) {
-    let (n, tokens) = (out.rows(), T.min(x.tokens - *t));
+    let n = out.rows();
     let row_bytes = w.len() / n;
-    let mut token_numbers = [0; T];
+    let mut tokens = [*t; T];
     for i in 0..T {
-        token_numbers[i] = *t + i.min(tokens - 1);
+        tokens[i] += i;
     }
     let mut row = 0;
     while row < n {
@@ -96,16 +95,16 @@ unsafe fn all_rows<F: Format, D: Dots, const R: usize, const T: usize, const WID
             rows[r] = w[(first + r).min(n - 1) * row_bytes..].as_ptr();
         }
         // SAFETY: whole rows, and tokens that exist.
-        let sums = unsafe { some_rows::<F, D, R, T, WIDE>(rows, row_bytes, x, token_numbers) };
-        for i in 0..tokens {
-            let out = &mut out.token(*t + i)[first..];
+        let sums = unsafe { some_rows::<F, D, R, T, WIDE>(rows, row_bytes, x, tokens) };
+        for i in 0..T {
+            let out = &mut out.token(tokens[i])[first..];
             for (r, out) in out.iter_mut().enumerate().take(R) {
                 *out = sums[r * T + i];
             }
         }
         row += R;
     }
-    *t += tokens;
+    *t += T;
 }
 
 /// `R` rows × `T` tokens, together four results: that of row `r` and token `t` is number `r T + t`.
@@ -165,15 +164,17 @@ unsafe fn add_step<F: Format, D: Dots, const R: usize, const T: usize, const WID
         }
         for group in 0..Facts::<F>::GROUPS {
             let at = k + group * GROUP;
-            let mut token = Group::load::<F, D, WIDE>(x, tokens[0], at);
+            let mut token = Group::load::<F, WIDE>(x, tokens[0], at);
+            let mut start = starts::<F, D, WIDE>(x, tokens[0], at);
             for r in 0..R {
                 let codes = F::codes(rows[r], group);
                 for t in 0..T {
                     if T > 1 {
-                        token = Group::load::<F, D, WIDE>(x, tokens[t], at);
+                        token = Group::load::<F, WIDE>(x, tokens[t], at);
+                        start = starts::<F, D, WIDE>(x, tokens[t], at);
                     }
                     let chain = &mut chains[r][t];
-                    *chain = token.add::<F, D, WIDE>(&codes, &heads[r], group, *chain);
+                    *chain = token.add::<F, D, WIDE>(&codes, &start, &heads[r], group, *chain);
                 }
             }
         }
@@ -184,8 +185,6 @@ unsafe fn add_step<F: Format, D: Dots, const R: usize, const T: usize, const WID
 struct Group {
     high: Codes,
     low: Codes,
-    /// What the sums begin with: what the bias takes from them, and [`first`].
-    start: [i32; 8],
     scales: [float32x4_t; 2],
     scaled_sums: float32x4_t,
 }
@@ -193,7 +192,7 @@ struct Group {
 impl Group {
     /// The group at column `at` of token `token`.
     #[inline(always)]
-    unsafe fn load<F: Format, D: Dots, const WIDE: bool>(
+    unsafe fn load<F: Format, const WIDE: bool>(
         x: &Activations<'_>,
         token: usize,
         at: usize,
@@ -208,25 +207,12 @@ impl Group {
             };
             let scales = vld1q_f32(x.scales.as_ptr().add(at / 32));
             let scaled_sums = vld1q_f32(x.scaled_sums.as_ptr().add(at / 32));
-            let first = if WIDE { 0 } else { first::<D>() };
-            let mut start = [first; 8];
-            if Facts::<F>::BIAS != 0 {
-                let sums = x.sums.as_ptr().add(at / 16);
-                let mut sums = [vld1q_s32(sums), vld1q_s32(sums.add(4))];
-                if Facts::<F>::UNIT == 32 {
-                    sums = [vpaddq_s32(sums[0], sums[1]); 2];
-                }
-                for i in 0..32 / Facts::<F>::UNIT {
-                    let sums = vmlsq_n_s32(vdupq_n_s32(first), sums[i], Facts::<F>::BIAS);
-                    vst1q_s32(start[4 * i..].as_mut_ptr(), sums);
-                }
-            }
             // Two units of 16 share a scale.
             let scales = match Facts::<F>::UNIT {
                 16 => [vzip1q_f32(scales, scales), vzip2q_f32(scales, scales)],
                 _ => [scales; 2],
             };
-            Group { high, low, start, scales, scaled_sums }
+            Group { high, low, scales, scaled_sums }
         }
     }
 
@@ -235,6 +221,7 @@ impl Group {
     unsafe fn add<F: Format, D: Dots, const WIDE: bool>(
         &self,
         codes: &Codes,
+        start: &[i32; 8],
         head: &F::Head,
         group: usize,
         mut chains: float32x4_t,
@@ -244,10 +231,10 @@ impl Group {
             let mut sums = if WIDE {
                 D::sums::<F>(codes, &self.high, &[0; 8])
             } else {
-                D::sums::<F>(codes, &self.high, &self.start)
+                D::sums::<F>(codes, &self.high, start)
             };
             if WIDE {
-                let low = D::sums::<F>(codes, &self.low, &self.start);
+                let low = D::sums::<F>(codes, &self.low, start);
                 for i in 0..2 {
                     sums[i] = vmlaq_n_s32(low[i], sums[i], 255);
                 }
@@ -262,6 +249,34 @@ impl Group {
             }
             chains
         }
+    }
+}
+
+/// What the sums of a group begin with: what the bias takes from them, and [`first`]. Not part of
+/// [`Group`], because it is read from memory, and then the whole would lie there.
+#[inline(always)]
+unsafe fn starts<F: Format, D: Dots, const WIDE: bool>(
+    x: &Activations<'_>,
+    token: usize,
+    at: usize,
+) -> [i32; 8] {
+    let at = token * x.stride + at;
+    // SAFETY: as in `Group::load`; four of eight values are written.
+    unsafe {
+        let first = if WIDE { 0 } else { first::<D>() };
+        let mut start = [first; 8];
+        if Facts::<F>::BIAS != 0 {
+            let sums = x.sums.as_ptr().add(at / 16);
+            let mut sums = [vld1q_s32(sums), vld1q_s32(sums.add(4))];
+            if Facts::<F>::UNIT == 32 {
+                sums = [vpaddq_s32(sums[0], sums[1]); 2];
+            }
+            for i in 0..32 / Facts::<F>::UNIT {
+                let sums = vmlsq_n_s32(vdupq_n_s32(first), sums[i], Facts::<F>::BIAS);
+                vst1q_s32(start[4 * i..].as_mut_ptr(), sums);
+            }
+        }
+        start
     }
 }
 
