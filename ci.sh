@@ -143,7 +143,8 @@ arm_test() {
         --no-fail-fast "$@"
 }
 
-# A 32-bit Raspberry Pi, emulated: no SIMD table there. The kernels and the tiny models.
+# A 32-bit Raspberry Pi, emulated: the kernels and the tiny models. It has the scalar table alone, so
+# there is nothing to compare that with but the definitions.
 job_armv7() {
     local target=armv7-unknown-linux-gnueabihf test
     cross "$target" std,test
@@ -153,7 +154,7 @@ job_armv7() {
     export MOTE_REQUIRE=scalar
     without_large_sets "${test[@]}" "${libraries[@]}" --lib -- "${emulated[@]}"
     without_large_sets "${test[@]}" -p mote-tests --test it -- \
-        kernels_match_scalar encodings same_bits reference tokenizer two_cores "${emulated[@]}"
+        encodings same_bits:: reference two_cores "${emulated[@]}"
 }
 
 # No operating system: the examples on emulated boards. What they compute equals what the desktop's

@@ -1,15 +1,15 @@
 //! The executor of runtime/examples/cortex-m, with a thread as the second core.
 
 #[path = "../../runtime/examples/cortex-m/src/two_cores.rs"]
-mod two_cores;
+mod executor;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use executor::TwoCores;
 use mote_runtime::executor::Executor;
 use mote_tests::models::fixture;
 use mote_tests::speak::Run;
-use two_cores::TwoCores;
 
 /// Runs `work` while another thread helps whenever it can.
 fn with_second_core(cores: &TwoCores, work: impl FnOnce()) {
