@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use mote_runtime::{Completion, CompletionOptions, Model, Plan, Session, StopReason};
+use mote_runtime::{
+    Budget, BudgetError, Completion, CompletionOptions, Model, Options, Plan, Session, StopReason,
+};
 use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::facts::{FileFacts, PlanFacts, per_second};
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, Memory, with_model, with_session};
-use crate::options::{Purpose, SessionOptions};
+use crate::options::{CacheChoice, Purpose, SessionOptions};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use prompt::{Prompt, PromptOptions};
@@ -67,6 +69,10 @@ pub struct Command {
     /// Print the prompt too
     #[arg(long)]
     echo: bool,
+    /// Memory for the session at most, as 64M or 1G. What does not fit is given up in this order:
+    /// long batches (speed only), an f32 cache where f16 will do, a long context
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    ram: Option<usize>,
     /// Print JSON, when all is written
     #[arg(long)]
     pub json: bool,
@@ -123,10 +129,12 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         };
         let compute = &command.session.compute;
         let session = compute.session(model, Purpose::Generate, n_ctx, engine.threads());
+        let session = command.within_ram(model, session, prompt.ids.len())?;
         with_session(model, &session, &engine, |session, plan| {
             let timings = Timings { load_ms: milliseconds(start), ..Timings::default() };
             introduce(model, plan, session, streams);
-            let mut memory = Memory::new(Completion::bytes_needed(model, &options, n_ctx))?;
+            let mut memory =
+                Memory::new(Completion::bytes_needed(model, &options, session.capacity()))?;
             let completion = Completion::new(session, options, &mut memory)?;
             let mut work = Work { start, timings, streams, shows: !command.json };
             let report = work.complete(completion, &prompt, command.echo)?;
@@ -164,6 +172,33 @@ impl Command {
         }
         Ok(n_ctx)
     }
+}
+
+impl Command {
+    /// The options that fit `--ram`, with room for the prompt and a token.
+    fn within_ram(&self, model: &Model<'_>, wanted: Options, prompt: usize) -> Result<Options> {
+        let Some(bytes) = self.ram else { return Ok(wanted) };
+        let may_narrow = self.session.compute.kv == CacheChoice::Auto;
+        let budget = Budget { bytes, least_ctx: prompt.saturating_add(1), may_narrow };
+        match Plan::within(model.config(), &wanted, &budget) {
+            Ok((options, _)) => Ok(options),
+            Err(BudgetError::Options(error)) => Err(error.into()),
+            Err(error) => Err(Failure::new(Code::Memory, format_args!("--ram: {error}"))),
+        }
+    }
+}
+
+/// A number of bytes, with K, M or G for the powers of 1024.
+fn bytes(text: &str) -> std::result::Result<usize, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: Option<usize> = digits.parse().ok();
+    let number = number.and_then(|number| number.checked_mul(1 << shift));
+    number.ok_or_else(|| "not a number of bytes: as 500000, 64M, 1G".to_string())
 }
 
 /// A model in the folder that models/fetch.sh fills: SmolLM2 if it is there, else the first by

@@ -103,6 +103,25 @@ fn the_text_ends_where_the_model_or_the_context_ends_it() {
     assert!(short.errors.contains("14 tokens") && short.errors.contains("room for 5"));
 }
 
+/// A budget that is too small for the whole context ends the text earlier; one that is too small for
+/// the prompt is refused with the numbers.
+#[test]
+fn a_budget_is_kept() {
+    let (model, known) = baseline();
+    let ids = joined(&known["prompt_ids"]);
+    let args = ["run", "-m", &model, "--ids", &ids, "-n", "8", "--temp", "0", "--json"];
+    let run = |ram| mote(&[&args[..], &["--ram", ram]].concat());
+    let free = mote(&args).json();
+    assert_eq!(run("1G").json()["text"], free["text"]);
+    let tight = run("60k").json();
+    let (tight, free) = (tight["text"].as_str().unwrap(), free["text"].as_str().unwrap());
+    assert!(tight.len() < free.len() && free.starts_with(tight), "{tight} {free}");
+    let none = run("1000");
+    assert_eq!(none.code, 6, "{}", none.errors);
+    assert!(none.errors.contains("the budget is 1000"), "{}", none.errors);
+    assert_eq!(run("1x").code, 2);
+}
+
 #[test]
 fn tokenize_gives_the_reference_ids() {
     let (model, known) = baseline();
