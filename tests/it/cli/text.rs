@@ -118,7 +118,7 @@ fn a_budget_is_kept() {
     assert!(tight.len() < free.len() && free.starts_with(tight), "{tight} {free}");
     let none = run("1000");
     assert_eq!(none.code, 6, "{}", none.errors);
-    assert!(none.errors.contains("the budget is 1000"), "{}", none.errors);
+    assert!(none.out.contains("the budget is 1000"), "{}", none.out);
     assert_eq!(run("1x").code, 2);
 }
 
