@@ -67,11 +67,10 @@ fn the_hash_depends_on_nothing_but_model_and_precision() {
     for (name, path) in small_models() {
         for (kind, golden) in KINDS.into_iter().zip(golden(&name)) {
             for target in arch::available().map(|kernels| kernels.name()) {
-                for threads in ["1", "2", "3"] {
-                    for batch in ["1", "7", "64"] {
-                        let split = ["--target", target, "--threads", threads, "--batch", batch];
-                        assert_eq!(line(&name, &path, kind, &split), golden, "{split:?}");
-                    }
+                // All splits are in same_bits.rs; these are the command line's.
+                for (threads, batch) in [("1", "64"), ("2", "1"), ("3", "7")] {
+                    let split = ["--target", target, "--threads", threads, "--batch", batch];
+                    assert_eq!(line(&name, &path, kind, &split), golden, "{split:?}");
                 }
             }
         }
