@@ -154,7 +154,7 @@ job_armv7() {
     export MOTE_REQUIRE=scalar
     without_large_sets "${test[@]}" "${libraries[@]}" --lib -- "${emulated[@]}"
     without_large_sets "${test[@]}" -p mote-tests --test it -- \
-        encodings same_bits:: reference two_cores "${emulated[@]}"
+        encodings reference::tiny same_bits::encoded same_bits::mixed two_cores "${emulated[@]}"
 }
 
 # No operating system: the examples on emulated boards. What they compute equals what the desktop's
