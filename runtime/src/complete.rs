@@ -92,22 +92,18 @@ pub struct Completion<'c, 's> {
     session: &'c mut Session<'s>,
     options: CompletionOptions<'c>,
     candidates: &'c mut [Candidate],
-    /// Everything fed or written; the first `n_tokens` of the context's capacity.
-    tokens: &'c mut [u32],
-    n_tokens: usize,
     written: usize,
-    /// The last token was drawn, but not fed yet.
-    unfed: bool,
+    /// Drawn, but not fed yet.
+    unfed: Option<u32>,
     pieces: Pieces<'c, 's>,
     stopped: Option<StopReason>,
 }
 
 impl<'c, 's> Completion<'c, 's> {
-    /// Bytes that [`Completion::new`] needs for a session of this many positions.
-    pub fn bytes_needed(model: &Model<'_>, options: &CompletionOptions<'_>, n_ctx: usize) -> usize {
+    /// Bytes that [`Completion::new`] needs.
+    pub fn bytes_needed(model: &Model<'_>, options: &CompletionOptions<'_>) -> usize {
         let mut measure = Measure::default();
         measure.add::<Candidate>(options.sampling.candidates(model.config().n_vocab));
-        measure.add::<u32>(n_ctx);
         measure.add::<u8>(Pieces::bytes_needed(&decoder(model, options), longest(options.stops)));
         measure.bytes()
     }
@@ -130,16 +126,13 @@ impl<'c, 's> Completion<'c, 's> {
         let decoder = decoder(model, &options);
         let mut carver = Carver::new(memory);
         let candidates = carver.take(options.sampling.candidates(model.config().n_vocab))?;
-        let tokens = carver.take(session.capacity())?;
         let text = carver.take(Pieces::bytes_needed(&decoder, longest(options.stops)))?;
         Ok(Completion {
             session,
             options,
             candidates,
-            tokens,
-            n_tokens: 0,
             written: 0,
-            unfed: false,
+            unfed: None,
             pieces: Pieces::new(decoder, text),
             stopped: None,
         })
@@ -153,10 +146,7 @@ impl<'c, 's> Completion<'c, 's> {
         go_on: impl FnMut(usize) -> bool,
     ) -> Result<(), SessionError> {
         self.feed_last()?;
-        let fed = self.session.feed_with(tokens, Origin::Prompt, go_on)?;
-        self.tokens[self.n_tokens..][..fed].copy_from_slice(&tokens[..fed]);
-        self.n_tokens += fed;
-        Ok(())
+        self.session.feed_with(tokens, Origin::Prompt, go_on).map(|_| ())
     }
 
     /// Writes one more token; `None` when the text has ended.
@@ -169,13 +159,10 @@ impl<'c, 's> Completion<'c, 's> {
         }
         self.feed_last()?;
         let kernels = self.session.kernels();
-        let logits = self.session.logits().ok_or(SessionError::Empty)?;
-        let recent = &self.tokens[..self.n_tokens];
+        let (logits, recent) = self.session.logits_and_tokens().ok_or(SessionError::Empty)?;
         let id = sample::pick(kernels, &self.options.sampling, logits, recent, self.candidates)?;
-        self.tokens[self.n_tokens] = id;
-        self.n_tokens += 1;
         self.written += 1;
-        self.unfed = true;
+        self.unfed = Some(id);
         self.show(id)?;
         Ok(Some(Step { id, text: self.pieces.text() }))
     }
@@ -185,21 +172,22 @@ impl<'c, 's> Completion<'c, 's> {
         self.stopped
     }
 
-    /// Everything fed and written so far.
-    pub fn tokens(&self) -> &[u32] {
-        &self.tokens[..self.n_tokens]
+    /// Tokens written so far.
+    pub fn written(&self) -> usize {
+        self.written
     }
 
     /// Whether another token may be written.
     fn has_room(&self) -> bool {
-        self.written < self.options.max_tokens && self.n_tokens < self.tokens.len()
+        let tokens = self.session.position() + usize::from(self.unfed.is_some());
+        self.written < self.options.max_tokens && tokens < self.session.capacity()
     }
 
     /// Feeding waits until the next token is wanted, so that a token's text is not held up by it.
     fn feed_last(&mut self) -> Result<(), SessionError> {
-        if self.unfed {
-            self.session.feed_generated(&self.tokens[self.n_tokens - 1..self.n_tokens])?;
-            self.unfed = false;
+        if let Some(id) = self.unfed {
+            self.session.feed_generated(&[id])?;
+            self.unfed = None;
         }
         Ok(())
     }

@@ -2,11 +2,13 @@
 
 use std::ffi::c_char;
 
-use mote_runtime::tokenizer::{DecodeOptions, Decoder, EncodeError, EncodeOptions, Tokenizer};
+use mote_runtime::tokenizer::{
+    DecodeOptions, Decoder, EncodeError, EncodeOptions, MAX_TEXT_BYTES, Tokenizer,
+};
 
 use crate::argument::{Out, room, slice};
 use crate::call::status;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::memory::Scratch;
 use crate::model::{ModelHandle, alive};
 
@@ -27,6 +29,14 @@ pub(crate) fn encode_options(tokenizer: &Tokenizer<'_>, flags: u32) -> Result<En
     })
 }
 
+/// A text that is too long is refused before anything is allocated for it.
+fn check_text(bytes: usize) -> Result<()> {
+    match bytes <= MAX_TEXT_BYTES {
+        true => Ok(()),
+        false => Err(EncodeError::TextTooLong { len: bytes }.into()),
+    }
+}
+
 /// The ids of a text, in memory that is given back.
 pub(crate) fn encode(
     tokenizer: &Tokenizer<'_>,
@@ -34,6 +44,7 @@ pub(crate) fn encode(
     options: EncodeOptions,
     work: impl FnOnce(&[u32]) -> Result<()>,
 ) -> Result<()> {
+    check_text(text.len())?;
     // Most texts need little of either; what the others need is in the errors.
     let mut scratch = Scratch::<u8>::new(text.len().saturating_mul(2).saturating_add(4096))?;
     let mut ids = Scratch::<u32>::new(text.len() / 2 + 16)?;
@@ -122,13 +133,7 @@ pub unsafe extern "C" fn mote_tokenize_scratch(
     // SAFETY: as mote.h demands.
     status(|| unsafe {
         let (tokenizer, out) = (alive(model)?.model.tokenizer(), Out::new(scratch_size)?);
-        if text_size > mote_runtime::tokenizer::MAX_TEXT_BYTES {
-            let most = mote_runtime::tokenizer::MAX_TEXT_BYTES;
-            return Err(Failure::new(
-                Code::Text,
-                format_args!("a text of {text_size} bytes, the limit is {most}"),
-            ));
-        }
+        check_text(text_size)?;
         out.set(tokenizer.scratch_bytes(text_size));
         Ok(())
     })

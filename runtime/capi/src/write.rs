@@ -152,7 +152,11 @@ impl Writing {
         let mut stop_bytes = 0;
         for &stop in stops {
             // SAFETY: as mote.h demands.
-            stop_bytes += unsafe { string(stop, self.stops.len()) }?.len() + 1;
+            let stop = unsafe { string(stop, self.stops.len()) }?;
+            if stop.is_empty() || core::str::from_utf8(stop).is_err() {
+                return Err(Failure::invalid("a stop string is empty, or not UTF-8"));
+            }
+            stop_bytes += stop.len() + 1;
             if stop_bytes > self.stops.len() {
                 return Err(Failure::invalid("more stop strings than max_stop_bytes has room for"));
             }
@@ -161,11 +165,6 @@ impl Writing {
         for &stop in stops {
             // SAFETY: as above.
             let stop = unsafe { string(stop, self.stops.len()) }?;
-            if stop.is_empty() || core::str::from_utf8(stop).is_err() {
-                // Nothing was taken yet but bytes behind the end of what counts.
-                self.stop_bytes = 0;
-                return Err(Failure::invalid("a stop string is empty, or not UTF-8"));
-            }
             self.stops[at..at + stop.len()].copy_from_slice(stop);
             self.stops[at + stop.len()] = 0;
             at += stop.len() + 1;

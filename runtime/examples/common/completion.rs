@@ -93,7 +93,7 @@ fn write_on(
     out: &mut dyn Write,
 ) -> Result<usize, Failure> {
     let options = CompletionOptions { max_tokens: task.tokens, ..CompletionOptions::default() };
-    let needed = Completion::bytes_needed(session.model(), &options, session.capacity());
+    let needed = Completion::bytes_needed(session.model(), &options);
     let (lent, _) = lend(memory, needed)?;
     let mut completion = Completion::new(session, options, lent)?;
     write!(out, "text      ")?;
@@ -101,9 +101,8 @@ fn write_on(
     while let Some(step) = completion.step()? {
         out.write_str(step.text)?;
     }
-    let (all, stopped) = (completion.tokens().len(), completion.stopped());
-    let stopped = stopped.map_or("", StopReason::name);
-    writeln!(out, "\ntokens    {} written, end: {stopped}", all - prompt.len())?;
+    let stopped = completion.stopped().map_or("", StopReason::name);
+    writeln!(out, "\ntokens    {} written, end: {stopped}", completion.written())?;
     Ok(needed)
 }
 

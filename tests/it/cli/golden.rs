@@ -1,6 +1,6 @@
 //! The numeric contract, frozen: hashes of logits that no target, no compiler and no change of mote
-//! may alter (kernels/NUMERICS.md). They were made by the scalar kernels; a change of the contract
-//! changes them, and its reason belongs to NUMERICS.md.
+//! may alter (kernels/NUMERICS.md). Every table gives them, the scalar one first; a change of the
+//! contract changes them, and its reason belongs to NUMERICS.md.
 
 use mote_tests::shared::real_model;
 use mote_tools::synthetic::{Recipe, Shape, Types};

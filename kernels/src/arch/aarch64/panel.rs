@@ -13,6 +13,7 @@ use core::arch::aarch64::*;
 use super::formats::{Codes, Facts, Format, GROUP, MAX_BYTES};
 use super::gemv::{Dots, ROUND_BITS, floats};
 use crate::activation::Activations;
+use crate::arch::generic::chain_starts;
 use crate::cast::Tile;
 use crate::quant::IntegerFacts;
 use crate::table::{PANEL_ROWS, Panel};
@@ -45,15 +46,6 @@ pub(super) trait PanelDots: Dots {
     ) -> [[int32x4_t; TOKENS]; S];
 }
 
-/// The place of each chain's first unit.
-fn chain_starts(units: usize) -> [usize; 5] {
-    let mut starts = [0; 5];
-    for chain in 0..4 {
-        starts[chain + 1] = starts[chain] + (units + 3 - chain) / 4;
-    }
-    starts
-}
-
 /// See [`crate::table::Unpack`]. Writes whole groups of `S` stripes; rows that are missing repeat
 /// the last one.
 ///
@@ -64,6 +56,8 @@ pub(super) unsafe fn unpack<F: Format, D: PanelDots, const S: usize>(
     w: &[u8],
     panel: &mut Panel<'_>,
 ) {
+    // The product has no code for minima of units of 16.
+    const { assert!(Facts::<F>::UNIT == 32 || !Facts::<F>::FACTS.minimum) };
     let (k, rows) = (panel.k, panel.rows);
     let row_bytes = k / F::KIND.block_len() * F::KIND.block_bytes();
     let units = k / Facts::<F>::UNIT;

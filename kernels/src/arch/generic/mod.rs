@@ -87,6 +87,14 @@ pub(crate) fn first_lanes(n: usize) -> u16 {
     ((1u32 << n) - 1) as u16
 }
 
+/// Where each chain's units begin in a panel that has them chain by chain, and where the last one's
+/// end, in units.
+#[inline(always)]
+pub(crate) fn chain_starts(units: usize) -> [usize; 5] {
+    let (each, rest) = (units / 4, units % 4);
+    core::array::from_fn(|chain| chain * each + chain.min(rest))
+}
+
 /// How floats are stored in weights and caches.
 pub(crate) trait Element {
     /// One value. Pointers to it may be unaligned.

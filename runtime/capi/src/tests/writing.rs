@@ -52,6 +52,9 @@ fn a_text_ends_before_a_stop_string() {
     // SAFETY: a live session.
     unsafe { assert_eq!(mote_session_rewind(session.0, 7), OK) };
     assert_eq!(session.begin(&with_stops(&stops, greedy())), OK);
+    // All options are taken, or none: those before stay as they are.
+    let one_is_empty = [c"another".as_ptr(), c"".as_ptr()];
+    assert_eq!(session.begin(&with_stops(&one_is_empty, greedy())), code(Code::Invalid));
     let mut written = String::new();
     let reason = loop {
         let (_, piece, stop) = session.next().unwrap();

@@ -10,24 +10,18 @@ use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
 use crate::activation::Activations;
+use crate::arch::generic::chain_starts;
 use crate::cast::Tile;
 use crate::table::Panel;
 
 /// Rows in half a panel: floats in a register.
 pub(super) const HALF: usize = 16;
 
-/// Where the units of each chain begin in a panel, in units, and where the last one's end.
-#[inline(always)]
-pub(super) fn chain_starts(units: usize) -> [usize; 5] {
-    let (each, rest) = (units / 4, units % 4);
-    core::array::from_fn(|chain| chain * each + chain.min(rest))
-}
-
 /// See [`crate::scalar::integer::gemm`].
 ///
 /// # Safety
 /// The caller's panel was written by [`super::unpack::unpack`] for the same columns, and there are
-/// at least four tokens.
+/// at least six tokens (fewer than nine are rows as the file has them).
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) unsafe fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile<'_>) {
     // SAFETY: the same promise.
@@ -51,7 +45,7 @@ unsafe fn all_tokens<const UNIT: usize, const MINIMUM: bool>(
     x: &Activations<'_>,
     out: &mut Tile<'_>,
 ) {
-    debug_assert!(x.tokens >= 4);
+    debug_assert!(x.tokens >= 6);
     let mut done = 0;
     while done < x.tokens {
         let four = x.low.is_some() || matches!(x.tokens - done, 1..=4 | 7 | 8);

@@ -2,13 +2,20 @@
 
 use core::arch::x86_64::*;
 
-use super::gemm::{HALF, chain_starts};
+use super::gemm::HALF;
 use super::gemv::{Facts, Format, Four};
+use crate::arch::generic::chain_starts;
+use crate::quant::IntegerFacts;
 use crate::table::Panel;
 
 /// See [`crate::table::Panel`].
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) unsafe fn unpack<F: Format>(w: &[u8], panel: &mut Panel<'_>) {
+    const {
+        // The product takes the bias away by a shift, and has no code for one beside minima.
+        let IntegerFacts { bias, minimum, .. } = Facts::<F>::FACTS;
+        assert!(bias == 0 || (bias as u32).is_power_of_two() && !minimum);
+    }
     let stride = w.len() / panel.rows;
     for at in (0..stride).step_by(Facts::<F>::STEP_BYTES) {
         let column = at / Facts::<F>::STEP_BYTES * Facts::<F>::STEP;
