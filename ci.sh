@@ -239,6 +239,7 @@ detect_instruction_sets() {
     }
     [ "$(uname -m)" = x86_64 ] || return 0
     if has avx2 fma f16c; then required+=,avx2; else untested+=" avx2"; fi
+    if has avx2 fma f16c avx_vnni; then required+=,avxvnni; else untested+=" avxvnni"; fi
     if has avx512f avx512bw avx512dq avx512vl avx512_vnni avx512vbmi; then
         required+=,avx512
     else
