@@ -203,6 +203,7 @@ bare_c() {
     gcc -std=c99 -D_POSIX_C_SOURCE=200809L -O1 -I"$out" -Iruntime/capi/include -o "$out/hosted" \
         "$examples/bare/bare.c" "$examples/bare/posix.c" "$target_dir/capi-bare/libmote.a"
     "$out/hosted" | diff "$logs/bare-c.txt" -
+    echo "test result: ok. 1 passed; 0 failed;"
 }
 
 # ---- What they share

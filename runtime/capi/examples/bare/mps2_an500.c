@@ -50,6 +50,6 @@ static void reset(void)
 }
 
 /* The first word is the stack, the others are reset, NMI and the faults. */
-__attribute__((section(".vectors"), used)) static void (*const vectors[])(void) = {
+__attribute__((section(".vectors"), used)) void (*const vectors[])(void) = {
     (void (*)(void))stack_top, reset, fault, fault, fault, fault, fault,
 };

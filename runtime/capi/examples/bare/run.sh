@@ -11,5 +11,6 @@ mkdir -p "$out"
     -mfpu=fpv5-sp-d16 -ffreestanding -fno-builtin -fno-pic -I"$out" -I"$here/../../include" \
     -nostdlib -nostartfiles -static -no-pie -Wl,--gc-sections,--build-id=none -T "$here/mps2_an500.ld" \
     -o "$out/bare" "$here/bare.c" "$here/mps2_an500.c" "$library"
+# Semihosting writes to qemu's standard error.
 exec timeout 300 qemu-system-arm -M mps2-an500 -nographic -monitor none -serial none \
-    -semihosting-config enable=on,target=native -kernel "$out/bare" < /dev/null
+    -semihosting-config enable=on,target=native -kernel "$out/bare" < /dev/null 2>&1
