@@ -24,7 +24,7 @@ build() { cargo rustc --target "$target" -p mote-capi --lib --profile "$@"; }
 if [ "$std" = 0 ]; then
     build capi-bare --no-default-features --crate-type staticlib -- $cfg
     mkdir -p "$to/include" "$to/lib"
-    cp "$here/include/mote.h" "$here/include/mote.hpp" "$to/include/"
+    cp "$here/include/mote.h" "$to/include/"
     cp "$out/capi-bare/libmote.a" "$to/lib/"
     echo "libmote without the standard library in $to"
     exit
