@@ -3,6 +3,7 @@
 //! tokens share the codes of one pair.
 
 use core::arch::x86_64::*;
+use core::ops::Range;
 
 use super::dots::{Group, add_units, pair_sums, unsigned};
 use super::groups::{Codes, GROUP, Groups, MAX_CHUNK_BYTES};
@@ -74,18 +75,21 @@ unsafe fn all_rows<
             // SAFETY: the caller's promise.
             let chains = unsafe { set.chains::<E, VNNI, T, WIDE>(&x.part(token, tokens)) };
             for (pair, chains) in chains.iter().enumerate() {
-                let at = first + 2 * pair;
-                for (t, chains) in chains.iter().enumerate().take(tokens) {
-                    let [a, b] = sum_of_chains(*chains);
-                    let out = out.token(token + t);
-                    if at <= last {
-                        out[at] = a;
-                    }
-                    if at < last {
-                        out[at + 1] = b;
-                    }
-                }
+                store(&chains[..tokens], first + 2 * pair, token, out);
             }
+        }
+    }
+}
+
+/// Writes the results of the rows `at` and `at + 1`, as far as they exist, for consecutive tokens.
+/// Not inlined: it would be there in every form of every encoding.
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn store(chains: &[__m256], at: usize, token: usize, out: &mut Tile<'_>) {
+    for (t, chains) in chains.iter().enumerate() {
+        let sums = sum_of_chains(*chains);
+        for (out, sum) in out.token(token + t).iter_mut().skip(at).zip(sums) {
+            *out = sum;
         }
     }
 }
@@ -133,21 +137,35 @@ impl<const PAIRS: usize> Set<'_, PAIRS> {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     fn chunks(&mut self, at: usize, bytes: usize) -> [[*const u8; 2]; PAIRS] {
-        let whole = at + bytes <= self.rows[PAIRS - 1][1].len();
+        // No row has less behind it than the last one.
+        if at + bytes > self.rows[PAIRS - 1][1].len() {
+            return copies(&self.rows, at..self.row_bytes, self.spare);
+        }
         let mut chunks = [[core::ptr::null(); 2]; PAIRS];
-        let spare = self.spare.as_chunks_mut::<2>().0;
-        for ((chunks, rows), spare) in chunks.iter_mut().zip(&self.rows).zip(spare) {
-            for ((chunk, row), spare) in chunks.iter_mut().zip(rows).zip(spare) {
-                *chunk = row[at..].as_ptr();
-                if !whole {
-                    let rest = &row[at..self.row_bytes];
-                    spare[..rest.len()].copy_from_slice(rest);
-                    *chunk = spare.as_ptr();
-                }
+        for (chunks, rows) in chunks.iter_mut().zip(&self.rows) {
+            for (chunk, row) in chunks.iter_mut().zip(rows) {
+                *chunk = row.as_ptr().wrapping_add(at);
             }
         }
         chunks
     }
+}
+
+/// Copies of the last bytes of rows, with room for a whole chunk each.
+#[cold]
+#[inline(never)]
+fn copies<const PAIRS: usize>(
+    rows: &[[&[u8]; 2]; PAIRS],
+    bytes: Range<usize>,
+    spare: &mut Spare,
+) -> [[*const u8; 2]; PAIRS] {
+    let mut chunks = [[core::ptr::null(); 2]; PAIRS];
+    let chunks_and_rows = chunks.as_flattened_mut().iter_mut().zip(rows.as_flattened());
+    for ((chunk, row), spare) in chunks_and_rows.zip(spare) {
+        spare[..bytes.len()].copy_from_slice(&row[bytes.clone()]);
+        *chunk = spare.as_ptr();
+    }
+    chunks
 }
 
 /// Ones in the lanes of the first `blocks` blocks of a chunk: the scales of others do not belong to
