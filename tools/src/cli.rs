@@ -22,12 +22,15 @@ use crate::{bench, inspect, notes, perplexity, score, tokenize};
     arg_required_else_help = true
 )]
 struct Cli {
-    /// Show what the library notes on models, sessions and threads; -vv: on each feeding of tokens, too
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    /// Show the library's notes; -vv: those on every feeding of tokens, too
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = LAST)]
     verbose: u8,
     #[command(subcommand)]
     command: Command,
 }
+
+/// Behind a subcommand's own options, before --help.
+const LAST: usize = 900;
 
 const EXIT_CODES: &str = "\
 Results go to standard output, everything else to standard error.
