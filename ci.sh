@@ -18,7 +18,7 @@ logs=$target_dir/ci
 
 jobs=(fmt clippy doc features models test test-release no-std capi)
 # Emulated CPUs and cross-compilers: set up for an x86-64 host.
-[ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64 armv7 bare-metal)
+[ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64 armv7 release bare-metal)
 
 job_fmt() {
     local manifest
@@ -35,7 +35,7 @@ job_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
 # Every crate alone with every feature set: in a workspace build the features of all are united.
 job_features() {
     local crate features
-    for crate in kernels: kernels:std {formats,runtime}:{,alloc,std} runtime:{log,defmt} tools:; do
+    for crate in kernels: kernels:std {formats,runtime}:{,alloc,std} runtime:{log,defmt} capi:std tools:; do
         features=${crate#*:}
         crate=${crate%:*}
         echo "$crate, features: ${features:-none}"
@@ -157,6 +157,21 @@ job_armv7() {
         encodings reference::tiny same_bits::encoded same_bits::mixed two_cores "${emulated[@]}"
 }
 
+# What is given to users of a Raspberry Pi: static programs and libmote, emulated.
+job_release() {
+    local target releases=$target_dir/releases
+    models/fetch.sh smollm2-135m
+    cargo build --release
+    rm -rf "$releases"
+    for target in aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf; do
+        cross "$target" std
+        # What stands before cargo's name are its settings.
+        "${cargo[@]:0:${#cargo[@]}-1}" tools/release.sh "$releases" "$target"
+    done
+    python3 tests/cross/release.py "$target_dir/release/mote" "$releases" \
+        tests/fixtures/models/llama-q4_0.gguf models/SmolLM2-135M-Instruct.Q4_1.gguf
+}
+
 # No operating system: the examples on emulated boards. What they compute equals what the desktop's
 # mote computes, and the microcontroller's image does not grow unseen.
 job_bare_metal() {
@@ -168,10 +183,27 @@ job_bare_metal() {
     python3 tests/cross/same_as_desktop.py "$mote" "$tiny" "$logs/cortex-m.txt"
     [ -s "$logs/defmt.bin" ] || { echo "no notes came by defmt"; return 1; }
     RUSTC=$rustc python3 tests/guards/image.py "$image" "$tiny" $update
+    bare_c "$tiny"
     example bare-aarch64 aarch64-unknown-none
     runtime/examples/bare-aarch64/run.sh "$image" | tee "$logs/bare-aarch64.txt"
     python3 tests/cross/same_as_desktop.py "$mote" models/SmolLM2-135M-Instruct.Q4_1.gguf \
         "$logs/bare-aarch64.txt"
+}
+
+# The C ABI without the standard library: a C program on the same board prints what it prints here.
+bare_c() {
+    local target=thumbv7em-none-eabihf out=$target_dir/bare-c examples=runtime/capi/examples library
+    cross "$target" core
+    "${cargo[@]}" rustc --profile capi-bare --target "$target" -p mote-capi --no-default-features --lib \
+        --crate-type staticlib
+    library=$target_dir/$target/capi-bare/libmote.a
+    [ "${#cargo[@]}" -eq 1 ] || library=$target_dir/cross/debian/$target/capi-bare/libmote.a
+    "$examples/bare/run.sh" "$library" "$1" "$out" | tee "$logs/bare-c.txt"
+    cargo rustc --profile capi-bare -p mote-capi --no-default-features --lib --crate-type staticlib
+    gcc -std=c99 -D_POSIX_C_SOURCE=200809L -O1 -I"$out" -Iruntime/capi/include -o "$out/hosted" \
+        "$examples/bare/bare.c" "$examples/bare/posix.c" "$target_dir/capi-bare/libmote.a"
+    "$out/hosted" | diff "$logs/bare-c.txt" -
+    echo "test result: ok. 1 passed; 0 failed;"
 }
 
 # ---- What they share
@@ -240,6 +272,7 @@ detect_instruction_sets() {
     }
     [ "$(uname -m)" = x86_64 ] || return 0
     if has avx2 fma f16c; then required+=,avx2; else untested+=" avx2"; fi
+    if has avx2 fma f16c avx_vnni; then required+=,avxvnni; else untested+=" avxvnni"; fi
     if has avx512f avx512bw avx512dq avx512vl avx512_vnni avx512vbmi; then
         required+=,avx512
     else

@@ -15,9 +15,31 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 # The random models write control characters, too.
 text_of() { "$@" | tr -d '\0'; }
 
+# One minute of threads.c under ThreadSanitizer. It must see Rust's atomics, so the library is built
+# with it, too, by a nightly compiler; on stable there is none.
+sanitized() {
+    local target runtime
+    target=$(rustc -vV | sed -n 's/^host: //p')
+    runtime=$(rustc +nightly --print target-libdir 2> /dev/null || true)/librustc-nightly_rt.tsan.a
+    if [ ! -f "$runtime" ]; then
+        echo "NOT TESTED: threads.c under ThreadSanitizer, which needs a nightly compiler"
+        return
+    fi
+    (cd "$here" && CARGO_TARGET_DIR=$out/sanitized \
+        RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer -Zexternal-clangrt" \
+        cargo +nightly rustc -p mote-capi --target "$target" --lib --crate-type staticlib)
+    gcc -std=gnu99 $strict -O1 -g -fsanitize=thread -pthread -I"$prefix/include" -c -o threads.o "$here/tests/threads.c"
+    gcc -pthread -o threads_sanitized threads.o "$out/sanitized/$target/debug/libmote.a" \
+        -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -lm -ldl -lrt
+    # With addresses where the sanitizer expects them.
+    setarch -R ./threads_sanitized "$fixtures/models/gemma3.gguf" 60 2>&1 | tee sanitized.txt
+    grep -q 'calls at work' sanitized.txt && ! grep -q WARNING sanitized.txt || fail "threads.c under ThreadSanitizer"
+    ok "threads.c under ThreadSanitizer"
+}
+
 # ---- The library
 library=$prefix/lib/libmote.so
-limit=1450000
+limit=1200000
 size=$(stat -L -c %s "$library")
 echo "libmote.so: $size bytes stripped (goal 1048576, guarded at $limit)"
 { [ "$size" -le "$limit" ]; } || fail size
@@ -106,9 +128,35 @@ else
     echo "NOT TESTED: CMake, which is not here"
 fi
 
+# ---- Without the standard library
+"$here/install.sh" --no-std "$out/bare"
+bare=$out/bare/lib/libmote.a
+grep -vxE 'mote_(model_open|tokenize|session_feed_text|session_set_deadline)' "$here/symbols.txt" > bare_symbols.txt
+{ nm "$bare" | awk '$2 == "T" && $3 ~ /^mote_/ { print $3 }' | sort | diff - bare_symbols.txt; } || fail "symbols without the standard library"
+ok "symbols without the standard library"
+"$examples/embed.sh" "$fixtures/models/llama-q4_0.gguf" > model.h
+build_bare() { $c -D_POSIX_C_SOURCE=200809L -I. -o "$1" "$examples/bare/bare.c" "$examples/bare/posix.c" "${@:2}"; }
+build_bare bare_hosted $link
+build_bare bare_alone "$bare"
+{ ./bare_hosted > hosted.txt && ./bare_alone | diff hosted.txt - && ! nm bare_alone | grep -q 3std; } || fail bare.c
+ok "bare.c"
+MOTE_CFG=mote_panics "$here/install.sh" --no-std "$out/panics"
+build_bare bare_panics "$out/panics/lib/libmote.a"
+{ ! ./bare_panics > bare_panics.txt && grep -q 'asked for by a test' bare_panics.txt; } || fail "mote_panic"
+ok "mote_panic"
+
 # ---- What only a C program shows
 gcc -std=gnu99 $strict -O1 -pthread -I"$prefix/include" -frounding-math -o misuse "$here/tests/misuse.c" $link -lm
 ./misuse "$fixtures/models/gemma3.gguf"
+gcc -std=gnu99 $strict -O1 -pthread -I"$prefix/include" -o threads "$here/tests/threads.c" $link
+./threads "$fixtures/models/gemma3.gguf" 5
+ok "threads.c"
+sanitized
 gcc -std=gnu99 $strict -O1 -I"$prefix/include" -o unload "$here/tests/unload.c" -ldl
 ./unload "$fixtures/models/gemma3.gguf" "$library"
+# Last, because the libraries of this build take the place of the others.
+MOTE_CFG=mote_panics "$here/install.sh" "$out/panics"
+$c -o panics_shared "$here/tests/panics.c" -L"$out/panics/lib" -lmote
+{ LD_LIBRARY_PATH=$out/panics/lib ./panics_shared "$fixtures/models/gemma3.gguf" > panics.txt 2>&1 && [ "$(cat panics.txt)" = "internal error" ]; } || fail panics.c
+ok panics.c
 echo "test result: ok. $passed passed; 0 failed;"

@@ -26,7 +26,7 @@ pub struct ComputeOptions {
     /// Most tokens that pass the layers together: more are faster and need more memory
     #[arg(long, value_name = "N", default_value = "512")]
     pub batch: NonZeroUsize,
-    /// Instruction set: scalar, avx2, avx512, ... [default: the best that this CPU has]
+    /// Instruction set: scalar, avx2, avxvnni, avx512, ... [default: the best that this CPU has]
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
     /// Tokens that the context has room for

@@ -21,6 +21,8 @@ const CANDIDATES: &[Candidate] = &[
     #[cfg(target_arch = "x86_64")]
     ("avx512", x86_64::avx512::kernels),
     #[cfg(target_arch = "x86_64")]
+    ("avxvnni", x86_64::avxvnni::kernels),
+    #[cfg(target_arch = "x86_64")]
     ("avx2", x86_64::avx2::kernels),
     #[cfg(target_arch = "aarch64")]
     ("dotprod", aarch64::dotprod::kernels),

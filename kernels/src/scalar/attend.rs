@@ -7,6 +7,8 @@
 //! dimensions, without any horizontal sum. (The alternative, 16 lanes over the dimensions, needs
 //! about three shuffles for each score.) Values lie as they come: `[position][kv head][dimension]`.
 
+use core::ops::Range;
+
 use super::exp::exp;
 use super::{LANES, tree};
 use crate::cast::Tile;
@@ -82,14 +84,14 @@ pub struct Attend<'a> {
 impl Attend<'_> {
     /// The positions that token `t` sees.
     #[inline]
-    pub(crate) fn visible(&self, t: usize) -> core::ops::Range<usize> {
+    pub(crate) fn visible(&self, t: usize) -> Range<usize> {
         let end = self.first + t + 1;
         end.saturating_sub(self.window)..end
     }
 
     /// Those of them that lie in a chunk, for the first token.
     #[inline]
-    pub(crate) fn visible_in_chunk(&self, index: usize) -> core::ops::Range<usize> {
+    pub(crate) fn visible_in_chunk(&self, index: usize) -> Range<usize> {
         let visible = self.visible(0);
         visible.start.max(index * CHUNK)..visible.end.min((index + 1) * CHUNK)
     }
@@ -118,46 +120,58 @@ pub const fn attend_part_len(head_dim: usize) -> usize {
     head_dim + 2
 }
 
+/// A value of a cache.
+trait Stored: Copy {
+    fn wide(self) -> f32;
+}
+
+impl Stored for f32 {
+    fn wide(self) -> f32 {
+        self
+    }
+}
+
+/// The bits of a half.
+impl Stored for u16 {
+    fn wide(self) -> f32 {
+        half::f16::from_bits(self).to_f32()
+    }
+}
+
 /// Attention of every token and head into `out` (tokens × heads * head_dim).
 pub(crate) fn attend(job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) {
-    match (job.keys, job.values) {
-        (Cache::F32(k), Cache::F32(v)) => with_cache(job, |i| k[i], |i| v[i], out, scratch),
-        (Cache::F16(k), Cache::F16(v)) => {
-            let wide = |bits| half::f16::from_bits(bits).to_f32();
-            with_cache(job, |i| wide(k[i]), |i| wide(v[i]), out, scratch)
+    let dim = job.head_dim;
+    let (scores, chunk_out) = scratch.split_at_mut(CHUNK);
+    let chunk_out = &mut chunk_out[..dim];
+    for t in 0..job.tokens {
+        let visible = job.visible(t);
+        for head in 0..job.heads {
+            let query = &job.queries[t * job.query_stride + head * dim..][..dim];
+            let out = &mut out.token(t)[head * dim..][..dim];
+            let mut state = Running { largest: f32::NEG_INFINITY, sum: 0.0 };
+            out.fill(0.0);
+            let mut from = visible.start;
+            while from < visible.end {
+                let to = visible.end.min((from / CHUNK + 1) * CHUNK);
+                let part = chunk(job, from..to, query, scores, chunk_out);
+                state.merge(part, out, chunk_out);
+                from = to;
+            }
+            let inverse = 1.0 / state.sum;
+            out.iter_mut().for_each(|o| *o *= inverse);
         }
-        _ => {}
     }
 }
 
 /// What the positions of chunk `index` that the one token sees contribute to each head: a part
 /// (see [`attend_part_len`]) for each, in `parts`.
 pub(crate) fn attend_chunk(job: &Attend<'_>, index: usize, parts: &mut [f32], scratch: &mut [f32]) {
-    match (job.keys, job.values) {
-        (Cache::F32(k), Cache::F32(v)) => {
-            chunk_parts(job, index, (|i| k[i], |i| v[i]), parts, scratch)
-        }
-        (Cache::F16(k), Cache::F16(v)) => {
-            let wide = |bits| half::f16::from_bits(bits).to_f32();
-            chunk_parts(job, index, (|i| wide(k[i]), |i| wide(v[i])), parts, scratch)
-        }
-        _ => {}
-    }
-}
-
-fn chunk_parts(
-    job: &Attend<'_>,
-    index: usize,
-    (key, value): (impl Fn(usize) -> f32, impl Fn(usize) -> f32),
-    parts: &mut [f32],
-    scratch: &mut [f32],
-) {
     let dim = job.head_dim;
     let range = job.visible_in_chunk(index);
     for (head, part) in parts.chunks_exact_mut(attend_part_len(dim)).enumerate() {
         let query = &job.queries[head * dim..][..dim];
         let (out, state) = part.split_at_mut(dim);
-        let running = chunk(job, range.clone(), query, (&key, &value), scratch, out);
+        let running = chunk(job, range.clone(), query, scratch, out);
         (state[0], state[1]) = (running.largest, running.sum);
     }
 }
@@ -173,36 +187,6 @@ pub(crate) fn merge_chunks(parts: &[f32], stride: usize, out: &mut [f32]) {
     }
     let inverse = 1.0 / state.sum;
     out.iter_mut().for_each(|o| *o *= inverse);
-}
-
-fn with_cache(
-    job: &Attend<'_>,
-    key: impl Fn(usize) -> f32,
-    value: impl Fn(usize) -> f32,
-    out: &mut Tile<'_>,
-    scratch: &mut [f32],
-) {
-    let dim = job.head_dim;
-    let (scores, chunk_out) = scratch.split_at_mut(CHUNK);
-    let chunk_out = &mut chunk_out[..dim];
-    for t in 0..job.tokens {
-        let visible = job.visible(t);
-        for head in 0..job.heads {
-            let query = &job.queries[t * job.query_stride + head * dim..][..dim];
-            let out = &mut out.token(t)[head * dim..][..dim];
-            let mut state = Running { largest: f32::NEG_INFINITY, sum: 0.0 };
-            out.fill(0.0);
-            let mut from = visible.start;
-            while from < visible.end {
-                let to = visible.end.min((from / CHUNK + 1) * CHUNK);
-                let part = chunk(job, from..to, query, (&key, &value), scores, chunk_out);
-                state.merge(part, out, chunk_out);
-                from = to;
-            }
-            let inverse = 1.0 / state.sum;
-            out.iter_mut().for_each(|o| *o *= inverse);
-        }
-    }
 }
 
 /// Largest score and sum of exponentials of the keys seen so far.
@@ -228,9 +212,24 @@ impl Running {
 /// One query and the keys of `range`, which lies in one chunk: `out` gets the unnormalised sum.
 fn chunk(
     job: &Attend<'_>,
-    range: core::ops::Range<usize>,
+    range: Range<usize>,
     query: &[f32],
-    (key, value): (impl Fn(usize) -> f32, impl Fn(usize) -> f32),
+    scores: &mut [f32],
+    out: &mut [f32],
+) -> Running {
+    match (job.keys, job.values) {
+        (Cache::F32(k), Cache::F32(v)) => chunk_of(job, (k, v), range, query, scores, out),
+        (Cache::F16(k), Cache::F16(v)) => chunk_of(job, (k, v), range, query, scores, out),
+        // The table refuses such a pair.
+        _ => Running { largest: f32::NEG_INFINITY, sum: 0.0 },
+    }
+}
+
+fn chunk_of<S: Stored>(
+    job: &Attend<'_>,
+    (keys, values): (&[S], &[S]),
+    range: Range<usize>,
+    query: &[f32],
     scores: &mut [f32],
     out: &mut [f32],
 ) -> Running {
@@ -238,7 +237,7 @@ fn chunk(
         let at = job.key_tile(position) + position % KEY_TILE;
         let mut dot = 0.0;
         for (d, &q) in query.iter().enumerate() {
-            dot = fma(q, key(at + d * KEY_TILE), dot);
+            dot = fma(q, keys[at + d * KEY_TILE].wide(), dot);
         }
         scores[position % CHUNK] = dot * job.scale;
     }
@@ -251,7 +250,7 @@ fn chunk(
         lanes[position % LANES] += p;
         let row = job.value_row(position);
         for (d, o) in out.iter_mut().enumerate() {
-            *o = fma(p, value(row + d), *o);
+            *o = fma(p, values[row + d].wide(), *o);
         }
     }
     Running { largest, sum: tree(lanes) }

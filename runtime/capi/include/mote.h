@@ -40,6 +40,15 @@
  * Stack.     64 KiB are enough.
  * Structs    begin with their size, so that they may grow: a program compiled with an older header
  *            goes on working; fields that this library does not know yet must be 0.
+ *
+ * WITHOUT OPERATING SYSTEM (install.sh --no-std: a static library that needs no C library either, but
+ * memcpy, memmove, memset and memcmp where the compiler's target is an operating system's)
+ *
+ * There are no files, threads, clock and allocator. With MOTE_NO_STD defined, this header declares what
+ * there is: all functions but mote_model_open, mote_tokenize, mote_session_feed_text and
+ * mote_session_set_deadline. `memory` of models and sessions must be lent (else MOTE_NO_MEMORY),
+ * sessions have one thread, and mote_detokenize returns MOTE_NO_MEMORY for tokens of more than 512
+ * bytes. Panics, which are bugs of mote, cannot become MOTE_INTERNAL: the program supplies mote_panic.
  */
 #ifndef MOTE_H
 #define MOTE_H
@@ -92,6 +101,13 @@ enum mote_status_code {
 /* One sentence for a status; for a number that is none, one that says so. Lives for ever. */
 const char *mote_status_text(mote_status status);
 
+#ifdef MOTE_NO_STD
+/* Defined by the program. The library calls it with a message (NUL-terminated, at most 255 bytes, valid
+ * during the call) when it finds a bug in itself. It should not return: it stops or resets the board.
+ * If it does return, the library waits for ever; nothing of it may be used again. */
+void mote_panic(const char *message);
+#endif
+
 /* ---- Models -------------------------------------------------------------------------------- */
 
 typedef struct mote_model mote_model;
@@ -119,8 +135,10 @@ typedef struct mote_model_options {
  * replacing it by renaming is harmless.
  * Result: *model, a handle to be freed. Errors: MOTE_IO, MOTE_FORMAT, MOTE_UNSUPPORTED,
  * MOTE_NO_MEMORY, MOTE_INVALID. */
+#ifndef MOTE_NO_STD
 mote_status mote_model_open(const char *path, const mote_model_options *options,
                             mote_model **model);
+#endif
 
 /* The same for a file's bytes in memory, which are used where they lie, never copied: they must begin
  * at a multiple of 4 and stay, unchanged, until the model and all its sessions are freed.
@@ -176,8 +194,10 @@ enum mote_text_flags {
  * MOTE_PARSE_SPECIAL. Allocates for a while.
  * Errors: MOTE_TOO_SMALL (*n_ids has the number needed, nothing is written), MOTE_TEXT (more than 1
  * GiB, or a byte without token), MOTE_NO_MEMORY. */
+#ifndef MOTE_NO_STD
 mote_status mote_tokenize(const mote_model *model, const char *text, size_t text_size,
                           uint32_t flags, uint32_t *ids, size_t capacity, size_t *n_ids);
+#endif
 
 /* The same with lent scratch (of any alignment), allocating nothing. MOTE_TOO_SMALL with *n_ids == 0
  * means that the scratch is too small; mote_tokenize_scratch gives a size that is always enough. */
@@ -303,8 +323,10 @@ mote_status mote_session_feed(mote_session *session, const uint32_t *ids, size_t
                               uint32_t origin);
 
 /* mote_tokenize, then mote_session_feed as MOTE_PROMPT. Allocates for a while. Errors of both. */
+#ifndef MOTE_NO_STD
 mote_status mote_session_feed_text(mote_session *session, const char *text, size_t text_size,
                                    uint32_t flags);
+#endif
 
 typedef struct mote_logit_bias {
     uint32_t id;
@@ -416,7 +438,9 @@ mote_status mote_session_restore(mote_session *session, const uint8_t *bytes, si
 
 /* Calls that compute end with MOTE_DEADLINE so many microseconds from now, within one layer; until
  * another deadline is set they do. */
+#ifndef MOTE_NO_STD
 mote_status mote_session_set_deadline(mote_session *session, uint64_t microseconds);
+#endif
 
 /* Ends the call that is computing, within one layer, with MOTE_CANCELLED; if none is, the next one.
  * May be called from any thread, from signal handlers and callbacks, while the session lives. */

@@ -1,7 +1,7 @@
 //! Pointers of the caller, made into references. Whether one points to what it should cannot be
 //! checked; NULL, a wrong alignment and an impossible length can.
 
-use std::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char};
 
 use crate::failure::{Code, Failure, Result};
 
@@ -57,6 +57,7 @@ impl<T> Out<T> {
 }
 
 /// Writes `values` as far as there is room, their number to `count`; not enough room is a failure.
+#[cfg(feature = "std")]
 pub(crate) fn give<T: Copy>(values: &[T], room: &mut [T], count: &Out<usize>) -> Result<()> {
     count.set(values.len());
     let (needed, given) = (values.len(), room.len());

@@ -1,8 +1,7 @@
 //! What every exported function does around its work.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::failure::{Code, Failure, Result};
+use crate::host::catch;
 use crate::system::{Errno, FloatState};
 
 /// Runs the body of an exported function: panics become `None`, errno and the floating-point state
@@ -10,7 +9,7 @@ use crate::system::{Errno, FloatState};
 pub(crate) fn protected<R>(body: impl FnOnce(&FloatState) -> R) -> Option<R> {
     let _errno = Errno::keep();
     let float = FloatState::standard();
-    catch_unwind(AssertUnwindSafe(|| body(&float))).ok()
+    catch(|| body(&float))
 }
 
 /// As [`protected`], for functions that report by a status alone.
@@ -33,8 +32,10 @@ pub(crate) fn number(result: &Result<()>) -> i32 {
     }
 }
 
-/// Panics in tests that ask for it.
+/// Panics in tests that ask for it, and always in the library that check.sh builds for it.
 pub(crate) fn panic_if_asked() {
+    #[cfg(mote_panics)]
+    panic!("asked for by a test");
     #[cfg(test)]
     assert!(!tests_only::PANICS.get(), "asked for by a test");
 }

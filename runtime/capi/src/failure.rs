@@ -1,10 +1,9 @@
 //! Status codes, and failures with their sentence.
 
-use std::ffi::{CStr, c_char};
-use std::fmt::{self, Write as _};
+use core::ffi::{CStr, c_char};
+use core::fmt::{self, Write as _};
 
 use mote_formats::gguf::ParseError;
-use mote_formats::mmap::OpenError;
 use mote_runtime::memory::TooSmall;
 use mote_runtime::tokenizer::{DecodeError, EncodeError};
 use mote_runtime::{BudgetError, LoadError, RestoreError, SessionError};
@@ -93,8 +92,9 @@ impl From<ParseError> for Failure {
     }
 }
 
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
+#[cfg(feature = "std")]
+impl From<mote_formats::mmap::OpenError> for Failure {
+    fn from(error: mote_formats::mmap::OpenError) -> Self {
         Failure::new(Code::Io, error)
     }
 }

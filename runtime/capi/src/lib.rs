@@ -4,17 +4,27 @@
 //! - `argument.rs`: pointers become references in one place, checked as far as that is possible;
 //! - `options.rs`: structs that may grow;
 //! - `model.rs`, `tokens.rs`, `session.rs`, `write.rs`, `state.rs`: the functions;
-//! - `memory.rs`: blocks that are lent, or allocated and given back.
+//! - `memory.rs`: blocks that are lent, or allocated and given back;
+//! - `quiet.rs`: what libmote.so has in place of the standard library's panic handler;
+//! - `host.rs`: all that needs the standard library, and `bare.rs` in its place without it.
 
+#![cfg_attr(not(feature = "std"), no_std)]
 // A failure carries its sentence, because nothing may be allocated for it.
 #![allow(clippy::result_large_err)]
 
 mod argument;
 mod call;
 mod failure;
+#[cfg(feature = "std")]
+mod host;
+#[cfg(not(feature = "std"))]
+#[path = "bare.rs"]
+mod host;
 mod memory;
 mod model;
 mod options;
+#[cfg(mote_quiet)]
+mod quiet;
 mod session;
 mod state;
 mod system;
@@ -24,7 +34,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char};
 
 pub use failure::Code;
 pub use model::ModelHandle;

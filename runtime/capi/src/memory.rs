@@ -1,12 +1,12 @@
 //! Blocks of memory: lent by the caller, or allocated here, where running out is a failure and not an
 //! abort.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::ffi::c_void;
+use core::ffi::c_void;
 
 use mote_runtime::memory::ALIGN;
 
 use crate::failure::{Code, Failure, Result};
+use crate::host::{self, Layout};
 
 /// What lent memory must be aligned to.
 const LENT_ALIGN: usize = 8;
@@ -53,7 +53,7 @@ impl Block {
     fn allocate(bytes: usize) -> Result<Block> {
         let layout = layout(bytes)?;
         // SAFETY: the size is not 0.
-        let start = unsafe { alloc_zeroed(layout) };
+        let start = unsafe { host::allocate(layout) };
         if start.is_null() {
             return Err(Failure::new(
                 Code::NoMemory,
@@ -89,7 +89,7 @@ impl Block {
             && let Ok(layout) = layout(self.bytes)
         {
             // SAFETY: allocated with the same layout.
-            unsafe { dealloc(self.start, layout) };
+            unsafe { host::give_back(self.start, layout) };
         }
     }
 }

@@ -1,37 +1,38 @@
 //! Models: immutable, shared between threads, counted.
 
-use std::ffi::{c_char, c_void};
-use std::mem::ManuallyDrop;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use core::ffi::c_void;
+use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-use mote_formats::{Gguf, Mapping};
+use mote_formats::Gguf;
 use mote_runtime::Model;
 
-use crate::argument::{Out, slice, string};
+use crate::argument::{Out, slice};
 use crate::call::status;
 use crate::failure::{Code, Failure, Result, Sentence};
+use crate::host::Mapping;
 use crate::memory::Block;
 use crate::options::{self, Info, Log, ModelOptions, OutStruct};
 
-/// "moteMODL", in the first bytes of a model's handle as long as it lives.
-const TAG: u64 = u64::from_le_bytes(*b"moteMODL");
+/// "moteMODL", as far as a word goes, in the first bytes of a model's handle as long as it lives.
+const TAG: usize = u64::from_be_bytes(*b"moteMODL") as usize;
 /// Where a handle was.
-const DEAD: u64 = u64::from_le_bytes(*b"moteDEAD");
+const DEAD: usize = u64::from_be_bytes(*b"moteDEAD") as usize;
 
 /// Longest path in bytes.
+#[cfg(feature = "std")]
 const MAX_PATH_BYTES: usize = 4096;
 
 /// In [`ModelHandle::owners`]: one handle of the caller's, in the high half; a session is 1.
-const HANDLE: u64 = 1 << 32;
+const HANDLE: usize = 1 << (usize::BITS / 2);
 
 /// `mote_model`. The tag is in the first bytes.
 #[repr(C)]
 #[derive(Debug)]
 pub struct ModelHandle {
-    tag: AtomicU64,
+    tag: AtomicUsize,
     /// Handles that the caller has, and sessions: the model lives as long as any of them.
-    owners: AtomicU64,
+    owners: AtomicUsize,
     pub(crate) model: Model<'static>,
     table_bytes: usize,
     log: Option<Log>,
@@ -44,7 +45,7 @@ pub struct ModelHandle {
 
 impl ModelHandle {
     /// Tells the log, if there is one.
-    pub(crate) fn log(&self, message: impl std::fmt::Display) {
+    pub(crate) fn log(&self, message: impl core::fmt::Display) {
         if let Some(log) = self.log {
             let message = Sentence::new(message);
             // SAFETY: the caller promised in the options that the function may be called with this.
@@ -90,7 +91,7 @@ pub(crate) unsafe fn alive<'a>(model: *const ModelHandle) -> Result<&'a ModelHan
         return Err(Code::BadHandle.into());
     }
     // SAFETY: there is memory, aligned for the tag.
-    let tag = unsafe { &*model.cast::<AtomicU64>() };
+    let tag = unsafe { &*model.cast::<AtomicUsize>() };
     if tag.load(Ordering::Acquire) != TAG {
         return Err(Code::BadHandle.into());
     }
@@ -107,7 +108,7 @@ pub(crate) unsafe fn alive<'a>(model: *const ModelHandle) -> Result<&'a ModelHan
 ///
 /// # Safety
 /// They are counted, and their holder does not use the model any more.
-unsafe fn release(handle: *mut ModelHandle, owners: u64) {
+unsafe fn release(handle: *mut ModelHandle, owners: usize) {
     // SAFETY: alive, because counted.
     let left = unsafe { (*handle).owners.fetch_sub(owners, Ordering::AcqRel) } - owners;
     if left == 0 {
@@ -141,8 +142,8 @@ fn load(
         }
     };
     let value = ModelHandle {
-        tag: AtomicU64::new(TAG),
-        owners: AtomicU64::new(HANDLE),
+        tag: AtomicUsize::new(TAG),
+        owners: AtomicUsize::new(HANDLE),
         model,
         table_bytes,
         log: options.log,
@@ -197,16 +198,17 @@ unsafe fn make(
 ///
 /// # Safety
 /// As mote.h demands.
+#[cfg(feature = "std")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mote_model_open(
-    path: *const c_char,
+    path: *const core::ffi::c_char,
     options: *const ModelOptions,
     model: *mut *mut ModelHandle,
 ) -> i32 {
     // SAFETY: as mote.h demands.
     status(|| unsafe {
         make(options, model, |options| {
-            let path = path_of(string(path, MAX_PATH_BYTES)?)?;
+            let path = path_of(crate::argument::string(path, MAX_PATH_BYTES)?)?;
             if !options.memory.is_null() {
                 return Err(Failure::invalid("memory is lent to mote_model_from_memory only"));
             }
@@ -272,7 +274,7 @@ pub unsafe extern "C" fn mote_model_retain(model: *mut ModelHandle) -> i32 {
     // SAFETY: as mote.h demands.
     status(|| unsafe {
         let model = alive(model)?;
-        let more = |owners: u64| owners.checked_add(HANDLE);
+        let more = |owners: usize| owners.checked_add(HANDLE);
         match model.owners.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
             Ok(_) => Ok(()),
             Err(_) => Err(Failure::invalid("too many handles of one model")),
@@ -326,14 +328,14 @@ pub unsafe extern "C" fn mote_model_get_info(model: *const ModelHandle, info: *m
     })
 }
 
-#[cfg(unix)]
-fn path_of(bytes: &[u8]) -> Result<&Path> {
+#[cfg(all(feature = "std", unix))]
+fn path_of(bytes: &[u8]) -> Result<&std::path::Path> {
     use std::os::unix::ffi::OsStrExt as _;
-    Ok(Path::new(std::ffi::OsStr::from_bytes(bytes)))
+    Ok(std::path::Path::new(std::ffi::OsStr::from_bytes(bytes)))
 }
 
-#[cfg(not(unix))]
-fn path_of(bytes: &[u8]) -> Result<&Path> {
+#[cfg(all(feature = "std", not(unix)))]
+fn path_of(bytes: &[u8]) -> Result<&std::path::Path> {
     let path = core::str::from_utf8(bytes).map_err(|_| Failure::invalid("the path is not UTF-8"));
-    path.map(Path::new)
+    path.map(std::path::Path::new)
 }

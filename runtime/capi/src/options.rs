@@ -2,9 +2,9 @@
 //! can be added at the end: fields that the caller does not know have their defaults, and fields
 //! that this library does not know must be zero.
 
-use std::ffi::{c_char, c_int, c_void};
-use std::mem::offset_of;
-use std::ptr::null_mut;
+use core::ffi::{c_char, c_int, c_void};
+use core::mem::offset_of;
+use core::ptr::null_mut;
 
 use crate::failure::{Code, Failure, Result};
 

@@ -1,29 +1,28 @@
 //! Sessions: one text each, one call at a time.
 
-use std::cell::UnsafeCell;
-use std::ffi::{c_char, c_void};
-use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use core::cell::UnsafeCell;
+use core::ffi::{c_char, c_void};
+use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mote_kernels::{CacheType, arch};
-use mote_runtime::executor::{Executor, Serial};
-use mote_runtime::threads::ThreadPool;
+use mote_runtime::executor::Executor;
 use mote_runtime::{Budget, MAX_BATCH, Options, Plan, Precision, Session};
 
 use crate::argument::Out;
 use crate::call::{self, panic_if_asked, protected, status};
 use crate::failure::{Code, Failure, Result, Sentence};
+use crate::host::{Deadline, Threads};
 use crate::memory::Block;
 use crate::model::{ModelHandle, Shared, alive as alive_model};
 use crate::options::{self, OutStruct, PlanInfo, Progress, SessionOptions};
 use crate::system::FloatState;
 use crate::write::{Rooms, Writing};
 
-/// "moteSESS", in the first bytes of a session's handle as long as it lives.
-const TAG: u64 = u64::from_le_bytes(*b"moteSESS");
+/// "moteSESS", as far as a word goes, in the first bytes of a session's handle as long as it lives.
+const TAG: usize = u64::from_be_bytes(*b"moteSESS") as usize;
 /// Where a handle was.
-const DEAD: u64 = u64::from_le_bytes(*b"moteDEAD");
+const DEAD: usize = u64::from_be_bytes(*b"moteDEAD") as usize;
 
 /// Longest context that is believed; sizes stay far from overflowing.
 const MAX_CTX: u32 = 1 << 24;
@@ -35,7 +34,7 @@ const DEFAULT_BATCH: usize = 512;
 /// `mote_session`. The tag is in the first bytes.
 #[repr(C)]
 pub struct SessionHandle {
-    tag: AtomicU64,
+    tag: AtomicUsize,
     /// A call is at work.
     busy: AtomicBool,
     /// The call at work, or else the next one, is to end.
@@ -45,10 +44,8 @@ pub struct SessionHandle {
     /// Invariant 1: touched only by the call that made `busy` true.
     state: UnsafeCell<State>,
     /// Invariant 2: `state` borrows from these two, and is dropped before them.
-    pool: ManuallyDrop<Option<ThreadPool>>,
+    threads: ManuallyDrop<Threads>,
     model: ManuallyDrop<Shared>,
-    /// Threads do not follow a process into its child.
-    process: u32,
     /// Where the handle itself and everything of the session lie.
     block: ManuallyDrop<Block>,
 }
@@ -57,7 +54,7 @@ pub struct SessionHandle {
 pub(crate) struct State {
     pub session: Session<'static>,
     pub writing: Writing,
-    pub deadline: Option<Instant>,
+    pub deadline: Option<Deadline>,
     progress: Option<Progress>,
     progress_user: *mut c_void,
     error: Sentence,
@@ -67,7 +64,7 @@ pub(crate) struct State {
 pub(crate) struct Control<'c> {
     float: &'c FloatState,
     cancel: &'c AtomicBool,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     progress: Option<Progress>,
     progress_user: *mut c_void,
     /// Why it had to end.
@@ -81,7 +78,7 @@ impl Control<'_> {
             self.reason = Code::Cancelled;
             return false;
         }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if self.deadline.is_some_and(|deadline| deadline.has_passed()) {
             self.reason = Code::Deadline;
             return false;
         }
@@ -111,7 +108,7 @@ unsafe fn alive<'a>(session: *const SessionHandle) -> Result<&'a SessionHandle> 
         return Err(Code::BadHandle.into());
     }
     // SAFETY: there is memory, aligned for the tag.
-    let tag = unsafe { &*session.cast::<AtomicU64>() };
+    let tag = unsafe { &*session.cast::<AtomicUsize>() };
     if tag.load(Ordering::Acquire) != TAG {
         return Err(Code::BadHandle.into());
     }
@@ -176,7 +173,7 @@ pub(crate) unsafe fn with_state(
 
 impl SessionHandle {
     fn check_process(&self) -> Result<()> {
-        if self.pool.is_some() && self.process != std::process::id() {
+        if self.threads.are_lost() {
             return Err(Failure::invalid(
                 "the session has threads, which a forked process does not have: use one thread",
             ));
@@ -222,8 +219,8 @@ impl Resolved {
         // Who asks for one thread gets by without the system's lists, which take allocations.
         let threads = match asked.threads {
             1 => 1,
-            0 => ThreadPool::available(),
-            threads => ThreadPool::available().min(threads as usize),
+            0 => Threads::available(),
+            threads => Threads::available().min(threads as usize),
         };
         let wanted = Options { n_ctx, batch, logit_rows: 1, precision, cache, threads };
         let rooms = Rooms::new(config.n_vocab, asked)?;
@@ -339,17 +336,14 @@ unsafe fn make(model: &ModelHandle, asked: &SessionOptions) -> Result<*mut Sessi
     let block = Block::new(asked.memory, asked.memory_size, resolved.total_bytes(model))?;
     // SAFETY: once, and used as long as the handle lives.
     let (place, memory) = unsafe { block.split::<SessionHandle>() };
-    let pool = (options.threads > 1).then(|| ThreadPool::new(options.threads));
+    let threads = Threads::new(options.threads);
     // SAFETY: the place was made for a handle, and these are its fields. They stay there until
     // `mote_session_free`, which drops what borrows from them first (invariant 2).
     let (executor, shared): (&'static dyn Executor, &'static ModelHandle) = unsafe {
-        (&raw mut (*place).pool).write(ManuallyDrop::new(pool));
+        (&raw mut (*place).threads).write(ManuallyDrop::new(threads));
         (&raw mut (*place).model).write(ManuallyDrop::new(Shared::new(model)));
-        let executor: &dyn Executor = match &*(*place).pool {
-            Some(pool) => pool,
-            None => &Serial,
-        };
-        (executor, (*place).model.handle())
+        let threads: &Threads = &(*place).threads;
+        (threads.executor(), (*place).model.handle())
     };
     let (writing, memory) = memory.split_at_mut(resolved.writing_bytes(model));
     let made = Writing::new(&shared.model, rooms, options.n_ctx, writing).and_then(|writing| {
@@ -360,7 +354,7 @@ unsafe fn make(model: &ModelHandle, asked: &SessionOptions) -> Result<*mut Sessi
         Err(failure) => {
             // SAFETY: written above, and nothing borrows from them any more.
             unsafe {
-                ManuallyDrop::drop(&mut (*place).pool);
+                ManuallyDrop::drop(&mut (*place).threads);
                 ManuallyDrop::drop(&mut (*place).model);
                 block.give_back();
             }
@@ -381,9 +375,8 @@ unsafe fn make(model: &ModelHandle, asked: &SessionOptions) -> Result<*mut Sessi
         (&raw mut (*place).cancel).write(AtomicBool::new(false));
         (&raw mut (*place).broken).write(AtomicBool::new(false));
         (&raw mut (*place).state).write(UnsafeCell::new(state));
-        (&raw mut (*place).process).write(std::process::id());
         (&raw mut (*place).block).write(ManuallyDrop::new(block));
-        (&raw mut (*place).tag).write(AtomicU64::new(TAG));
+        (&raw mut (*place).tag).write(AtomicUsize::new(TAG));
     }
     Ok(place)
 }
@@ -406,16 +399,11 @@ pub unsafe extern "C" fn mote_session_free(session: *mut SessionHandle) -> i32 {
             None => return Err(Code::Busy.into()),
         }
         handle.tag.store(DEAD, Ordering::Release);
-        let forked = handle.check_process().is_err();
         let block = ManuallyDrop::take(&mut (*session).block);
-        let pool = ManuallyDrop::take(&mut (*session).pool);
+        let threads = ManuallyDrop::take(&mut (*session).threads);
         let model = ManuallyDrop::take(&mut (*session).model);
         core::ptr::drop_in_place((&raw mut (*session).state).cast::<State>());
-        match forked {
-            // Threads that are not there cannot be waited for.
-            true => core::mem::forget(pool),
-            false => drop(pool),
-        }
+        threads.end();
         drop(model);
         block.give_back();
         Ok(())

@@ -1,9 +1,9 @@
 //! Where a session stands: position, tokens, going back, saving, deadlines.
 
-use std::time::{Duration, Instant};
-
 use crate::argument::{Out, room, slice, too_small};
 use crate::failure::Failure;
+#[cfg(feature = "std")]
+use crate::host::Deadline;
 use crate::session::{SessionHandle, with_state};
 
 /// See mote.h.
@@ -145,6 +145,7 @@ pub unsafe extern "C" fn mote_session_restore(
 ///
 /// # Safety
 /// As mote.h demands.
+#[cfg(feature = "std")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mote_session_set_deadline(
     session: *mut SessionHandle,
@@ -153,10 +154,7 @@ pub unsafe extern "C" fn mote_session_set_deadline(
     // SAFETY: as mote.h demands.
     unsafe {
         with_state(session, |state, _| {
-            // No clock reaches some of them: those are no deadline, like MOTE_NO_DEADLINE.
-            let distance = Duration::from_micros(microseconds);
-            let is_one = microseconds != u64::MAX;
-            state.deadline = Instant::now().checked_add(distance).filter(|_| is_one);
+            state.deadline = Deadline::after(microseconds);
             Ok(())
         })
     }

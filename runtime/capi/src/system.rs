@@ -40,7 +40,10 @@ impl Drop for FloatState {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+#[cfg(all(
+    feature = "std",
+    any(target_os = "linux", target_os = "android", target_vendor = "apple")
+))]
 mod errno {
     unsafe extern "C" {
         #[cfg_attr(target_os = "linux", link_name = "__errno_location")]
@@ -60,8 +63,11 @@ mod errno {
     }
 }
 
-/// Elsewhere errno is left to the standard library.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+/// Elsewhere errno is left to the standard library; without it, nothing touches errno.
+#[cfg(not(all(
+    feature = "std",
+    any(target_os = "linux", target_os = "android", target_vendor = "apple")
+)))]
 mod errno {
     pub fn get() -> i32 {
         0
@@ -119,10 +125,13 @@ mod float {
 /// Elsewhere the caller's state is used as it is.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod float {
-    pub type State = ();
-    pub const STANDARD: State = ();
+    #[derive(Clone, Copy)]
+    pub struct State;
+    pub const STANDARD: State = State;
 
-    pub fn get() -> State {}
+    pub fn get() -> State {
+        State
+    }
 
     pub fn set(_: State) {}
 }

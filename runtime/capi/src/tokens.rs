@@ -1,6 +1,6 @@
 //! Text to token ids and back.
 
-use std::ffi::c_char;
+use core::ffi::c_char;
 
 use mote_runtime::tokenizer::{
     DecodeOptions, Decoder, EncodeError, EncodeOptions, MAX_TEXT_BYTES, Tokenizer,
@@ -38,6 +38,7 @@ fn check_text(bytes: usize) -> Result<()> {
 }
 
 /// The ids of a text, in memory that is given back.
+#[cfg(feature = "std")]
 pub(crate) fn encode(
     tokenizer: &Tokenizer<'_>,
     text: &[u8],
@@ -63,6 +64,7 @@ pub(crate) fn encode(
 ///
 /// # Safety
 /// As mote.h demands.
+#[cfg(feature = "std")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mote_tokenize(
     model: *const ModelHandle,

@@ -1,6 +1,6 @@
 //! Writing on: feeding tokens, drawing the next one, and its text in pieces.
 
-use std::ffi::c_char;
+use core::ffi::c_char;
 
 use mote_kernels::Candidate;
 use mote_runtime::memory::{Carver, Measure};
@@ -11,6 +11,7 @@ use crate::argument::{Out, room, slice, string};
 use crate::failure::{Failure, Result};
 use crate::options::{self, LogitBias, OutStruct, Piece, SessionOptions, WritingOptions};
 use crate::session::{Control, SessionHandle, State, with_state};
+#[cfg(feature = "std")]
 use crate::tokens;
 
 const DEFAULT_STOP_BYTES: u32 = 256;
@@ -394,6 +395,7 @@ pub unsafe extern "C" fn mote_session_feed(
 ///
 /// # Safety
 /// As mote.h demands.
+#[cfg(feature = "std")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mote_session_feed_text(
     session: *mut SessionHandle,

@@ -48,7 +48,7 @@ int8_multiply_adds_per_second, f32_multiply_adds_per_second, barrier_seconds, wa
 Example:
   mote bench machine")]
 pub struct Command {
-    /// Instruction set: scalar, avx2, avx512, ... [default: the best that this CPU has]
+    /// Instruction set: scalar, avx2, avxvnni, avx512, ... [default: the best that this CPU has]
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
     /// Print JSON

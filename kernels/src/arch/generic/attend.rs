@@ -26,47 +26,30 @@ const ROW: usize = CHUNK + KEY_TILE;
 /// come from memory, in strides that the hardware does not follow; in prefill it costs nothing.
 const VALUES_AHEAD: usize = 32;
 
-/// See [`crate::Kernels::attend`].
+/// What is asked for: [`crate::Kernels::attend`] or [`crate::Kernels::attend_chunk`].
+pub(crate) enum Work<'w, 't> {
+    /// Every token and head, over all that it sees.
+    Whole(&'w mut Tile<'t>),
+    /// Each head of the one token, over one chunk that has positions which it sees: a part for each.
+    Chunk(usize, &'w mut [f32]),
+}
+
+/// Both operations in one function, so that a target has their loops once.
 ///
 /// # Safety
 /// The CPU has the features of `V`; every position that a query sees is inside both caches, keys in
-/// whole tiles; `scratch` holds `attend_scratch_len(job.head_dim)` floats.
+/// whole tiles; `scratch` holds `attend_scratch_len(job.head_dim)` floats; a part for each head is
+/// there.
 #[inline(always)]
-pub(crate) unsafe fn attend<V: Lanes>(job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) {
+pub(crate) unsafe fn attend<V: Lanes>(job: &Attend<'_>, work: Work<'_, '_>, scratch: &mut [f32]) {
     // SAFETY: the caller's promises.
     unsafe {
         match (job.keys, job.values) {
             (Cache::F32(k), Cache::F32(v)) => {
-                all_blocks::<V, F32>(job, k.as_ptr(), v.as_ptr(), out, scratch)
+                all_blocks::<V, F32>(job, k.as_ptr(), v.as_ptr(), work, scratch)
             }
             (Cache::F16(k), Cache::F16(v)) => {
-                all_blocks::<V, F16>(job, k.as_ptr(), v.as_ptr(), out, scratch)
-            }
-            _ => {}
-        }
-    }
-}
-
-/// See [`crate::Kernels::attend_chunk`].
-///
-/// # Safety
-/// As [`attend`]; the chunk has positions that the one token sees, and `parts` has a part for each
-/// head.
-#[inline(always)]
-pub(crate) unsafe fn attend_chunk<V: Lanes>(
-    job: &Attend<'_>,
-    chunk: usize,
-    parts: &mut [f32],
-    scratch: &mut [f32],
-) {
-    // SAFETY: the caller's promises.
-    unsafe {
-        match (job.keys, job.values) {
-            (Cache::F32(k), Cache::F32(v)) => {
-                chunk_blocks::<V, F32>(job, (k.as_ptr(), v.as_ptr()), chunk, parts, scratch)
-            }
-            (Cache::F16(k), Cache::F16(v)) => {
-                chunk_blocks::<V, F16>(job, (k.as_ptr(), v.as_ptr()), chunk, parts, scratch)
+                all_blocks::<V, F16>(job, k.as_ptr(), v.as_ptr(), work, scratch)
             }
             _ => {}
         }
@@ -74,27 +57,46 @@ pub(crate) unsafe fn attend_chunk<V: Lanes>(
 }
 
 #[inline(always)]
-unsafe fn chunk_blocks<V: Lanes, E: Element>(
+unsafe fn all_blocks<V: Lanes, E: Element>(
     job: &Attend<'_>,
-    (keys, values): (*const E::Stored, *const E::Stored),
-    chunk: usize,
-    parts: &mut [f32],
+    keys: *const E::Stored,
+    values: *const E::Stored,
+    mut work: Work<'_, '_>,
     scratch: &mut [f32],
 ) {
-    let visible = job.visible_in_chunk(chunk);
+    debug_assert!(scratch.len() >= MAX_QUERIES * ROW);
     let part_len = attend_part_len(job.head_dim);
-    for (i, parts) in parts.chunks_mut(MAX_QUERIES * part_len).enumerate() {
-        let mut block = Block::<E>::empty(job, keys, values, parts.len() / part_len);
-        for (j, part) in parts.chunks_exact_mut(part_len).enumerate() {
-            let head = i * MAX_QUERIES + j;
-            let query = &job.queries[head * job.head_dim..][..job.head_dim];
-            block.set(j, query, &mut part[..job.head_dim], &visible);
+    let queries = match &work {
+        Work::Whole(_) => job.tokens * job.heads,
+        Work::Chunk(_, parts) => parts.len() / part_len,
+    };
+    let mut first = 0;
+    while first < queries {
+        let count = MAX_QUERIES.min(queries - first);
+        let mut block = Block::<E>::empty(job, keys, values, count);
+        match &mut work {
+            Work::Whole(out) => block.set_tokens(job, first, out),
+            Work::Chunk(chunk, parts) => {
+                block.set_heads(job, first, job.visible_in_chunk(*chunk), parts)
+            }
         }
-        // SAFETY: the caller's promises. Merging into nothing leaves the chunk's part as it is.
-        unsafe { block.attend_range::<V>(visible.clone(), scratch.as_mut_ptr()) };
-        for (j, part) in parts.chunks_exact_mut(part_len).enumerate() {
-            part[job.head_dim..].copy_from_slice(&[block.largest[j], block.sums[j]]);
+        // Ranges move right with the token, so the first query starts first and the last ends last.
+        let (from, end) = (block.starts[0], block.ends[count - 1]);
+        debug_assert!(end <= job.first + job.tokens);
+        // SAFETY: `from..end` is seen by some query, so it lies in the caches.
+        unsafe { block.attend_range::<V>(from..end, scratch.as_mut_ptr()) };
+        match &mut work {
+            // SAFETY: the block's results are there.
+            Work::Whole(_) => (0..count).for_each(|i| unsafe { block.normalize::<V>(i) }),
+            // Merging into nothing left the chunk's part as it is.
+            Work::Chunk(_, parts) => {
+                for i in 0..count {
+                    let part = &mut parts[(first + i) * part_len..][..part_len];
+                    part[job.head_dim..].copy_from_slice(&[block.largest[i], block.sums[i]]);
+                }
+            }
         }
+        first += count;
     }
 }
 
@@ -128,25 +130,6 @@ pub(crate) unsafe fn merge_chunks<V: Lanes>(parts: &[f32], stride: usize, out: &
             let (n, out) = (16.min(dim - d), out.as_mut_ptr().add(d));
             V::load_first(out, n).mul(inverse).store_first(out, n);
         }
-    }
-}
-
-#[inline(always)]
-unsafe fn all_blocks<V: Lanes, E: Element>(
-    job: &Attend<'_>,
-    keys: *const E::Stored,
-    values: *const E::Stored,
-    out: &mut Tile<'_>,
-    scratch: &mut [f32],
-) {
-    debug_assert!(scratch.len() >= MAX_QUERIES * ROW);
-    let queries = job.tokens * job.heads;
-    let mut first = 0;
-    while first < queries {
-        let mut block = Block::<E>::new(job, keys, values, first, out);
-        // SAFETY: the caller's promises.
-        unsafe { block.attend::<V>(job, scratch.as_mut_ptr()) };
-        first += block.count;
     }
 }
 
@@ -219,49 +202,40 @@ impl<E: Element> Block<E> {
 
     /// The queries from number `first` (token by token, head by head) on.
     #[inline(always)]
-    fn new(
-        job: &Attend<'_>,
-        keys: *const E::Stored,
-        values: *const E::Stored,
-        first: usize,
-        out: &mut Tile<'_>,
-    ) -> Self {
+    fn set_tokens(&mut self, job: &Attend<'_>, first: usize, out: &mut Tile<'_>) {
         let dim = job.head_dim;
-        let count = MAX_QUERIES.min(job.tokens * job.heads - first);
-        let mut block = Self::empty(job, keys, values, count);
         let (mut token, mut head) = (first / job.heads, first % job.heads);
-        for i in 0..count {
+        for i in 0..self.count {
             let query = &job.queries[token * job.query_stride + head * dim..][..dim];
             let out = &mut out.token(token)[head * dim..][..dim];
-            block.set(i, query, out, &job.visible(token));
+            self.set(i, query, out, &job.visible(token));
             head += 1;
             if head == job.heads {
                 (token, head) = (token + 1, 0);
             }
         }
-        block
     }
 
-    /// # Safety
-    /// As [`attend`]; `scores` points to 16 × [`ROW`] floats.
+    /// The one token's heads from number `first` on, which see `range`.
     #[inline(always)]
-    unsafe fn attend<V: Lanes>(&mut self, job: &Attend<'_>, scores: *mut f32) {
-        // Ranges move right with the token, so the first query starts first and the last ends last.
-        let (from, end) = (self.starts[0], self.ends[self.count - 1]);
-        debug_assert!(end <= job.first + job.tokens);
-        // SAFETY: `from..end` is seen by some query, so it lies in the caches.
-        unsafe {
-            self.attend_range::<V>(from..end, scores);
-            for i in 0..self.count {
-                self.normalize::<V>(i);
-            }
+    fn set_heads(
+        &mut self,
+        job: &Attend<'_>,
+        first: usize,
+        range: Range<usize>,
+        parts: &mut [f32],
+    ) {
+        let (dim, part_len) = (job.head_dim, attend_part_len(job.head_dim));
+        for i in 0..self.count {
+            let query = &job.queries[(first + i) * dim..][..dim];
+            self.set(i, query, &mut parts[(first + i) * part_len..][..dim], &range);
         }
     }
 
     /// Chunk by chunk, merged into what the block has.
     ///
     /// # Safety
-    /// As [`Block::attend`]; the range lies in the caches.
+    /// As [`attend`]; `scores` points to 16 × [`ROW`] floats; the range lies in the caches.
     #[inline(always)]
     unsafe fn attend_range<V: Lanes>(&mut self, range: Range<usize>, scores: *mut f32) {
         let mut from = range.start;

@@ -58,15 +58,26 @@ macro_rules! float_entries {
                 layout: RopeLayout, head: &mut [f32], cos: &[f32], sin: &[f32]
             );
             gate = exp::gate::<$lanes>(kind: Gate, gate: &mut [f32], up: &[f32]);
-            attend = attend::attend::<$lanes>(
-                job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]
-            );
-            attend_chunk = attend::attend_chunk::<$lanes>(
-                job: &Attend<'_>, chunk: usize, parts: &mut [f32], scratch: &mut [f32]
+            attend_work = attend::attend::<$lanes>(
+                job: &Attend<'_>, work: generic::attend::Work<'_, '_>, scratch: &mut [f32]
             );
             merge_chunks = attend::merge_chunks::<$lanes>(
                 parts: &[f32], stride: usize, out: &mut [f32]
             );
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn attend(job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) {
+            // SAFETY: the caller's promises.
+            unsafe { attend_work(job, generic::attend::Work::Whole(out), scratch) }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn attend_chunk(
+            job: &Attend<'_>, chunk: usize, parts: &mut [f32], scratch: &mut [f32]
+        ) {
+            // SAFETY: the caller's promises.
+            unsafe { attend_work(job, generic::attend::Work::Chunk(chunk, parts), scratch) }
         }
 
         #[target_feature(enable = $features)]

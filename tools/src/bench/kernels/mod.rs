@@ -41,7 +41,7 @@ operations_per_second, operations_per_cycle).
 Example:
   mote bench kernels --target avx2 --kernel gemv/q4")]
 pub struct Command {
-    /// Only this instruction set: scalar, avx2, avx512, ... [default: all that this CPU has]
+    /// Only this instruction set: scalar, avx2, avxvnni, avx512, ... [default: all that this CPU has]
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
     /// Only kernels whose names contain this text

@@ -1,9 +1,9 @@
 //! A panel times many tokens (its layout: see `unpack`). Rows lie in lanes, so a sum is complete
 //! without any horizontal step.
 //!
-//! Sixteen rows meet four tokens: eight sums of a unit stay in registers, and half of the registers
-//! are left for codes, activations and products. Each unit ends with one conversion to floats; the
-//! chains lie in the cache. Three ways to multiply ([`Panel`]s say which):
+//! Sixteen rows meet six tokens: twelve sums of a unit stay in registers, with two vectors of codes,
+//! one of activations and one of products. Each unit ends with one conversion to floats; the chains
+//! lie in the cache (see `chains`). Three ways to multiply ([`Panel`]s say which):
 //!
 //! * [`PLAIN`], codes of 4 bits: sixteen products of bytes fit the i16 of a lane, so a unit of 32
 //!   is eight `vpmaddubsw` and one `vpmaddwd`.
@@ -11,23 +11,24 @@
 //!   `code - centre`. Then sixteen products fit, too, after however many of them the sum is looked
 //!   at: those still missing count as `-centre` each.
 //! * [`WORDS`], signed bytes and activations of 16 bits: both sides are widened to i16, eight
-//!   products for each instruction. (The alternatives, two planes one after the other or moving the
+//!   products for each instruction, four tokens at a time. (The alternatives, two planes one after the other or moving the
 //!   signs to the activations, need as many instructions or more.)
 
 use core::arch::asm;
 use core::arch::x86_64::*;
 
+use super::chains::{self, Unit, add, products_of_tokens};
 use super::segment::Segment;
 use crate::activation::Activations;
 use crate::cast::Tile;
 use crate::quant::IntegerFacts;
 use crate::table::{PANEL_ROWS, Panel};
 
-/// Tokens of a tile.
-pub(super) const TOKENS: usize = 4;
+/// Tokens of a tile at most.
+pub(in crate::arch::x86_64) const TOKENS: usize = 6;
 
 /// Rows of a tile, in two vectors.
-const ROWS: usize = 16;
+pub(in crate::arch::x86_64) const ROWS: usize = 16;
 
 /// Ways to multiply.
 pub(super) const PLAIN: u8 = 0;
@@ -53,6 +54,7 @@ pub(super) fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile<'_>) {
     assert!(panel.codes.len() >= PANEL_ROWS * panel.k && panel.rows <= PANEL_ROWS);
     assert!(panel.scales.len().min(panel.minima.len()) >= PANEL_ROWS * units);
     assert_eq!((x.k, out.rows()), (panel.k, panel.rows));
+    assert!(x.tokens >= TOKENS);
     let words = x.low.is_some() || signed(facts);
     match (facts.unit, facts.minimum, words) {
         (32, false, false) => all_tokens::<32, false, CENTRED>(panel, x, out),
@@ -65,6 +67,8 @@ pub(super) fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile<'_>) {
     }
 }
 
+/// Six tokens at a time, or four where that leaves less undone or the products are of words. The
+/// last ones are taken together with some that are done already, and get the same results again.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn all_tokens<const UNIT: usize, const MINIMUM: bool, const HOW: u8>(
     panel: &Panel<'_>,
@@ -72,22 +76,25 @@ fn all_tokens<const UNIT: usize, const MINIMUM: bool, const HOW: u8>(
     out: &mut Tile<'_>,
 ) {
     let mut segment = Segment::new();
-    for first in (0..x.tokens).step_by(TOKENS) {
-        let tokens = TOKENS.min(x.tokens - first);
-        let x = x.part(first, tokens);
-        let out = &mut out.part(first, tokens, 0, panel.rows);
-        match tokens {
-            1 => all_rows::<1, UNIT, MINIMUM, HOW>(panel, &x, &mut segment, out),
-            2 => all_rows::<2, UNIT, MINIMUM, HOW>(panel, &x, &mut segment, out),
-            3 => all_rows::<3, UNIT, MINIMUM, HOW>(panel, &x, &mut segment, out),
-            _ => all_rows::<4, UNIT, MINIMUM, HOW>(panel, &x, &mut segment, out),
+    let mut done = 0;
+    while done < x.tokens {
+        let four = HOW == WORDS || matches!(x.tokens - done, 1..=4 | 7 | 8);
+        let count = if four { 4 } else { TOKENS };
+        let first = done.min(x.tokens - count);
+        let x = x.part(first, count);
+        let out = &mut out.part(first, count, 0, panel.rows);
+        if four {
+            all_rows::<4, UNIT, MINIMUM, HOW>(panel, &x, &mut segment, out);
+        } else {
+            all_rows::<TOKENS, UNIT, MINIMUM, HOW>(panel, &x, &mut segment, out);
         }
+        done = first + count;
     }
 }
 
 /// What a tile adds up: two vectors of rows for each token.
-type Floats<const T: usize> = [[__m256; 2]; T];
-type Sums<const T: usize> = [[__m256i; 2]; T];
+pub(in crate::arch::x86_64) type Floats<const T: usize> = [[__m256; 2]; T];
+pub(in crate::arch::x86_64) type Sums<const T: usize> = [[__m256i; 2]; T];
 
 /// All rows times `T` tokens.
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -104,18 +111,29 @@ fn all_rows<const T: usize, const UNIT: usize, const MINIMUM: bool, const HOW: u
         let count = segment.fill::<UNIT, HOW>(x, first, units, panel.facts);
         for (tile, chains) in tiles.iter_mut().enumerate().take(panel.rows.div_ceil(ROWS)) {
             for u in 0..count {
+                let column = (first + u) * UNIT;
+                let row = (first + u) * PANEL_ROWS + ROWS * tile;
                 // SAFETY: the unit lies in the panel, in every token's row and in the segment.
                 unsafe {
-                    let codes =
-                        panel.codes.as_ptr().add(ROWS * (panel.k * tile + (first + u) * UNIT));
+                    let codes = panel.codes.as_ptr().add(ROWS * (panel.k * tile + column));
                     let sums = match HOW {
                         WORDS => words::<T, UNIT>(codes, segment, u),
-                        _ => {
-                            bytes::<T, UNIT, MINIMUM, HOW>(codes, x, (first + u) * UNIT, segment, u)
-                        }
+                        _ => bytes::<T, UNIT, MINIMUM, HOW>(codes, x, column, segment, u),
                     };
-                    let at = (first + u) * PANEL_ROWS + ROWS * tile;
-                    add_unit::<T, MINIMUM>(panel, at, segment, u, &sums, &mut chains[u % 4]);
+                    let unit = Unit {
+                        scales: panel.scales.as_ptr().add(row),
+                        minima: panel.minima.as_ptr().add(row),
+                        token_scales: x.scales.as_ptr().add(column / 32),
+                        token_sums: x.scaled_sums.as_ptr().add(column / 32).cast(),
+                        stride: x.stride / 8,
+                        shift: _mm_setzero_si128(),
+                    };
+                    let chain = &mut chains[u % 4];
+                    if MINIMUM {
+                        add::<T, UNIT, { chains::MINIMUM }>(&unit, &sums, chain);
+                    } else {
+                        add::<T, UNIT, { chains::NOTHING }>(&unit, &sums, chain);
+                    }
                 }
             }
         }
@@ -129,7 +147,11 @@ fn all_rows<const T: usize, const UNIT: usize, const MINIMUM: bool, const HOW: u
 /// Ends the chains of a tile and writes the rows that exist.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn store<const T: usize>([c0, c1, c2, c3]: &[Floats<T>; 4], first: usize, out: &mut Tile<'_>) {
+pub(in crate::arch::x86_64) fn store<const T: usize>(
+    [c0, c1, c2, c3]: &[Floats<T>; 4],
+    first: usize,
+    out: &mut Tile<'_>,
+) {
     for token in 0..T {
         let mut rows = [0.0; ROWS];
         for (half, rows) in rows.as_chunks_mut::<8>().0.iter_mut().enumerate() {
@@ -157,60 +179,51 @@ unsafe fn bytes<const T: usize, const UNIT: usize, const MINIMUM: bool, const HO
     segment: &Segment,
     u: usize,
 ) -> Sums<T> {
-    let mut from = [x.high.as_ptr().wrapping_add(column); T];
-    let mut short = [[_mm256_setzero_si256(); 2]; T];
-    for token in 0..T {
-        from[token] = from[token].wrapping_add(token * x.stride);
-        if HOW == CENTRED {
-            short[token] = [_mm256_set1_epi32(segment.starts[token][u]); 2];
-        }
-    }
-    for sixteen in 0..UNIT / 16 {
-        for four in 0..4 {
-            // SAFETY: the caller's promise.
-            unsafe { add_products(&mut short, codes, &from, 4 * sixteen + four) };
-        }
-    }
     let mut sums = [[_mm256_setzero_si256(); 2]; T];
-    for token in 0..T {
-        let rest = _mm256_set1_epi32(segment.rests[token][u]);
-        for half in 0..2 {
-            let sum = _mm256_madd_epi16(short[token][half], _mm256_set1_epi16(1));
-            // Where there is a minimum, codes have no bias: what was taken out comes back.
-            sums[token][half] =
-                if HOW == CENTRED && MINIMUM { _mm256_add_epi32(sum, rest) } else { sum };
+    if HOW == CENTRED {
+        for (sums, starts) in sums.iter_mut().zip(&segment.starts) {
+            *sums = [_mm256_set1_epi32(starts[u]); 2];
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let x_start = x.high.as_ptr().add(column);
+        if T == TOKENS {
+            six_tokens::<UNIT>(codes, x_start, x.stride, &mut sums);
+        } else {
+            four_tokens::<UNIT>(codes, x_start, x.stride, &mut sums);
+        }
+    }
+    // Where there is a minimum, codes have no bias: what was taken out comes back.
+    if HOW == CENTRED && MINIMUM {
+        for (sums, rests) in sums.iter_mut().zip(&segment.rests) {
+            let rest = _mm256_set1_epi32(rests[u]);
+            *sums = [_mm256_add_epi32(sums[0], rest), _mm256_add_epi32(sums[1], rest)];
         }
     }
     sums
 }
 
-/// Adds the products of four columns.
-///
-/// # Safety
-/// The columns lie in the panel and in every token's row.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn add_products<const T: usize>(
-    short: &mut Sums<T>,
-    codes: *const u8,
-    x: &[*const i8; T],
-    four: usize,
-) {
-    // SAFETY: the caller's promise.
-    let codes = unsafe {
-        let codes = codes.add(4 * ROWS * four).cast::<__m256i>();
-        [_mm256_loadu_si256(codes), _mm256_loadu_si256(codes.add(1))]
+macro_rules! multiply {
+    ($sum:ident $codes:literal) => {
+        concat!(
+            "vpmaddubsw {product}, {",
+            $codes,
+            "}, {values}\n",
+            "vpaddw {",
+            stringify!($sum),
+            "}, {",
+            stringify!($sum),
+            "}, {product}"
+        )
     };
-    for token in 0..T {
-        // SAFETY: the caller's promise.
-        let x = unsafe { x[token].add(4 * four).cast::<i32>().read_unaligned() };
-        let x = _mm256_set1_epi32(x);
-        for half in 0..2 {
-            let products = _mm256_maddubs_epi16(codes[half], x);
-            short[token][half] = add_words(short[token][half], products);
-        }
-    }
 }
+macro_rules! end {
+    ($sum:ident) => {
+        concat!("vpmaddwd {", stringify!($sum), "}, {", stringify!($sum), "}, [{ones}]")
+    };
+}
+products_of_tokens!(six_tokens four_tokens multiply end);
 
 /// The exact sums of one unit, whose codes begin at `codes`.
 ///
@@ -264,58 +277,12 @@ pub(super) fn odd_bytes(x: __m256i) -> __m256i {
     _mm256_srai_epi16::<8>(x)
 }
 
-/// Adds one unit to its chains; `at` is where the panel keeps its scales.
-///
-/// # Safety
-/// The scales lie in the panel, the unit in the segment.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn add_unit<const T: usize, const MINIMUM: bool>(
-    panel: &Panel<'_>,
-    at: usize,
-    segment: &Segment,
-    u: usize,
-    sums: &Sums<T>,
-    chains: &mut Floats<T>,
-) {
-    // SAFETY: the caller's promise.
-    let pair = |floats: &[f32]| unsafe {
-        let floats = floats.as_ptr().add(at);
-        [_mm256_loadu_ps(floats), _mm256_loadu_ps(floats.add(8))]
-    };
-    let scales = pair(panel.scales);
-    let minima = if MINIMUM { pair(panel.minima) } else { scales };
-    for (token, chains) in chains.iter_mut().enumerate() {
-        let scale = _mm256_set1_ps(segment.scales[token][u]);
-        let scaled_sum = _mm256_set1_ps(segment.scaled_sums[token][u]);
-        for (half, chain) in chains.iter_mut().enumerate() {
-            let sum = _mm256_cvtepi32_ps(sums[token][half]);
-            *chain = _mm256_fmadd_ps(sum, _mm256_mul_ps(scales[half], scale), *chain);
-            if MINIMUM {
-                *chain = _mm256_fmadd_ps(minima[half], scaled_sum, *chain);
-            }
-        }
-    }
-}
-
 /// `a + b` in this order and place: given the choice, the compiler adds the products in a tree of
 /// its own and spills half of them.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_words(mut a: __m256i, b: __m256i) -> __m256i {
-    // SAFETY: arithmetic on registers, of a feature that is enabled here.
-    unsafe {
-        asm!("vpaddw {0}, {0}, {1}", inout(ymm_reg) a, in(ymm_reg) b,
-            options(pure, nomem, nostack, preserves_flags));
-    }
-    a
-}
-
-/// As [`add_words`].
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
 fn add_dwords(mut a: __m256i, b: __m256i) -> __m256i {
-    // SAFETY: as above.
+    // SAFETY: arithmetic on registers, of a feature that is enabled here.
     unsafe {
         asm!("vpaddd {0}, {0}, {1}", inout(ymm_reg) a, in(ymm_reg) b,
             options(pure, nomem, nostack, preserves_flags));

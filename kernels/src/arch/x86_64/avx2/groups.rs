@@ -21,7 +21,7 @@ pub(super) const GROUP: usize = 128;
 
 /// What the codes of an encoding allow in 16-bit sums, whose products have at most 127 times a code.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Codes {
+pub(in crate::arch::x86_64) enum Codes {
     /// Unsigned, at most 15: sixteen products fit an i16.
     Four,
     /// Unsigned, at most 31: eight products fit.
@@ -33,14 +33,14 @@ pub(super) enum Codes {
 }
 
 /// Scales and minima of two rows, in the lanes of the sums. Units of 32 use the first of each.
-pub(super) struct Scales {
+pub(in crate::arch::x86_64) struct Scales {
     pub scales: [__m256; 2],
     pub minima: [__m256; 2],
 }
 
 /// An encoding of integers, read in chunks: the least whole blocks that are whole groups, which is
 /// four blocks of 32 or one of 256.
-pub(super) trait Groups {
+pub(in crate::arch::x86_64) trait Groups {
     const KIND: QuantType;
 
     const BLOCK_BYTES: usize = Self::KIND.block_bytes();
@@ -302,7 +302,7 @@ unsafe fn k_nibbles(nibbles: *const u8, part: usize) -> [__m256i; 4] {
 macro_rules! groups {
     ($name:ident, |$chunk:ident, $part:ident| $load:expr, |$a:ident, $b:ident, $scales_part:ident| $scales:expr) => {
         #[allow(non_camel_case_types)]
-        pub(super) struct $name;
+        pub(in crate::arch::x86_64) struct $name;
 
         impl Groups for $name {
             const KIND: QuantType = QuantType::$name;

@@ -16,8 +16,6 @@ pub(super) struct Segment {
     pub starts: [[i32; UNITS]; TOKENS],
     /// What a [`CENTRED`] sum is less than the sum of the codes' products.
     pub rests: [[i32; UNITS]; TOKENS],
-    pub scales: [[f32; UNITS]; TOKENS],
-    pub scaled_sums: [[f32; UNITS]; TOKENS],
     /// For [`WORDS`]: of each four activations the even two as words in one dword, then the odd two.
     pub pairs: [[i32; 16 * UNITS]; TOKENS],
 }
@@ -27,8 +25,6 @@ impl Segment {
         Segment {
             starts: [[0; UNITS]; TOKENS],
             rests: [[0; UNITS]; TOKENS],
-            scales: [[0.0; UNITS]; TOKENS],
-            scaled_sums: [[0.0; UNITS]; TOKENS],
             pairs: [[0; 16 * UNITS]; TOKENS],
         }
     }
@@ -48,9 +44,7 @@ impl Segment {
             let at = token * x.stride + first * UNIT;
             // Rows are padded to 128 values, and a segment begins at a multiple of that.
             let values = (count * UNIT).next_multiple_of(128);
-            let (sums, blocks) = (&x.sums[at / 16..][..values / 16], at / 32..(at + values) / 32);
-            spread::<UNIT>(&x.scales[blocks.clone()], &mut self.scales[token]);
-            spread::<UNIT>(&x.scaled_sums[blocks], &mut self.scaled_sums[token]);
+            let sums = &x.sums[at / 16..][..values / 16];
             let high = &x.high[at..at + values];
             if HOW == WORDS {
                 let bias = if signed(facts) { 0 } else { facts.bias };
@@ -63,18 +57,6 @@ impl Segment {
             }
         }
         count
-    }
-}
-
-/// One value for each block of 32 becomes one for each unit.
-#[inline]
-fn spread<const UNIT: usize>(blocks: &[f32], units: &mut [f32; UNITS]) {
-    if UNIT == 32 {
-        let (fours, _) = units.as_chunks_mut::<4>();
-        fours.iter_mut().zip(blocks.as_chunks().0).for_each(|(four, blocks)| *four = *blocks);
-    } else {
-        let (pairs, _) = units.as_chunks_mut::<2>();
-        pairs.iter_mut().zip(blocks).for_each(|(pair, &block)| *pair = [block; 2]);
     }
 }
 

@@ -17,7 +17,7 @@ const ROWS: usize = 8;
 
 /// See [`crate::table::Unpack`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn unpack<E: Groups>(w: &[u8], panel: &mut Panel<'_>) {
+pub(in crate::arch::x86_64) fn unpack<E: Groups>(w: &[u8], panel: &mut Panel<'_>) {
     const { assert!(E::CHUNK_BYTES <= MAX_CHUNK_BYTES) };
     let row_bytes = panel.k / E::BLOCK_LEN * E::BLOCK_BYTES;
     // What `store_codes` and `store_scales` rely on.
