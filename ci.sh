@@ -223,7 +223,8 @@ example() {
 # MB of text or measure a machine in the time that a real one is given, start another process (with
 # threads at work, qemu's fork hangs now and then).
 emulated=(--skip guards_guard --skip a_file_larger_than_memory_is_mapped --skip ten_megabytes
-    --skip measured_in_seconds --skip bench_compare --skip tidy)
+    --skip measured_in_seconds --skip bench_compare --skip verbose_in_a_process
+    --skip tidy)
 # It is about 20 times slower, too: the fixtures show what it has to show, the large sets run natively.
 without_large_sets() { MOTE_SHARED=none MOTE_MODELS=none "$@"; }
 

@@ -2,9 +2,7 @@
 
 use mote_kernels::{Gate, Kernels, Matrix, PANEL_ROWS, RopeLayout, Rows};
 
-use crate::executor::{
-    ActivationParts, Chunks, Executor, Outputs, Planes, for_each, for_each_in_runs,
-};
+use crate::executor::{ActivationParts, Chunks, Crew, Outputs, Planes, for_each, for_each_in_runs};
 
 /// Tokens that one item of an element-wise phase takes.
 const TOKEN_CHUNK: usize = 16;
@@ -27,7 +25,7 @@ const FEW_TOKENS: usize = 8;
 /// What runs a phase.
 pub(crate) struct Engine<'e> {
     pub kernels: &'static Kernels,
-    pub executor: &'e dyn Executor,
+    pub crew: Crew<'e>,
     pub scratch: &'e mut [f32],
     pub norm_epsilon: f32,
 }
@@ -93,7 +91,7 @@ impl Engine<'_> {
         let (t, kernels, chunk) = (rows.len() / k, self.kernels, TOKEN_CHUNK * k);
         let Some(mut planes) = planes else {
             let parts = (other.map(|other| Chunks::new(other, chunk)), Chunks::new(rows, chunk));
-            for_each(self.executor, self.scratch, parts, |_, (mut other, rows), _| {
+            for_each(self.crew, self.scratch, parts, |_, (mut other, rows), _| {
                 for (token, row) in rows.chunks_exact_mut(k).enumerate() {
                     make(row_of(&mut other, token, k), row);
                 }
@@ -107,7 +105,7 @@ impl Engine<'_> {
                 ActivationParts::new((t, k), TOKEN_CHUNK, planes.reborrow()),
             ),
         );
-        for_each(self.executor, self.scratch, parts, |_, (mut other, (rows, mut out)), _| {
+        for_each(self.crew, self.scratch, parts, |_, (mut other, (rows, mut out)), _| {
             for (token, row) in rows.chunks_exact_mut(k).enumerate() {
                 make(row_of(&mut other, token, k), row);
                 kernels.quantize(row, &mut out, token);
@@ -125,14 +123,14 @@ impl Engine<'_> {
     ) {
         let t = input.tokens();
         let bytes: usize = weights.iter().map(|w| w.data().len()).sum();
-        let item = ITEM_BYTES.max(bytes / (self.executor.threads() * ITEMS_PER_THREAD));
+        let item = ITEM_BYTES.max(bytes / (self.crew.threads() * ITEMS_PER_THREAD));
         let groups = weights.map(|w| match t {
             ..=FEW_TOKENS => (item / w.row_bytes().max(1)).max(1).next_multiple_of(ROW_GROUP),
             _ => PANEL_ROWS,
         });
         let kernels = self.kernels;
         let parts = Outputs::new(t, t, outputs, groups);
-        for_each_in_runs(self.executor, self.scratch, parts, |_, mut out, scratch| {
+        for_each_in_runs(self.crew, self.scratch, parts, |_, mut out, scratch| {
             let rows = weights[out.which].part(out.row, out.tile.rows());
             kernels.matmul(&rows, input, &mut out.tile, scratch);
         });
@@ -149,7 +147,7 @@ impl Engine<'_> {
     ) {
         let (kernels, epsilon, chunk) = (self.kernels, self.norm_epsilon, TOKEN_CHUNK * n_embd);
         let parts = (Chunks::new(x, chunk), Chunks::new(branch, chunk));
-        for_each(self.executor, self.scratch, parts, |_, (x, branch), scratch| {
+        for_each(self.crew, self.scratch, parts, |_, (x, branch), scratch| {
             for (x, branch) in x.chunks_exact_mut(n_embd).zip(branch.chunks_exact_mut(n_embd)) {
                 add(branch, bias);
                 match norm {

@@ -13,14 +13,24 @@ use mote_kernels::{Activations, ActivationsMut, Tile};
 /// Runs the items of a phase.
 ///
 /// # Safety
-/// `run(items, job)` must call `job(item, worker)` exactly once for each `item < items`, with
-/// `worker < threads()` and never two calls at once with the same worker, and must return only
-/// after all of them have returned.
+/// `run(items, job)`, and `run_on` likewise, must call `job(item, worker)` exactly once for each
+/// `item < items`, with `worker < threads()` and never two calls at once with the same worker, and
+/// must return only after all of them have returned.
 pub unsafe trait Executor: Sync {
     /// Workers that may be at work at once; at least 1.
     fn threads(&self) -> usize;
     /// Runs a phase.
     fn run(&self, items: usize, job: &(dyn Fn(usize, usize) + Sync));
+    /// As [`Executor::run`], by `threads` of the workers if that can be; the others are not woken.
+    fn run_on(&self, threads: usize, items: usize, job: &(dyn Fn(usize, usize) + Sync)) {
+        let _ = threads;
+        self.run(items, job);
+    }
+    /// Nanoseconds since some moment, for sessions to time their decoding by: they then decode on
+    /// fewer threads where that is faster. `None`: every phase is for all threads.
+    fn clock(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Everything on the calling thread.
@@ -34,6 +44,36 @@ unsafe impl Executor for Serial {
     }
     fn run(&self, items: usize, job: &(dyn Fn(usize, usize) + Sync)) {
         (0..items).for_each(|item| job(item, 0));
+    }
+}
+
+/// Those of an executor's threads that are to be at work.
+#[derive(Clone, Copy)]
+pub struct Crew<'e> {
+    executor: &'e dyn Executor,
+    threads: usize,
+}
+
+impl<'e> Crew<'e> {
+    /// At most `threads` of the executor's, and at least one.
+    pub fn new(executor: &'e dyn Executor, threads: usize) -> Self {
+        Crew { executor, threads: threads.clamp(1, executor.threads().max(1)) }
+    }
+
+    /// How many they are.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn run(&self, items: usize, job: &(dyn Fn(usize, usize) + Sync)) {
+        self.executor.run_on(self.threads, items, job);
+    }
+
+    /// The piece of `scratch`, of so many values, that each of the executor's workers has: workers
+    /// that are not of the crew, too, because an executor need not know of crews.
+    fn share<'s>(&self, scratch: &'s mut [f32]) -> (Chunks<'s, f32>, usize) {
+        let each = scratch.len() / self.executor.threads().max(1);
+        (Chunks::new(scratch, each), each)
     }
 }
 
@@ -55,14 +95,13 @@ pub unsafe trait Parts: Sync {
 
 /// Runs `work(index, part, scratch)` for every part. Each worker has its own piece of `scratch`.
 pub fn for_each<P: Parts>(
-    executor: &dyn Executor,
+    crew: Crew<'_>,
     scratch: &mut [f32],
     parts: P,
     work: impl Fn(usize, P::Part, &mut [f32]) + Sync,
 ) {
-    let each = scratch.len() / executor.threads().max(1);
-    let scratch = Chunks::new(scratch, each);
-    executor.run(parts.count(), &|item, worker| {
+    let (scratch, each) = crew.share(scratch);
+    crew.run(parts.count(), &|item, worker| {
         // SAFETY: the executor calls each item once, and a worker's calls one after the other.
         let (part, scratch) = unsafe { (parts.part(item), scratch.range(worker * each, each)) };
         work(item, part, scratch);
@@ -73,18 +112,17 @@ pub fn for_each<P: Parts>(
 /// consecutive ones, so that what it asks for ahead is its own; one that is done early takes over
 /// the last ones of another.
 pub fn for_each_in_runs<P: Parts>(
-    executor: &dyn Executor,
+    crew: Crew<'_>,
     scratch: &mut [f32],
     parts: P,
     work: impl Fn(usize, P::Part, &mut [f32]) + Sync,
 ) {
-    let (items, threads) = (parts.count(), executor.threads());
+    let (items, threads) = (parts.count(), crew.threads());
     let Some(runs) = Runs::new(items, threads).filter(|_| threads > 1 && items > 1) else {
-        return for_each(executor, scratch, parts, work);
+        return for_each(crew, scratch, parts, work);
     };
-    let each = scratch.len() / threads;
-    let scratch = Chunks::new(scratch, each);
-    executor.run(runs.count, &|run, worker| {
+    let (scratch, each) = crew.share(scratch);
+    crew.run(runs.count, &|run, worker| {
         while let Some(item) = runs.claim(run) {
             // SAFETY: an item is claimed once, and a worker's calls come one after the other.
             let (part, scratch) = unsafe { (parts.part(item), scratch.range(worker * each, each)) };
@@ -391,10 +429,13 @@ mod tests {
     fn every_part_is_worked_on_once_by_any_number_of_threads() {
         for threads in [1, 2, 3, 8, 70] {
             let pool = ThreadPool::new(threads);
-            for items in [0, 1, 2, 3, 63, 1000, 70_000] {
+            for (items, fewer) in
+                [0, 1, 2, 3, 63, 1000, 70_000].into_iter().zip([0, 1, 2].iter().cycle())
+            {
                 let mut counts = vec![0_u32; items];
                 let mut scratch = vec![0.0; pool.threads()];
-                for_each_in_runs(&pool, &mut scratch, Chunks::new(&mut counts, 1), |_, part, _| {
+                let crew = Crew::new(&pool, threads - fewer.min(&threads));
+                for_each_in_runs(crew, &mut scratch, Chunks::new(&mut counts, 1), |_, part, _| {
                     part[0] += 1;
                 });
                 assert_eq!(counts, vec![1; items], "{threads} threads");

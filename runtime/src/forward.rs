@@ -127,7 +127,7 @@ impl Pass<'_> {
     fn embed(&mut self, tokens: &[u32], x: &mut [f32]) {
         let (embedding, scale) = (self.weights.embedding(), self.config.embedding_scale);
         let parts = Chunks::new(x, self.config.n_embd);
-        for_each(self.engine.executor, self.engine.scratch, parts, |i, row, _| {
+        for_each(self.engine.crew, self.engine.scratch, parts, |i, row, _| {
             embedding.decode_row(tokens[i] as usize, row);
             if scale != 1.0 {
                 row.iter_mut().for_each(|v| *v *= scale);
@@ -140,7 +140,7 @@ impl Pass<'_> {
         let (pairs, first) = (self.config.rope.dims / 2, self.first);
         let n = frequencies.len() * t;
         let parts = (Chunks::new(&mut cos[..n], pairs), Chunks::new(&mut sin[..n], pairs));
-        for_each(self.engine.executor, self.engine.scratch, parts, |i, (cos, sin), _| {
+        for_each(self.engine.crew, self.engine.scratch, parts, |i, (cos, sin), _| {
             let (kind, token) = (i / t, i % t);
             rope_angles(first + token, &frequencies[kind * pairs..][..pairs], cos, sin);
         });
@@ -194,7 +194,7 @@ impl Pass<'_> {
                 tiles(keys, values, (first, t), kv_dim),
             ),
         );
-        for_each(self.engine.executor, self.engine.scratch, parts, |item, part, spare| {
+        for_each(self.engine.crew, self.engine.scratch, parts, |item, part, spare| {
             let ((q, (k, v)), ((cos, sin), (keys, values))) = part;
             // Only the first part may begin within a tile.
             let start = if item == 0 { first % KEY_TILE } else { 0 };
@@ -246,7 +246,7 @@ impl Pass<'_> {
             return self.attend_by_chunks(chunks, chunk_parts, attention, |kv| job(0, 1, kv));
         }
         let parts = Outputs::new(t, ATTENTION_TOKENS, [attention], [heads * c.head_dim]);
-        for_each(self.engine.executor, self.engine.scratch, parts, |_, mut out, scratch| {
+        for_each(self.engine.crew, self.engine.scratch, parts, |_, mut out, scratch| {
             let kv_head = out.row / (heads * c.head_dim);
             let job = job(out.token, out.tile.tokens(), kv_head);
             kernels.attend(&job, &mut out.tile, scratch);
@@ -268,13 +268,13 @@ impl Pass<'_> {
         let stride = c.n_heads * part;
         let parts = &mut parts[..chunks.len() * stride];
         let items = Chunks::new(parts, heads * part);
-        for_each_in_runs(self.engine.executor, self.engine.scratch, items, |i, parts, scratch| {
+        for_each_in_runs(self.engine.crew, self.engine.scratch, items, |i, parts, scratch| {
             let (chunk, kv_head) = (chunks.start + i / c.n_kv_heads, i % c.n_kv_heads);
             kernels.attend_chunk(&job(kv_head), chunk, parts, scratch);
         });
         let parts = &*parts;
         let items = Chunks::new(attention, heads * c.head_dim);
-        for_each(self.engine.executor, self.engine.scratch, items, |kv_head, out, _| {
+        for_each(self.engine.crew, self.engine.scratch, items, |kv_head, out, _| {
             for (head, out) in out.chunks_exact_mut(c.head_dim).enumerate() {
                 let from = (kv_head * heads + head) * part;
                 let to = parts.len() - stride + from + part;

@@ -26,6 +26,7 @@ mod forward;
 pub mod memory;
 mod model;
 mod notes;
+mod pace;
 mod pieces;
 mod plan;
 mod precision;

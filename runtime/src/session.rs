@@ -5,10 +5,11 @@ use mote_kernels::{Kernels, inverse_frequencies};
 use crate::config::Rope;
 use crate::engine::Engine;
 use crate::error::SessionError;
-use crate::executor::Executor;
+use crate::executor::{Crew, Executor};
 use crate::forward::Pass;
 use crate::model::Model;
 use crate::notes::note;
+use crate::pace::Pace;
 use crate::plan::{Buffers, Options, Plan, Store, carve};
 use crate::precision::{Origin, Origins};
 
@@ -18,6 +19,10 @@ pub struct Session<'s> {
     pub(crate) model: &'s Model<'s>,
     kernels: &'static Kernels,
     executor: &'s dyn Executor,
+    /// How many of its threads decode.
+    pace: Pace,
+    /// How many of them compute what comes next.
+    threads: usize,
     pub(crate) options: Options,
     pub(crate) store: Store<'s>,
     /// Every token in the cache, and what it was fed as; room for n_ctx of them.
@@ -67,6 +72,8 @@ impl<'s> Session<'s> {
             model,
             kernels,
             executor,
+            pace: Pace::new(executor.threads()),
+            threads: executor.threads(),
             options: *options,
             store,
             tokens: context.tokens,
@@ -143,6 +150,7 @@ impl<'s> Session<'s> {
         mut go_on: impl FnMut(usize) -> bool,
     ) -> Result<usize, SessionError> {
         self.check(tokens)?;
+        let start = self.start(tokens);
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
             let is_last = done + batch.len() == tokens.len();
@@ -160,6 +168,7 @@ impl<'s> Session<'s> {
             done += batch.len();
         }
         self.has_logits = true;
+        self.stop(start);
         note!(trace, "{} tokens fed, {} in the context", done, self.position);
         Ok(done)
     }
@@ -236,6 +245,7 @@ impl<'s> Session<'s> {
         let n_vocab = self.model.config().n_vocab;
         let rows = self.options.logit_rows.min(self.options.batch).min(self.options.n_ctx);
         self.has_logits = false;
+        self.threads = self.executor.threads();
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
             let wanted = from.saturating_sub(done).min(batch.len());
@@ -262,6 +272,32 @@ impl<'s> Session<'s> {
             }
         }
         Ok(done)
+    }
+
+    /// Chooses the threads for tokens that are to be fed: all of them, but for a step of decoding
+    /// that can be timed. Returns the time if this is one.
+    fn start(&mut self, tokens: &[u32]) -> Option<u64> {
+        let start = if tokens.len() == 1 { self.executor.clock() } else { None };
+        self.threads = match start {
+            Some(_) => self.pace.threads(),
+            None => self.executor.threads(),
+        };
+        start
+    }
+
+    /// The end of what began at `start`.
+    fn stop(&mut self, start: Option<u64>) {
+        let (Some(start), Some(end)) = (start, self.executor.clock()) else { return };
+        let before = self.pace.choice();
+        self.pace.took(end.saturating_sub(start));
+        if self.pace.choice() != before {
+            note!(
+                debug,
+                "decoding with {} of {} threads",
+                self.pace.choice(),
+                self.executor.threads()
+            );
+        }
     }
 
     /// Whether these tokens can be fed.
@@ -313,7 +349,7 @@ impl<'s> Session<'s> {
             weights: self.model.weights(),
             engine: Engine {
                 kernels: self.kernels,
-                executor: self.executor,
+                crew: Crew::new(self.executor, self.threads),
                 scratch,
                 norm_epsilon: config.norm_epsilon,
             },

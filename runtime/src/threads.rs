@@ -19,31 +19,59 @@ use crate::executor::Executor;
 /// threads stay awake between the phases of a token and sleep between requests.
 const SPIN: Duration = Duration::from_micros(50);
 
-/// Bits of an item number in the state: a phase has at most about a million items.
-const ITEM_BITS: u32 = 20;
+/// Bits of an item number in the state: a phase has at most about 260,000 items.
+const ITEM_BITS: u32 = 18;
 const ITEM_MASK: u64 = (1 << ITEM_BITS) - 1;
+
+/// Bits of a number of threads in the state.
+const THREAD_BITS: u32 = 10;
+const MAX_THREADS: usize = (1 << THREAD_BITS) - 1;
 
 /// `job(item, worker)` of the running phase.
 type Job = *const (dyn Fn(usize, usize) + Sync);
 
+/// The running phase in one word, so that an item is claimed only together with the phase that it
+/// belongs to, and only by a thread that belongs to it. From the lowest bit: next item (18 bits), items
+/// (18), threads (10), phase number (18).
+#[derive(Clone, Copy)]
+struct State(u64);
+
+impl State {
+    fn new(phase: u64, threads: usize, items: usize) -> State {
+        let word = (phase << THREAD_BITS | threads as u64) << ITEM_BITS | items as u64;
+        State(word << ITEM_BITS)
+    }
+    fn next(self) -> u64 {
+        self.0 & ITEM_MASK
+    }
+    fn items(self) -> u64 {
+        self.0 >> ITEM_BITS & ITEM_MASK
+    }
+    /// Whether this worker is to help.
+    fn is_for(self, worker: usize) -> bool {
+        worker < (self.0 >> (2 * ITEM_BITS)) as usize & MAX_THREADS
+    }
+    fn phase(self) -> u64 {
+        self.0 >> (2 * ITEM_BITS + THREAD_BITS)
+    }
+}
+
 struct Shared {
-    /// Phase number (24 bits), items (20), next item (20): one word, so that an item is claimed
-    /// only together with the phase that it belongs to.
+    /// See [`State`].
     state: AtomicU64,
     /// Items of the running phase that are done.
     done: AtomicUsize,
     /// Invariant 1: written only between phases, when every item of the last one is done; read
     /// only after claiming an item, so while the phase cannot end.
     job: UnsafeCell<Option<Job>>,
-    /// Threads asleep, or about to be.
-    sleepers: AtomicUsize,
+    /// Whether each worker sleeps, or is about to; the first is not the caller.
+    asleep: Vec<AtomicBool>,
     /// The caller sleeps until the last item is done.
     caller_waits: AtomicBool,
     stop: AtomicBool,
     /// An item panicked: the caller of the phase panics when it is over.
     panicked: AtomicBool,
     lock: Mutex<()>,
-    work: Condvar,
     finished: Condvar,
 }
 
@@ -55,17 +83,17 @@ unsafe impl Send for Shared {}
 impl Shared {
     /// Claims and runs items until there is none.
     fn help(&self, worker: usize) {
-        let mut state = self.state.load(Ordering::Acquire);
+        let mut state = State(self.state.load(Ordering::Acquire));
         loop {
-            let (items, next) = (state >> ITEM_BITS & ITEM_MASK, state & ITEM_MASK);
-            if next >= items {
+            let (items, next) = (state.items(), state.next());
+            if next >= items || !state.is_for(worker) {
                 return;
             }
-            let claim = state + 1;
+            let (word, claim) = (state.0, state.0 + 1);
             if let Err(now) =
-                self.state.compare_exchange_weak(state, claim, Ordering::AcqRel, Ordering::Acquire)
+                self.state.compare_exchange_weak(word, claim, Ordering::AcqRel, Ordering::Acquire)
             {
-                state = now;
+                state = State(now);
                 continue;
             }
             // SAFETY: invariant 1: an item of this phase is claimed and not yet done.
@@ -83,7 +111,7 @@ impl Shared {
                 drop(self.lock.lock());
                 self.finished.notify_one();
             }
-            state = self.state.load(Ordering::Acquire);
+            state = State(self.state.load(Ordering::Acquire));
         }
     }
 
@@ -106,32 +134,35 @@ impl Shared {
         self.caller_waits.store(false, Ordering::SeqCst);
     }
 
-    fn has_work(&self, seen: u64) -> bool {
-        let state = self.state.load(Ordering::SeqCst);
-        state >> (2 * ITEM_BITS) != seen >> (2 * ITEM_BITS) || self.stop.load(Ordering::SeqCst)
+    /// Whether there is another phase than the one seen, with work for this worker, or the end.
+    fn has_work(&self, worker: usize, seen: State) -> bool {
+        let state = State(self.state.load(Ordering::SeqCst));
+        state.phase() != seen.phase() && state.is_for(worker) || self.stop.load(Ordering::SeqCst)
     }
 
     /// A worker's life.
     fn work(&self, worker: usize) {
-        loop {
-            let seen = self.state.load(Ordering::Acquire);
+        while !self.stop.load(Ordering::SeqCst) {
+            let seen = State(self.state.load(Ordering::Acquire));
             self.help(worker);
-            if spin_until(|| self.has_work(seen)) {
-                if self.stop.load(Ordering::SeqCst) {
-                    return;
-                }
-                continue;
+            if !spin_until(|| self.has_work(worker, seen)) {
+                self.sleep(worker, seen);
             }
-            let Ok(mut guard) = self.lock.lock() else { return };
-            self.sleepers.fetch_add(1, Ordering::SeqCst);
-            while !self.has_work(seen) {
-                guard = match self.work.wait(guard) {
-                    Ok(guard) => guard,
-                    Err(_) => return,
-                };
-            }
-            self.sleepers.fetch_sub(1, Ordering::SeqCst);
         }
+    }
+
+    /// Until there is work. Whoever brings some first changes the state, then looks who is asleep;
+    /// so either the work is seen here, or the sleep there.
+    fn sleep(&self, worker: usize, seen: State) {
+        let Some(asleep) = self.asleep.get(worker - 1) else { return };
+        loop {
+            asleep.store(true, Ordering::SeqCst);
+            if self.has_work(worker, seen) {
+                break;
+            }
+            std::thread::park();
+        }
+        asleep.store(false, Ordering::SeqCst);
     }
 }
 
@@ -155,6 +186,8 @@ fn spin_until(ready: impl Fn() -> bool) -> bool {
 pub struct ThreadPool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// What the clock counts from; without it there is none.
+    epoch: Option<Instant>,
     /// Phases are run by one caller at a time.
     caller: Mutex<()>,
 }
@@ -166,19 +199,29 @@ impl core::fmt::Debug for ThreadPool {
 }
 
 impl ThreadPool {
-    /// A pool of `threads`, the calling one included. Threads that the system does not grant are
-    /// done without.
+    /// A pool of `threads`, the calling one included, at most 1023. Threads that the system does not
+    /// grant are done without.
     pub fn new(threads: usize) -> Self {
+        Self::start(threads, None)
+    }
+
+    /// As [`ThreadPool::new`], but sessions that decode leave some of the threads asleep where that is
+    /// faster: where few of them take all that the memory gives. It is found out while decoding.
+    pub fn adaptive(threads: usize) -> Self {
+        Self::start(threads, Some(Instant::now()))
+    }
+
+    fn start(threads: usize, epoch: Option<Instant>) -> Self {
+        let threads = threads.clamp(1, MAX_THREADS);
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             done: AtomicUsize::new(0),
             job: UnsafeCell::new(None),
-            sleepers: AtomicUsize::new(0),
+            asleep: (1..threads).map(|_| AtomicBool::new(false)).collect(),
             caller_waits: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             lock: Mutex::new(()),
-            work: Condvar::new(),
             finished: Condvar::new(),
         });
         let spawn = |worker| {
@@ -186,8 +229,8 @@ impl ThreadPool {
             let body = Box::new(move || shared.work(worker));
             std::thread::Builder::new().name(std::format!("mote-{worker}")).spawn(body).ok()
         };
-        let workers = (1..threads.max(1)).map_while(spawn).collect();
-        ThreadPool { shared, workers, caller: Mutex::new(()) }
+        let workers = (1..threads).map_while(spawn).collect();
+        ThreadPool { shared, workers, epoch, caller: Mutex::new(()) }
     }
 
     /// CPUs that this process may use (affinity, cgroup quota); 1 if that cannot be told.
@@ -199,8 +242,7 @@ impl ThreadPool {
 impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        drop(self.shared.lock.lock());
-        self.shared.work.notify_all();
+        self.workers.iter().for_each(|worker| worker.thread().unpark());
         for worker in self.workers.drain(..) {
             // A worker that panicked has already reported it.
             let _ = worker.join();
@@ -216,14 +258,19 @@ unsafe impl Executor for ThreadPool {
     }
 
     fn run(&self, items: usize, job: &(dyn Fn(usize, usize) + Sync)) {
-        if self.workers.is_empty() || items <= 1 {
+        self.run_on(self.threads(), items, job);
+    }
+
+    fn run_on(&self, threads: usize, items: usize, job: &(dyn Fn(usize, usize) + Sync)) {
+        let threads = threads.min(self.threads());
+        if threads <= 1 || items <= 1 {
             return (0..items).for_each(|item| job(item, 0));
         }
         if items > ITEM_MASK as usize {
             // More than the state can count: one phase after the other.
             for first in (0..items).step_by(ITEM_MASK as usize) {
                 let count = (items - first).min(ITEM_MASK as usize);
-                self.run(count, &|item, worker| job(first + item, worker));
+                self.run_on(threads, count, &|item, worker| job(first + item, worker));
             }
             return;
         }
@@ -234,16 +281,21 @@ unsafe impl Executor for ThreadPool {
         // SAFETY: invariant 1: the last phase is over.
         unsafe { *shared.job.get() = Some(job) };
         shared.done.store(0, Ordering::Relaxed);
-        let phase = (shared.state.load(Ordering::Relaxed) >> (2 * ITEM_BITS)) + 1;
-        let state = phase << (2 * ITEM_BITS) | (items as u64) << ITEM_BITS;
-        shared.state.store(state, Ordering::SeqCst);
-        if shared.sleepers.load(Ordering::SeqCst) > 0 {
-            drop(shared.lock.lock());
-            shared.work.notify_all();
+        let phase = State(shared.state.load(Ordering::Relaxed)).phase() + 1;
+        shared.state.store(State::new(phase, threads, items).0, Ordering::SeqCst);
+        for (worker, asleep) in self.workers.iter().zip(&shared.asleep).take(threads - 1) {
+            if asleep.load(Ordering::SeqCst) && asleep.swap(false, Ordering::SeqCst) {
+                worker.thread().unpark();
+            }
         }
         shared.help(0);
         shared.wait(items);
         assert!(!shared.panicked.swap(false, Ordering::SeqCst), "an item of a phase panicked");
+    }
+
+    fn clock(&self) -> Option<u64> {
+        let passed = self.epoch?.elapsed();
+        Some(u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
@@ -283,14 +335,33 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_a_phase_is_not_for_sleep() {
+        let pool = ThreadPool::new(3);
+        let both = std::sync::Barrier::new(2);
+        let asleep = || pool.shared.asleep[1].load(Ordering::SeqCst);
+        let start = Instant::now();
+        while !asleep() && start.elapsed() < Duration::from_secs(10) {
+            std::thread::yield_now();
+        }
+        for _ in 0..100 {
+            pool.run_on(2, 2, &|_, worker| {
+                assert!(worker < 2);
+                both.wait();
+            });
+            assert!(asleep());
+        }
+    }
+
+    #[test]
     fn every_item_runs_once_in_every_phase() {
         for threads in [1, 2, 3, 8] {
             let pool = ThreadPool::new(threads);
             let counts: Vec<AtomicUsize> = (0..50).map(|_| AtomicUsize::new(0)).collect();
             for phase in 0..2000 {
                 let items = phase % 50;
-                pool.run(items, &|item, worker| {
-                    assert!(worker < threads);
+                let at_work = threads.min(1 + phase % 5);
+                pool.run_on(at_work, items, &|item, worker| {
+                    assert!(worker < at_work);
                     counts[item].fetch_add(1, Ordering::Relaxed);
                 });
                 if phase % 500 == 0 {

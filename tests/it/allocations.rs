@@ -22,7 +22,7 @@ fn completing(file: &[u8], precision: Precision, cache: CacheType) -> usize {
     let options =
         Options { n_ctx: 100, batch: 7, precision, cache, threads: 2, ..Options::default() };
     let mut memory = vec![0; Session::plan(&model, &options).unwrap().total_bytes];
-    let pool = ThreadPool::new(2);
+    let pool = ThreadPool::adaptive(2);
     let watching = Watching(&pool);
     let kernels = mote_kernels::arch::best();
     let mut session = Session::new(&model, &options, kernels, &watching, &mut memory).unwrap();

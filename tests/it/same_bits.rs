@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use mote_formats::Mapping;
 use mote_kernels::{CacheType, QuantType, arch};
+use mote_runtime::executor::{Executor, Serial};
+use mote_runtime::threads::ThreadPool;
 use mote_runtime::{Origin, Precision};
 use mote_tests::models::{encoded, fixture};
 use mote_tests::shared::{real_model, root, shared};
@@ -92,6 +94,23 @@ fn long_contexts_give_the_same_bits_everywhere() {
             });
         assert_same((&path.to_string_lossy(), &file), &text(600), base, runs);
     }
+}
+
+/// A session that tries numbers of threads while it decodes gives what one thread gives.
+#[test]
+fn threads_chosen_on_the_way_give_the_same_bits() {
+    let file = encoded(&fixture("models/llama-f32.gguf"), QuantType::Q4_0);
+    let decoded = |executor: &dyn Executor| {
+        let mut bits = Vec::new();
+        Run::default().session_with(executor, &file, 600, |session| {
+            for id in text(600) {
+                session.feed_generated(&[id]).unwrap();
+                bits.extend(session.logits().unwrap().iter().map(|v| v.to_bits()));
+            }
+        });
+        bits
+    };
+    assert!(decoded(&ThreadPool::adaptive(3)) == decoded(&Serial));
 }
 
 /// The tiny llama in every encoding whose blocks fit its rows of 64.

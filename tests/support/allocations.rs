@@ -70,12 +70,20 @@ unsafe impl Executor for Watching<'_> {
     }
 
     fn run(&self, items: usize, job: &(dyn Fn(usize, usize) + Sync)) {
-        self.0.run(items, &|item, worker| {
+        self.run_on(self.threads(), items, job);
+    }
+
+    fn run_on(&self, threads: usize, items: usize, job: &(dyn Fn(usize, usize) + Sync)) {
+        self.0.run_on(threads, items, &|item, worker| {
             // The calling thread decides for itself.
             if worker > 0 {
                 WATCHED.set(true);
             }
             job(item, worker);
         });
+    }
+
+    fn clock(&self) -> Option<u64> {
+        self.0.clock()
     }
 }

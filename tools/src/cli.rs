@@ -5,12 +5,12 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::failure::{Code, Failure, Result};
 use crate::streams::{Streams, Terminal};
-use crate::{bench, inspect, perplexity, score, tokenize};
+use crate::{bench, inspect, notes, perplexity, score, tokenize};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -22,9 +22,15 @@ use crate::{bench, inspect, perplexity, score, tokenize};
     arg_required_else_help = true
 )]
 struct Cli {
+    /// Show the library's notes; -vv: those on every feeding of tokens, too
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = LAST)]
+    verbose: u8,
     #[command(subcommand)]
     command: Command,
 }
+
+/// Behind a subcommand's own options, before --help.
+const LAST: usize = 900;
 
 const EXIT_CODES: &str = "\
 Results go to standard output, everything else to standard error.
@@ -81,6 +87,7 @@ impl Command {
 
 /// The process: its arguments, streams and exit code.
 pub fn main() -> ExitCode {
+    notes::install();
     let terminal = Terminal {
         input: io::stdin().is_terminal(),
         output: io::stdout().is_terminal(),
@@ -101,7 +108,10 @@ pub fn main() -> ExitCode {
 pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     let (json, outcome) = match Cli::try_parse_from(&args) {
-        Ok(cli) => (cli.command.json(), cli.command.execute(streams)),
+        Ok(cli) => {
+            notes::show(cli.verbose);
+            (cli.command.json(), cli.command.execute(streams))
+        }
         Err(error) => {
             let mut options = args.iter().take_while(|arg| *arg != OsStr::new("--"));
             let json = options.any(|arg| arg == OsStr::new("--json"));

@@ -78,7 +78,11 @@ impl Engine {
     pub fn new(options: &SessionOptions, streams: &mut Streams<'_>) -> Result<Engine> {
         let kernels = kernels(options.compute.target.as_deref())?;
         let threads = options.threads.map(|threads| threads.get());
-        Ok(Engine { kernels, pool: ThreadPool::new(available_threads(threads, streams)) })
+        let pool = match threads {
+            None => ThreadPool::adaptive(ThreadPool::available()),
+            asked => ThreadPool::new(available_threads(asked, streams)),
+        };
+        Ok(Engine { kernels, pool })
     }
 
     /// Threads that the system granted.

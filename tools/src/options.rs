@@ -44,7 +44,7 @@ pub struct ComputeOptions {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Computation")]
 pub struct SessionOptions {
-    /// Threads [default: the CPUs that this process may use]
+    /// Threads [default: the CPUs that this process may use, fewer for decoding where that is faster]
     #[arg(short, long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
     #[command(flatten)]

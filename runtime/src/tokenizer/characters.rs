@@ -1,6 +1,6 @@
 //! Characters of a text that need not be UTF-8, and their classes.
 
-use unicode_general_category::{GeneralCategory, get_general_category};
+use super::class_tables::{BLOCK_OF, BLOCKS};
 
 /// What pre-tokenizers distinguish. A byte that begins no valid UTF-8 is `Other`, as U+FFFD is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +68,12 @@ pub(super) fn decode(text: &[u8], at: usize) -> (Option<char>, usize) {
 
 /// Outside ASCII there is no newline in the sense of [`Class::Newline`].
 fn class_of(character: char) -> Class {
-    use GeneralCategory as G;
-    match get_general_category(character) {
-        G::UppercaseLetter
-        | G::LowercaseLetter
-        | G::TitlecaseLetter
-        | G::ModifierLetter
-        | G::OtherLetter => Class::Letter,
-        G::DecimalNumber | G::LetterNumber | G::OtherNumber => Class::Number,
-        _ if character.is_whitespace() => Class::Space,
+    let code = character as usize;
+    let block = BLOCK_OF.get(code / 128).and_then(|&block| BLOCKS.get(usize::from(block)));
+    match block.map_or(0, |words| words[code / 32 % 4] >> (2 * (code % 32)) & 3) {
+        1 => Class::Letter,
+        2 => Class::Number,
+        3 => Class::Space,
         _ => Class::Other,
     }
 }
@@ -99,7 +96,26 @@ const ASCII: [Class; 128] = {
 
 #[cfg(test)]
 mod tests {
+    use unicode_general_category::{GeneralCategory as G, get_general_category};
+
     use super::*;
+
+    #[test]
+    fn classes_are_those_of_the_general_categories() {
+        for character in '\0'..=char::MAX {
+            let expected = match get_general_category(character) {
+                G::UppercaseLetter
+                | G::LowercaseLetter
+                | G::TitlecaseLetter
+                | G::ModifierLetter
+                | G::OtherLetter => Class::Letter,
+                G::DecimalNumber | G::LetterNumber | G::OtherNumber => Class::Number,
+                _ if character.is_whitespace() => Class::Space,
+                _ => Class::Other,
+            };
+            assert_eq!(class_of(character), expected, "{character:?}");
+        }
+    }
 
     /// The decoder agrees with the standard library on every character and on every two bytes,
     /// and on what follows a lead byte.

@@ -21,6 +21,7 @@
 mod alphabet;
 mod chain;
 mod characters;
+mod class_tables;
 mod decode;
 mod encode;
 mod error;
