@@ -150,7 +150,8 @@ macro_rules! unit_products {
             // SAFETY: reads UNIT columns of 16 codes and of each token, which the caller has.
             unsafe {
                 asm!(
-                    ".rept {fours}",
+                    "2:",
+                    ".rept 2",
                     "vmovdqu {first}, [{codes}]",
                     "vmovdqu {second}, [{codes} + 32]",
                     $(
@@ -161,9 +162,11 @@ macro_rules! unit_products {
                     "add {codes}, 64",
                     "add {x}, 4",
                     ".endr",
+                    "dec {eights}",
+                    "jnz 2b",
                     $($end!($a), $end!($b),)*
                     "/* {product} {ones} */",
-                    fours = const UNIT / 4,
+                    eights = inout(reg) UNIT / 8 => _,
                     codes = inout(reg) codes => _,
                     x = inout(reg) x => _,
                     ones = in(reg) ONES.as_ptr(),

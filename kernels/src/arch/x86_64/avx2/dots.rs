@@ -1,7 +1,6 @@
 //! What a product of raw rows does with a group of 128 weights (see `groups`): codes of two rows
 //! times the activations of one token, and what becomes of the sums.
 
-use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::groups::{Codes, Groups, Scales, load_halves};
@@ -56,21 +55,14 @@ unsafe fn arranged(x: *const u8) -> [__m256i; 4] {
 /// The exact sums of products of two rows, in the lanes of [`Scales`].
 ///
 /// # Safety
-/// The group's pointers are readable, and the CPU has AVX-VNNI if `VNNI` says so.
+/// The group's pointers are readable.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn pair_sums<E: Groups, const VNNI: bool, const WIDE: bool>(
+pub(super) unsafe fn pair_sums<E: Groups, const WIDE: bool>(
     codes: &[[__m256i; 4]; 2],
     x: &Group,
 ) -> [__m256i; 2] {
     let one = _mm256_set1_epi16(1);
-    if VNNI {
-        // SAFETY: the caller's promise.
-        return unsafe {
-            let low = if WIDE { Some(arranged(x.low)) } else { None };
-            byte_sums::<E>(codes, &arranged(x.high), low.as_ref())
-        };
-    }
     if !WIDE {
         // SAFETY: the caller's promise.
         return plane_sums::<E>(codes, &unsafe { arranged(x.high) }, one);
@@ -171,81 +163,6 @@ fn word_sums(codes: &[[__m256i; 4]; 2], high: &[__m256i; 4], low: &[__m256i; 4])
     [add_dwords_by_two(dwords(0), dwords(1)), _mm256_setzero_si256()]
 }
 
-/// [`pair_sums`] of unsigned codes, four products an instruction.
-///
-/// # Safety
-/// The CPU has AVX-VNNI.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn byte_sums<E: Groups>(
-    codes: &[[__m256i; 4]; 2],
-    high: &[__m256i; 4],
-    low: Option<&[__m256i; 4]>,
-) -> [__m256i; 2] {
-    let zero = _mm256_setzero_si256();
-    // Vectors `i` and, of units of 32, `i + 1`: 255 * high + low.
-    let sums = |row: usize, i: usize| {
-        let times = |mut sum, x: &[__m256i; 4]| {
-            for i in i..i + E::UNIT / 16 {
-                // SAFETY: the caller's promise.
-                sum = unsafe { multiply_add(sum, codes[row][i], x[i]) };
-            }
-            sum
-        };
-        let sum = times(zero, high);
-        let Some(low) = low else { return sum };
-        times(_mm256_sub_epi32(_mm256_slli_epi32::<8>(sum), sum), low)
-    };
-    // Two dwords for each unit.
-    let dwords = |row: usize, i: usize| {
-        let [a, b] = swapped_by_qwords(sums(row, i), sums(row, i + E::UNIT / 16));
-        _mm256_add_epi32(a, b)
-    };
-    let first = add_dwords_by_two(dwords(0, 0), dwords(1, 0));
-    if E::UNIT == 32 {
-        return [first, zero];
-    }
-    let second = add_dwords_by_two(dwords(0, 2), dwords(1, 2));
-    [
-        _mm256_permute2x128_si256::<0x20>(first, second),
-        _mm256_permute2x128_si256::<0x31>(first, second),
-    ]
-}
-
-/// `sum` plus unsigned codes times signed values, in fours.
-///
-/// # Safety
-/// The CPU has AVX-VNNI. (The functions here do not enable it for the compiler: they are shared with
-/// avx2, which has to do without.)
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(in crate::arch::x86_64) unsafe fn multiply_add(
-    mut sum: __m256i,
-    codes: __m256i,
-    x: __m256i,
-) -> __m256i {
-    // SAFETY: arithmetic on registers, which the CPU has.
-    unsafe {
-        asm!("{{vex}} vpdpbusd {0}, {1}, {2}", inout(ymm_reg) sum, in(ymm_reg) codes,
-            in(ymm_reg) x, options(pure, nomem, nostack, preserves_flags));
-    }
-    sum
-}
-
-/// Signed codes with a bias of 128.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn unsigned(codes: [__m256i; 4]) -> [__m256i; 4] {
-    let bias = _mm256_set1_epi8(-128);
-    let [a, b, c, d] = codes;
-    [
-        _mm256_xor_si256(a, bias),
-        _mm256_xor_si256(b, bias),
-        _mm256_xor_si256(c, bias),
-        _mm256_xor_si256(d, bias),
-    ]
-}
-
 /// In each half of a vector: `a0 b1` and `a1 b0`, of two qwords each. Their sum is the horizontal
 /// one of both vectors, with one shuffle; `hadd` has two.
 #[inline]
@@ -282,7 +199,7 @@ fn add_dwords_by_two(a: __m256i, b: __m256i) -> __m256i {
 /// The group's pointers are readable.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn add_units<E: Groups, const VNNI: bool>(
+pub(super) unsafe fn add_units<E: Groups>(
     sums: [__m256i; 2],
     scales: &Scales,
     x: &Group,
@@ -293,8 +210,7 @@ pub(super) unsafe fn add_units<E: Groups, const VNNI: bool>(
         let four = |floats: *const f32| _mm256_broadcast_ps(&*floats.cast());
         (four(x.scales), four(x.scaled_sums), _mm256_loadu_si256(x.sums.cast()))
     };
-    let signed = matches!(E::CODES, Codes::Signed);
-    let bias = _mm256_set1_epi32(if VNNI && signed { 128 } else { E::BIAS });
+    let bias = _mm256_set1_epi32(E::BIAS);
     let mut step = |i: usize, x_sums, x_scales, x_scaled_sums| {
         let sums = _mm256_sub_epi32(sums[i], _mm256_mullo_epi32(x_sums, bias));
         let scale = _mm256_mul_ps(scales.scales[i], x_scales);

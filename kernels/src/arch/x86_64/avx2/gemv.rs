@@ -5,7 +5,7 @@
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-use super::dots::{Group, add_units, pair_sums, unsigned};
+use super::dots::{Group, add_units, pair_sums};
 use super::groups::{Codes, GROUP, Groups, MAX_CHUNK_BYTES};
 use crate::activation::Activations;
 use crate::cast::Tile;
@@ -18,46 +18,27 @@ const TOKENS: usize = 8;
 const AHEAD_FAR: usize = 36 * 1024;
 const AHEAD_NEAR: usize = 8 * 1024;
 
-/// See [`crate::table::Gemv`]. `VNNI` says that the CPU has AVX-VNNI.
-///
-/// # Safety
-/// It has.
+/// See [`crate::table::Gemv`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(in crate::arch::x86_64) unsafe fn gemv<E: Groups, const VNNI: bool>(
-    w: &[u8],
-    x: &crate::Rows<'_>,
-    out: &mut Tile<'_>,
-) {
+pub(super) fn gemv<E: Groups>(w: &[u8], x: &crate::Rows<'_>, out: &mut Tile<'_>) {
     const { assert!(E::CHUNK_BYTES <= MAX_CHUNK_BYTES) };
     let Some(x) = x.quantized else { return };
     let wide = x.low.is_some();
     // Codes that are put together from two places leave no registers for a second pair.
-    // SAFETY: the caller's promise.
-    unsafe {
-        match (x.tokens, E::CODES, wide) {
-            (1, Codes::Four | Codes::Signed, false) => all_rows::<E, VNNI, 2, 1, false>(w, &x, out),
-            (1, Codes::Four | Codes::Signed, true) => all_rows::<E, VNNI, 2, 1, true>(w, &x, out),
-            (1, _, false) => all_rows::<E, VNNI, 1, 1, false>(w, &x, out),
-            (1, _, true) => all_rows::<E, VNNI, 1, 1, true>(w, &x, out),
-            (_, _, false) => all_rows::<E, VNNI, 1, TOKENS, false>(w, &x, out),
-            (_, _, true) => all_rows::<E, VNNI, 1, TOKENS, true>(w, &x, out),
-        }
+    match (x.tokens, E::CODES, wide) {
+        (1, Codes::Four | Codes::Signed, false) => all_rows::<E, 2, 1, false>(w, &x, out),
+        (1, Codes::Four | Codes::Signed, true) => all_rows::<E, 2, 1, true>(w, &x, out),
+        (1, _, false) => all_rows::<E, 1, 1, false>(w, &x, out),
+        (1, _, true) => all_rows::<E, 1, 1, true>(w, &x, out),
+        (_, _, false) => all_rows::<E, 1, TOKENS, false>(w, &x, out),
+        (_, _, true) => all_rows::<E, 1, TOKENS, true>(w, &x, out),
     }
 }
 
 /// All rows, `PAIRS` of rows and up to `T` tokens at a time, in one plane or two.
-///
-/// # Safety
-/// The CPU has AVX-VNNI if `VNNI` says so.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn all_rows<
-    E: Groups,
-    const VNNI: bool,
-    const PAIRS: usize,
-    const T: usize,
-    const WIDE: bool,
->(
+fn all_rows<E: Groups, const PAIRS: usize, const T: usize, const WIDE: bool>(
     w: &[u8],
     x: &Activations<'_>,
     out: &mut Tile<'_>,
@@ -72,8 +53,7 @@ unsafe fn all_rows<
         let mut set = Set::<PAIRS> { rows, row_bytes, spare: &mut spare };
         for token in (0..x.tokens).step_by(T) {
             let tokens = T.min(x.tokens - token);
-            // SAFETY: the caller's promise.
-            let chains = unsafe { set.chains::<E, VNNI, T, WIDE>(&x.part(token, tokens)) };
+            let chains = set.chains::<E, T, WIDE>(&x.part(token, tokens));
             for (pair, chains) in chains.iter().enumerate() {
                 store(&chains[..tokens], first + 2 * pair, token, out);
             }
@@ -107,12 +87,9 @@ struct Set<'a, const PAIRS: usize> {
 
 impl<const PAIRS: usize> Set<'_, PAIRS> {
     /// The chains of all rows times up to `T` tokens.
-    ///
-    /// # Safety
-    /// As for [`all_rows`].
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn chains<E: Groups, const VNNI: bool, const T: usize, const WIDE: bool>(
+    fn chains<E: Groups, const T: usize, const WIDE: bool>(
         &mut self,
         x: &Activations<'_>,
     ) -> [[__m256; T]; PAIRS] {
@@ -126,7 +103,7 @@ impl<const PAIRS: usize> Set<'_, PAIRS> {
             let keep = first_blocks::<E>(blocks);
             for (chunks, chains) in chunks.iter().zip(&mut chains) {
                 // SAFETY: both have a whole chunk; rows of activations are padded to whole groups.
-                unsafe { add_chunk::<E, VNNI, T, WIDE>(*chunks, x, k, keep, chains) };
+                unsafe { add_chunk::<E, T, WIDE>(*chunks, x, k, keep, chains) };
             }
         }
         chains
@@ -197,11 +174,10 @@ fn prefetch(here: *const u8, bytes: usize) {
 /// scales outside of `keep` count as zero.
 ///
 /// # Safety
-/// The chunks are readable, and rows of `x` have `PARTS * GROUP` values from `k` on; as for
-/// [`all_rows`].
+/// The chunks are readable, and rows of `x` have `PARTS * GROUP` values from `k` on.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn add_chunk<E: Groups, const VNNI: bool, const T: usize, const WIDE: bool>(
+unsafe fn add_chunk<E: Groups, const T: usize, const WIDE: bool>(
     [a, b]: [*const u8; 2],
     x: &Activations<'_>,
     k: usize,
@@ -210,11 +186,8 @@ unsafe fn add_chunk<E: Groups, const VNNI: bool, const T: usize, const WIDE: boo
 ) {
     for part in 0..E::PARTS {
         // SAFETY: the caller's promise.
-        let (mut codes, mut scales) =
+        let (codes, mut scales) =
             unsafe { ([E::codes(a, part), E::codes(b, part)], E::scales(a, b, part)) };
-        if VNNI && matches!(E::CODES, Codes::Signed) {
-            codes = [unsigned(codes[0]), unsigned(codes[1])];
-        }
         if E::CHUNK_BLOCKS > 1 {
             scales.scales[0] = _mm256_and_ps(scales.scales[0], keep);
             scales.minima[0] = _mm256_and_ps(scales.minima[0], keep);
@@ -224,8 +197,8 @@ unsafe fn add_chunk<E: Groups, const VNNI: bool, const T: usize, const WIDE: boo
             // SAFETY: the caller's promise.
             unsafe {
                 let x = Group::at(x, token, k + part * GROUP);
-                let sums = pair_sums::<E, VNNI, WIDE>(&codes, &x);
-                add_units::<E, VNNI>(sums, &scales, &x, chain);
+                let sums = pair_sums::<E, WIDE>(&codes, &x);
+                add_units::<E>(sums, &scales, &x, chain);
             }
         }
     }

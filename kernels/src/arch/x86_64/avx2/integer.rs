@@ -17,5 +17,5 @@ pub(super) const fn with_integers(table: Kernels) -> Kernels {
 }
 
 const fn with<E: Groups>(table: Kernels) -> Kernels {
-    table.with_gemv(E::KIND, gemv::<E, false>).with_unpack(E::KIND, unpack::<E>)
+    table.with_gemv(E::KIND, gemv::<E>).with_unpack(E::KIND, unpack::<E>)
 }

@@ -2,10 +2,10 @@
 #![allow(unsafe_code)]
 
 pub(super) mod chains;
-pub(super) mod dots;
+mod dots;
 mod float;
 pub(super) mod gemm;
-pub(super) mod gemv;
+mod gemv;
 pub(super) mod groups;
 mod integer;
 mod lanes;

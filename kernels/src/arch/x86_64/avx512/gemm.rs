@@ -29,8 +29,8 @@ pub(super) unsafe fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile
         match (panel.facts.unit, panel.facts.minimum) {
             (32, false) => all_tokens::<32, false>(panel, x, out),
             (32, true) => all_tokens::<32, true>(panel, x, out),
-            (_, false) => all_tokens::<16, false>(panel, x, out),
-            (_, true) => all_tokens::<16, true>(panel, x, out),
+            // Units of 16 have no minimum: see `avx2::gemm`, which asserts it.
+            (_, _) => all_tokens::<16, false>(panel, x, out),
         }
     }
 }
@@ -180,7 +180,8 @@ macro_rules! unit_products {
             // SAFETY: reads UNIT columns of 32 codes and of each token, which the caller has.
             unsafe {
                 asm!(
-                    ".rept {fours}",
+                    "2:",
+                    ".rept 2",
                     "vmovdqu64 {first}, [{codes}]",
                     "vmovdqu64 {second}, [{codes} + 64]",
                     $(
@@ -191,7 +192,9 @@ macro_rules! unit_products {
                     "add {codes}, 128",
                     "add {x}, 4",
                     ".endr",
-                    fours = const UNIT / 4,
+                    "dec {eights}",
+                    "jnz 2b",
+                    eights = inout(reg) UNIT / 8 => _,
                     codes = inout(reg) codes => _,
                     x = inout(reg) x => _,
                     $($times = in(reg) $n * stride,)*

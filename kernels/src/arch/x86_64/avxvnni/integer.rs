@@ -1,12 +1,11 @@
 //! The entries of the integer encodings.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 use core::hint::black_box;
 
 use super::gemm::gemm;
 use crate::Kernels;
-use crate::arch::x86_64::avx2::dots::multiply_add;
-use crate::arch::x86_64::avx2::gemv::gemv;
 use crate::arch::x86_64::avx2::groups::{
     Codes, Groups, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0,
 };
@@ -22,7 +21,7 @@ pub(super) const fn with_integers(table: Kernels) -> Kernels {
 }
 
 const fn with<E: Groups>(table: Kernels) -> Kernels {
-    table.with_gemv(E::KIND, gemv::<E, true>).with_unpack(E::KIND, unpack::<E>)
+    table.with_unpack(E::KIND, unpack::<E>)
 }
 
 /// avx2's panel, in which signed codes become unsigned ones with a bias of 128.
@@ -48,9 +47,12 @@ unsafe fn peak_integer(rounds: usize) -> usize {
     let mut sums = [_mm256_setzero_si256(); SUMS];
     for _ in 0..rounds {
         // Read anew in each round, or the products would be computed once.
-        for (sum, &x) in sums.iter_mut().zip(black_box(&x)) {
-            // SAFETY: the caller's promise.
-            *sum = unsafe { multiply_add(*sum, w, x) };
+        for (sum, x) in sums.iter_mut().zip(black_box(&x)) {
+            // SAFETY: arithmetic on registers, which the CPU has.
+            unsafe {
+                asm!("{{vex}} vpdpbusd {0}, {1}, {2}", inout(ymm_reg) *sum, in(ymm_reg) w,
+                    in(ymm_reg) *x, options(pure, nomem, nostack, preserves_flags));
+            }
         }
     }
     black_box(sums);

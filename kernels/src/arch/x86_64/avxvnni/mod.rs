@@ -1,5 +1,6 @@
 //! The avxvnni target: avx2, with an instruction for four products of bytes and their sum (Intel's
-//! small cores and those without AVX-512, since 2021). It replaces what multiplies integers.
+//! CPUs without AVX-512, since 2021). It replaces the product with panels alone: a few tokens wait for
+//! memory, where the instruction saves 5 to 10 % of the arithmetic and costs 90 KB of code.
 #![allow(unsafe_code)]
 
 mod gemm;
