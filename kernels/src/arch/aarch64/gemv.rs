@@ -35,15 +35,15 @@ const fn first<D: Dots>() -> i32 {
     if D::ROUND { ROUND_BITS } else { 0 }
 }
 
-/// Sums of a unit as floats. Those of 16-bit activations (`WIDE`) began with zero.
+/// Sums of a unit as floats. `round`: they began with [`ROUND_BITS`].
 ///
 /// # Safety
 /// The CPU has NEON.
 #[inline(always)]
-pub(super) unsafe fn floats<D: Dots, const WIDE: bool>(sums: int32x4_t) -> float32x4_t {
+pub(super) unsafe fn floats(sums: int32x4_t, round: bool) -> float32x4_t {
     // SAFETY: the caller's promise.
     unsafe {
-        if D::ROUND && !WIDE {
+        if round {
             return vsubq_f32(vreinterpretq_f32_s32(sums), vdupq_n_f32(ROUND));
         }
         vcvtq_f32_s32(sums)
@@ -242,7 +242,7 @@ impl Group {
             let scales = F::scales(head, group);
             for i in 0..32 / Facts::<F>::UNIT {
                 let scale = vmulq_f32(scales[i], self.scales[i]);
-                chains = vfmaq_f32(chains, floats::<D, WIDE>(sums[i]), scale);
+                chains = vfmaq_f32(chains, floats(sums[i], D::ROUND && !WIDE), scale);
             }
             if Facts::<F>::FACTS.minimum {
                 chains = vfmaq_f32(chains, F::minima(head, group), self.scaled_sums);

@@ -4,7 +4,7 @@ use core::arch::aarch64::*;
 
 use crate::arch::aarch64::formats::{Codes, Facts, Format};
 use crate::arch::aarch64::gemv::Dots;
-use crate::arch::aarch64::panel::{PanelDots, Starts};
+use crate::arch::aarch64::panel::PanelDots;
 
 /// Multiplies with `smull` and `smlal`.
 pub(super) struct Pairs;
@@ -88,6 +88,8 @@ fn quarter_units(codes: &Codes, x: &Codes, at: usize) -> int32x4_t {
 }
 
 impl PanelDots for Pairs {
+    const ROUND: bool = <Self as Dots>::ROUND;
+
     /// One row after the other.
     #[inline]
     #[target_feature(enable = "neon")]
@@ -100,33 +102,39 @@ impl PanelDots for Pairs {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn unit<const S: usize, const UNIT: usize, const SMALL: bool, const FIRST: i32>(
+    unsafe fn start<const FIRST: i32>() -> int32x4_t {
+        vdupq_n_s32(FIRST)
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn unit<const S: usize, const T: usize, const UNIT: usize, const SMALL: bool>(
         codes: *const i8,
         stripe: usize,
-        x: &Starts,
+        x: &[*const i8; T],
         at: usize,
-    ) -> [[int32x4_t; 4]; S] {
-        let mut sums = [[vdupq_n_s32(0); 4]; S];
+        sums: &mut [[int32x4_t; T]; S],
+    ) {
         for (s, sums) in sums.iter_mut().enumerate() {
-            for (sums, x) in sums.iter_mut().zip(x) {
+            for (sum, x) in sums.iter_mut().zip(x) {
                 // SAFETY: the caller's unit.
                 unsafe {
                     let codes = codes.add(s * stripe);
-                    *sums = four_rows::<UNIT, SMALL>(codes, x.add(at));
+                    *sum = add_four_rows::<UNIT, SMALL>(*sum, codes, x.add(at));
                 }
             }
         }
-        sums
     }
 }
 
-/// A unit of four rows and one token.
+/// `sums` and those of a unit of four rows and one token.
 ///
 /// # Safety
 /// Both are readable.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn four_rows<const UNIT: usize, const SMALL: bool>(
+unsafe fn add_four_rows<const UNIT: usize, const SMALL: bool>(
+    sums: int32x4_t,
     codes: *const i8,
     x: *const i8,
 ) -> int32x4_t {
@@ -137,13 +145,14 @@ unsafe fn four_rows<const UNIT: usize, const SMALL: bool>(
         if !SMALL {
             let row =
                 |r: usize| vpadalq_s16(vpaddlq_s16(two(code(r, 0), x[0])), two(code(r, 1), x[1]));
-            return vpaddq_s32(vpaddq_s32(row(0), row(1)), vpaddq_s32(row(2), row(3)));
+            let four = vpaddq_s32(vpaddq_s32(row(0), row(1)), vpaddq_s32(row(2), row(3)));
+            return vaddq_s32(sums, four);
         }
         let row = |r: usize| match UNIT {
             16 => two(code(r, 0), x[0]),
             _ => four(code(r, 0), x[0], code(r, 1), x[1]),
         };
         let (first, second) = (vpaddq_s16(row(0), row(1)), vpaddq_s16(row(2), row(3)));
-        vpaddlq_s16(vpaddq_s16(first, second))
+        vpadalq_s16(sums, vpaddq_s16(first, second))
     }
 }
