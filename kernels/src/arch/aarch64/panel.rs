@@ -48,6 +48,37 @@ pub(super) trait PanelDots {
     /// Sums of [`PanelDots::unit`] with four rows of one token in each register.
     #[inline(always)]
     unsafe fn by_token<const S: usize, const T: usize>(_: &mut [[int32x4_t; T]; S]) {}
+
+    /// Adds the units of a chain.
+    #[inline(always)]
+    unsafe fn add_chain<
+        const S: usize,
+        const T: usize,
+        const UNIT: usize,
+        const MINIMUM: bool,
+        const SMALL: bool,
+        const WIDE: bool,
+    >(
+        panel: &Panel<'_>,
+        x: &Tokens<T>,
+        at: Units,
+        sums: &mut Sums<S, T>,
+    ) where
+        Self: Sized,
+    {
+        // SAFETY: the caller's promises.
+        unsafe { add_units::<Self, S, T, UNIT, MINIMUM, SMALL, WIDE>(panel, x, at, sums) }
+    }
+}
+
+/// Units of a chain of `S` stripes from `stripe` on: they lie at `first..end`, and the activations of
+/// the first one begin at `column`.
+#[derive(Clone, Copy)]
+pub(super) struct Units {
+    pub stripe: usize,
+    pub first: usize,
+    pub end: usize,
+    pub column: usize,
 }
 
 /// See [`crate::table::Unpack`]. Writes whole groups of `S` stripes; rows that are missing repeat
@@ -236,7 +267,7 @@ unsafe fn all_tokens<
 }
 
 /// The floats of a tile: a register of rows for every token and stripe.
-type Sums<const S: usize, const T: usize> = [[float32x4_t; T]; S];
+pub(super) type Sums<const S: usize, const T: usize> = [[float32x4_t; T]; S];
 
 /// `S` stripes × `T` tokens.
 #[inline(always)]
@@ -260,12 +291,11 @@ unsafe fn tile<
         let x = Tokens::new(x, tokens);
         let mut chains = [[[vdupq_n_f32(0.0); T]; S]; 4];
         for chain in 0..4 {
-            let mut sums = [[vdupq_n_f32(0.0); T]; S];
-            for (i, place) in (starts[chain]..starts[chain + 1]).enumerate() {
-                let column = (chain + 4 * i) * UNIT;
-                let at = (stripe, place, column);
-                x.add::<D, S, UNIT, MINIMUM, SMALL, WIDE>(panel, at, &mut sums);
-            }
+            let (first, end) = (starts[chain], starts[chain + 1]);
+            let at = Units { stripe, first, end, column: chain * UNIT };
+            // A copy, because compilers keep what they index in memory.
+            let mut sums = chains[chain];
+            D::add_chain::<S, T, UNIT, MINIMUM, SMALL, WIDE>(panel, &x, at, &mut sums);
             chains[chain] = sums;
         }
         let [c0, c1, c2, c3] = chains;
@@ -282,11 +312,11 @@ unsafe fn tile<
 }
 
 /// Where the activations of some tokens begin.
-struct Tokens<const T: usize> {
-    high: [*const i8; T],
-    low: [*const i8; T],
-    scales: [*const f32; T],
-    scaled_sums: [*const f32; T],
+pub(super) struct Tokens<const T: usize> {
+    pub high: [*const i8; T],
+    pub low: [*const i8; T],
+    pub scales: [*const f32; T],
+    pub scaled_sums: [*const f32; T],
 }
 
 impl<const T: usize> Tokens<T> {
@@ -310,37 +340,41 @@ impl<const T: usize> Tokens<T> {
         }
         places
     }
+}
 
-    /// Adds the units of `S` stripes from `stripe` on at `place`, whose activations are at `column`.
-    #[inline(always)]
-    unsafe fn add<
-        D: PanelDots,
-        const S: usize,
-        const UNIT: usize,
-        const MINIMUM: bool,
-        const SMALL: bool,
-        const WIDE: bool,
-    >(
-        &self,
-        panel: &Panel<'_>,
-        (stripe, place, column): (usize, usize, usize),
-        sums: &mut Sums<S, T>,
-    ) {
+/// See [`PanelDots::add_chain`].
+#[inline(always)]
+pub(super) unsafe fn add_units<
+    D: PanelDots,
+    const S: usize,
+    const T: usize,
+    const UNIT: usize,
+    const MINIMUM: bool,
+    const SMALL: bool,
+    const WIDE: bool,
+>(
+    panel: &Panel<'_>,
+    x: &Tokens<T>,
+    Units { stripe, first, end, column }: Units,
+    sums: &mut Sums<S, T>,
+) {
+    let round = D::ROUND && !WIDE;
+    for (i, place) in (first..end).enumerate() {
+        let column = column + 4 * i * UNIT;
         let at = place * PANEL_ROWS + stripe * ROWS;
-        let round = D::ROUND && !WIDE;
-        // SAFETY: the caller's unit exists in the panel and in every token.
+        // SAFETY: the caller's units exist in the panel and in every token.
         unsafe {
-            let dots = dots::<D, S, T, UNIT, SMALL, WIDE>(panel, self, (stripe, place), column);
+            let dots = dots::<D, S, T, UNIT, SMALL, WIDE>(panel, x, (stripe, place), column);
             for s in 0..S {
                 let scale = vld1q_f32(panel.scales.as_ptr().add(at + s * ROWS));
                 for t in 0..T {
-                    let scale = vmulq_n_f32(scale, *self.scales[t].add(column / 32));
+                    let scale = vmulq_n_f32(scale, *x.scales[t].add(column / 32));
                     sums[s][t] = vfmaq_f32(sums[s][t], floats(dots[s][t], round), scale);
                 }
                 if MINIMUM {
                     let minimum = vld1q_f32(panel.minima.as_ptr().add(at + s * ROWS));
                     for t in 0..T {
-                        let factor = *self.scaled_sums[t].add(column / 32);
+                        let factor = *x.scaled_sums[t].add(column / 32);
                         sums[s][t] = vfmaq_n_f32(sums[s][t], minimum, factor);
                     }
                 }

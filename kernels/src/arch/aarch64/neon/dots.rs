@@ -4,7 +4,6 @@ use core::arch::aarch64::*;
 
 use crate::arch::aarch64::formats::{Codes, Facts, Format};
 use crate::arch::aarch64::gemv::Dots;
-use crate::arch::aarch64::panel::PanelDots;
 
 /// Multiplies with `smull` and `smlal`.
 pub(super) struct Pairs;
@@ -57,11 +56,18 @@ pub(super) fn two(codes: int8x16_t, x: int8x16_t) -> int16x8_t {
     vmlal_high_s8(vmull_s8(vget_low_s8(codes), vget_low_s8(x)), codes, x)
 }
 
+/// `sums`, and two products more in each.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn add_two(sums: int16x8_t, codes: int8x16_t, x: int8x16_t) -> int16x8_t {
+    vmlal_high_s8(vmlal_s8(sums, vget_low_s8(codes), vget_low_s8(x)), codes, x)
+}
+
 /// Eight sums of four products: 4 * 63 * 127 = 32004.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn four(a: int8x16_t, xa: int8x16_t, b: int8x16_t, xb: int8x16_t) -> int16x8_t {
-    vmlal_high_s8(vmlal_s8(two(a, xa), vget_low_s8(b), vget_low_s8(xb)), b, xb)
+fn four(a: int8x16_t, xa: int8x16_t, b: int8x16_t, xb: int8x16_t) -> int16x8_t {
+    add_two(two(a, xa), b, xb)
 }
 
 /// A unit of 32, whose codes begin with register `at`.
@@ -85,74 +91,4 @@ fn quarter_units(codes: &Codes, x: &Codes, at: usize) -> int32x4_t {
     // Words of four products: 4 * 63 * 127 = 32004.
     let pair = |at: usize| vpaddq_s16(two(codes[at], x[at]), two(codes[at + 1], x[at + 1]));
     vpaddq_s32(vpaddlq_s16(pair(at)), vpaddlq_s16(pair(at + 2)))
-}
-
-impl PanelDots for Pairs {
-    const ROUND: bool = <Self as Dots>::ROUND;
-
-    /// One row after the other.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn store<const UNIT: usize>(rows: [int8x16_t; 4], at: usize, unit: *mut i8) {
-        for (r, row) in rows.into_iter().enumerate() {
-            // SAFETY: the caller has room for a unit of four rows.
-            unsafe { vst1q_s8(unit.add(r * UNIT + at), row) };
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn start<const FIRST: i32>() -> int32x4_t {
-        vdupq_n_s32(FIRST)
-    }
-
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn unit<const S: usize, const T: usize, const UNIT: usize, const SMALL: bool>(
-        codes: *const i8,
-        stripe: usize,
-        x: &[*const i8; T],
-        at: usize,
-        sums: &mut [[int32x4_t; T]; S],
-    ) {
-        for (s, sums) in sums.iter_mut().enumerate() {
-            for (sum, x) in sums.iter_mut().zip(x) {
-                // SAFETY: the caller's unit.
-                unsafe {
-                    let codes = codes.add(s * stripe);
-                    *sum = add_four_rows::<UNIT, SMALL>(*sum, codes, x.add(at));
-                }
-            }
-        }
-    }
-}
-
-/// `sums` and those of a unit of four rows and one token.
-///
-/// # Safety
-/// Both are readable.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn add_four_rows<const UNIT: usize, const SMALL: bool>(
-    sums: int32x4_t,
-    codes: *const i8,
-    x: *const i8,
-) -> int32x4_t {
-    // SAFETY: the caller's units.
-    unsafe {
-        let code = |r: usize, i: usize| vld1q_s8(codes.add(r * UNIT + 16 * i));
-        let x = [vld1q_s8(x), vld1q_s8(x.add(UNIT - 16))];
-        if !SMALL {
-            let row =
-                |r: usize| vpadalq_s16(vpaddlq_s16(two(code(r, 0), x[0])), two(code(r, 1), x[1]));
-            let four = vpaddq_s32(vpaddq_s32(row(0), row(1)), vpaddq_s32(row(2), row(3)));
-            return vaddq_s32(sums, four);
-        }
-        let row = |r: usize| match UNIT {
-            16 => two(code(r, 0), x[0]),
-            _ => four(code(r, 0), x[0], code(r, 1), x[1]),
-        };
-        let (first, second) = (vpaddq_s16(row(0), row(1)), vpaddq_s16(row(2), row(3)));
-        vpadalq_s16(sums, vpaddq_s16(first, second))
-    }
 }

@@ -8,4 +8,4 @@ use crate::cast::Tile;
 use crate::table::{Kernels, Panel};
 
 gemv_entries!(Pairs, "neon");
-panel_entries!(Pairs, 1, 4, "neon");
+panel_entries!(Pairs, 2, 2, "neon");

@@ -5,7 +5,9 @@ mod dots;
 mod float;
 mod integer;
 pub(super) mod lanes;
+mod panel;
 mod peak;
+mod units;
 
 use super::quantize::quantize;
 use crate::Kernels;
