@@ -15,27 +15,27 @@ impl Dots for Sdot {
 
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn sums<F: Format>(c: &Codes, x: &Codes, start: &[i32; 8]) -> [int32x4_t; 2] {
+    unsafe fn sums<F: Format, const FIRST: i32>(c: &Codes, x: &Codes) -> [int32x4_t; 2] {
         if Facts::<F>::UNIT == 16 {
             let first = [
-                unit::<0>(start, c[0], x[0]),
-                unit::<1>(start, c[1], x[1]),
-                unit::<2>(start, c[2], x[2]),
-                unit::<3>(start, c[3], x[3]),
+                unit::<FIRST>(c[0], x[0]),
+                unit::<FIRST>(c[1], x[1]),
+                unit::<FIRST>(c[2], x[2]),
+                unit::<FIRST>(c[3], x[3]),
             ];
             let second = [
-                unit::<4>(start, c[4], x[4]),
-                unit::<5>(start, c[5], x[5]),
-                unit::<6>(start, c[6], x[6]),
-                unit::<7>(start, c[7], x[7]),
+                unit::<FIRST>(c[4], x[4]),
+                unit::<FIRST>(c[5], x[5]),
+                unit::<FIRST>(c[6], x[6]),
+                unit::<FIRST>(c[7], x[7]),
             ];
             return [lanes(first), lanes(second)];
         }
         let units = [
-            sdot(unit::<0>(start, c[0], x[0]), c[1], x[1]),
-            sdot(unit::<1>(start, c[2], x[2]), c[3], x[3]),
-            sdot(unit::<2>(start, c[4], x[4]), c[5], x[5]),
-            sdot(unit::<3>(start, c[6], x[6]), c[7], x[7]),
+            sdot(unit::<FIRST>(c[0], x[0]), c[1], x[1]),
+            sdot(unit::<FIRST>(c[2], x[2]), c[3], x[3]),
+            sdot(unit::<FIRST>(c[4], x[4]), c[5], x[5]),
+            sdot(unit::<FIRST>(c[6], x[6]), c[7], x[7]),
         ];
         [lanes(units), vdupq_n_s32(0)]
     }
@@ -48,16 +48,16 @@ fn lanes([a, b, c, d]: [int32x4_t; 4]) -> int32x4_t {
     vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d))
 }
 
-/// 16 products of unit `N`, four for each lane, after what its sum begins with. That is loaded, as
-/// loads are free here and a register of zeros is not.
+/// 16 products of a unit, four for each lane, and `FIRST` once. That is loaded, as loads are free here
+/// and copies of a register are not.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn unit<const N: usize>(start: &[i32; 8], a: int8x16_t, b: int8x16_t) -> int32x4_t {
+fn unit<const FIRST: i32>(a: int8x16_t, b: int8x16_t) -> int32x4_t {
     let sums;
-    // SAFETY: reads one of the eight values.
+    // SAFETY: reads one value.
     unsafe {
-        asm!("ldr {0:s}, [{1}, #{2}]", "sdot {0:v}.4s, {3:v}.16b, {4:v}.16b", out(vreg) sums,
-            in(reg) start.as_ptr(), const 4 * N, in(vreg) a, in(vreg) b,
+        asm!("ldr {0:s}, [{1}]", "sdot {0:v}.4s, {2:v}.16b, {3:v}.16b", out(vreg) sums,
+            in(reg) const { &FIRST }, in(vreg) a, in(vreg) b,
             options(pure, readonly, nostack, preserves_flags));
     }
     sums

@@ -68,7 +68,11 @@ impl PanelDots for Pairs {
                         let codes = vld1q_s8(codes.add(s * stripe + 64 * i + 16 * v));
                         for t in 0..T {
                             if SMALL {
-                                words[s][t] = add_two(words[s][t], codes, tokens[t][v]);
+                                words[s][t] = if (i, v) == (0, 0) {
+                                    two(codes, tokens[t][v])
+                                } else {
+                                    add_two(words[s][t], codes, tokens[t][v])
+                                };
                             } else {
                                 sums[s][t] = vpadalq_s16(sums[s][t], two(codes, tokens[t][v]));
                             }
