@@ -369,18 +369,28 @@ impl<E: Element> Block<E> {
         }
     }
 
-    /// Scores of each query's range become exponentials; their maximum and sum are noted.
+    /// Scores of each query's range become exponentials; their maximum and sum are noted. All the
+    /// maxima come first, so that no query waits for its own.
     #[inline(always)]
     unsafe fn softmax<V: Lanes>(&mut self, from: usize, to: usize, scores: *mut f32) {
         let base = from / CHUNK * CHUNK;
         for i in 0..self.count {
             let (start, end) = (self.starts[i].max(from), self.ends[i].min(to));
-            (self.chunk_largest[i], self.chunk_sums[i]) = (f32::NEG_INFINITY, 0.0);
+            self.chunk_largest[i] = f32::NEG_INFINITY;
             if start < end {
+                let row = scores.wrapping_add(i * ROW);
                 // SAFETY: the range lies in the chunk, whose scores are there.
-                let part =
-                    unsafe { exponentials::<V>(scores.add(i * ROW), start - base, end - base) };
-                (self.chunk_largest[i], self.chunk_sums[i]) = part;
+                self.chunk_largest[i] = unsafe { largest::<V>(row, start - base, end - base) };
+            }
+        }
+        for i in 0..self.count {
+            let (start, end) = (self.starts[i].max(from), self.ends[i].min(to));
+            self.chunk_sums[i] = 0.0;
+            if start < end {
+                let (row, largest) = (scores.wrapping_add(i * ROW), self.chunk_largest[i]);
+                // SAFETY: as above.
+                self.chunk_sums[i] =
+                    unsafe { exponentials::<V>(row, start - base, end - base, largest) };
             }
             // A query that sees none of this chunk keeps what it has.
             (self.old[i], self.new[i]) = if start < end { (0.0, 0.0) } else { (1.0, -1.0) };
@@ -488,10 +498,16 @@ impl<E: Element> Block<E> {
                 prefetch::<V, E, N>(value.wrapping_add(VALUES_AHEAD * stride));
                 let everyone = start <= position && position < end;
                 for i in 0..Q {
-                    if everyone || self.sees(q + i, position) {
-                        let p = V::splat(*weights.wrapping_add(i * ROW + position));
+                    let p = V::splat(*weights.wrapping_add(i * ROW + position));
+                    if everyone {
                         for j in 0..N {
                             sums[i][j] = p.fma(v[j], sums[i][j]);
+                        }
+                    } else {
+                        // Masked, not skipped: a branch for each query would be mispredicted.
+                        let mask = self.mask(q + i, position);
+                        for j in 0..N {
+                            sums[i][j] = p.fma(v[j], sums[i][j]).select(mask, sums[i][j]);
                         }
                     }
                 }
@@ -512,8 +528,10 @@ impl<E: Element> Block<E> {
     }
 
     #[inline(always)]
-    fn sees(&self, query: usize, position: usize) -> bool {
-        self.starts[query] <= position && position < self.ends[query]
+    /// All lanes if the query sees the position, otherwise none.
+    fn mask(&self, query: usize, position: usize) -> u16 {
+        let sees = (self.starts[query] <= position) & (position < self.ends[query]);
+        u16::from(sees).wrapping_neg()
     }
 
     /// Divides a result by its sum of exponentials.
@@ -559,35 +577,59 @@ unsafe fn prefetch<V: Lanes, E: Element, const N: usize>(row: *const E::Stored) 
     }
 }
 
-/// Replaces scores `start..end` of a chunk by `exp(score - largest)`. Returns the largest score and
-/// the sum, lane by position modulo 16.
+/// The whole vectors from `first` to `last` (both included) that contain `start..end`, and which
+/// lanes of these two belong to it.
 #[inline(always)]
-unsafe fn exponentials<V: Lanes>(scores: *mut f32, start: usize, end: usize) -> (f32, f32) {
+fn vectors(start: usize, end: usize) -> (usize, usize, u16, u16) {
     let (first, last) = (start / 16 * 16, (end - 1) / 16 * 16);
-    let head = !first_lanes(start - first);
-    let tail = first_lanes(end - last);
+    let (head, tail) = (!first_lanes(start - first), first_lanes(end - last));
+    (first, last, if first == last { head & tail } else { head }, tail)
+}
+
+/// The largest of scores `start..end`, which are not none.
+#[inline(always)]
+unsafe fn largest<V: Lanes>(scores: *const f32, start: usize, end: usize) -> f32 {
+    let (first, last, head, tail) = vectors(start, end);
     // SAFETY: `first..last + 16` lies in the row of scores.
     unsafe {
         let lowest = V::splat(f32::NEG_INFINITY);
-        let (zero, mut m, mut sum) = (V::splat(0.0), lowest, V::splat(0.0));
-        let mut at = first;
-        while at <= last {
-            let mask = if at == first { head } else { !0 };
-            let mask = if at == last { mask & tail } else { mask };
-            m = V::load(scores.add(at)).select(mask, lowest).max(m);
-            at += 16;
+        let mut largest = V::load(scores.add(first)).select(head, lowest).max(lowest);
+        for at in (first + 16..last).step_by(16) {
+            largest = V::load(scores.add(at)).max(largest);
         }
-        let largest = m.largest();
-        let m = V::splat(largest);
-        at = first;
-        while at <= last {
-            let mask = if at == first { head } else { !0 };
-            let mask = if at == last { mask & tail } else { mask };
-            let p = exp_bounded(V::load(scores.add(at)).sub(m));
-            p.store(scores.add(at));
-            sum = sum.add(p.select(mask, zero));
-            at += 16;
+        if last > first {
+            largest = V::load(scores.add(last)).select(tail, lowest).max(largest);
         }
-        (largest, sum.tree())
+        largest.largest()
+    }
+}
+
+/// Replaces scores `start..end` of a chunk by `exp(score - largest)`. Returns their sum, lane by
+/// position modulo 16.
+#[inline(always)]
+unsafe fn exponentials<V: Lanes>(scores: *mut f32, start: usize, end: usize, largest: f32) -> f32 {
+    let (first, last, head, tail) = vectors(start, end);
+    // SAFETY: `first..last + 16` lies in the row of scores.
+    unsafe {
+        let (zero, largest) = (V::splat(0.0), V::splat(largest));
+        let mut sum = zero.add(exponential(scores.add(first), largest).select(head, zero));
+        for at in (first + 16..last).step_by(16) {
+            sum = sum.add(exponential(scores.add(at), largest));
+        }
+        if last > first {
+            sum = sum.add(exponential(scores.add(last), largest).select(tail, zero));
+        }
+        sum.tree()
+    }
+}
+
+/// Replaces 16 scores by `exp(score - largest)`, and returns them.
+#[inline(always)]
+unsafe fn exponential<V: Lanes>(scores: *mut f32, largest: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let p = exp_bounded(V::load(scores).sub(largest));
+        p.store(scores);
+        p
     }
 }

@@ -41,12 +41,27 @@ pub(super) fn unpack<E: Groups>(w: &[u8], panel: &mut Panel<'_>) {
                     tail.as_ptr()
                 };
             }
+            let step = rest.min(E::CHUNK_BYTES);
+            next_panel(w, at * panel.rows + first * step, ROWS * step);
             let k = at / E::CHUNK_BYTES * E::PARTS * GROUP;
             for part in 0..E::PARTS {
                 // SAFETY: all have a whole chunk.
                 unsafe { unpack_group::<E>(&chunks, part, first, k + part * GROUP, panel) };
             }
         }
+    }
+}
+
+/// Calls bytes `from..from + bytes` of the panel that follows `w` into the second cache: it is
+/// unpacked when this one has met all tokens, and would be waited for.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+#[allow(unused_unsafe)] // the intrinsic became safe in a later compiler than our oldest
+fn next_panel(w: &[u8], from: usize, bytes: usize) {
+    let next = w.as_ptr().wrapping_add(w.len());
+    for line in (from..from + bytes).step_by(64) {
+        // SAFETY: a prefetch reads nothing that the program could see, and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T2>(next.wrapping_add(line).cast()) };
     }
 }
 

@@ -20,7 +20,9 @@ pub(super) unsafe fn unpack<F: Format>(w: &[u8], panel: &mut Panel<'_>) {
     for at in (0..stride).step_by(Facts::<F>::STEP_BYTES) {
         let column = at / Facts::<F>::STEP_BYTES * Facts::<F>::STEP;
         let bytes = stride - at;
+        let step = bytes.min(Facts::<F>::STEP_BYTES);
         for first in (0..panel.rows).step_by(4) {
+            next_panel(w, at * panel.rows + first * step, 4 * step);
             let row = |r: usize| w[(first + r).min(panel.rows - 1) * stride + at..].as_ptr();
             let rows = Four([row(0), row(1), row(2), row(3)]);
             // SAFETY: each of the rows has these bytes left.
@@ -32,6 +34,19 @@ pub(super) unsafe fn unpack<F: Format>(w: &[u8], panel: &mut Panel<'_>) {
                 }
             }
         }
+    }
+}
+
+/// Calls bytes `from..from + bytes` of the panel that follows `w` into the second cache: it is
+/// unpacked when this one has met all tokens, and would be waited for.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+#[allow(unused_unsafe)] // the intrinsic became safe in a later compiler than our oldest
+fn next_panel(w: &[u8], from: usize, bytes: usize) {
+    let next = w.as_ptr().wrapping_add(w.len());
+    for line in (from..from + bytes).step_by(64) {
+        // SAFETY: a prefetch reads nothing that the program could see, and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T2>(next.wrapping_add(line).cast()) };
     }
 }
 
