@@ -131,7 +131,7 @@ job_aarch64() {
 }
 
 # Every kernel table for aarch64.
-arm_tables=scalar,neon,dotprod
+arm_tables=scalar,neon,dotprod,i8mm
 
 # arm_test CPU TABLES ARGUMENTS: cargo test on an emulated CPU that must have these tables.
 arm_test() {

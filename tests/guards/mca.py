@@ -4,7 +4,8 @@
     mca.py BINARY [NAME...]     NAME: part of a function's name; default: all kernels
 
 Cortex-A72 (Raspberry Pi 4) by LLVM's model of that name, Cortex-A76 (Pi 5) by the one of its twin, the
-Neoverse N1, because LLVM has no model of the A76 itself. Caches and memory are not in the models.
+Neoverse N1, because LLVM has no model of the A76 itself; what has smmla by those of the Neoverse N2 (two
+vector pipes) and V1 (four). Caches and memory are not in the models.
 Looks at every innermost loop with products of bytes. Needs llvm-mca 19 or newer, by its name or in
 LLVM_MCA.
 """
@@ -16,7 +17,7 @@ import sys
 
 from loops import kernel_loops
 
-CPUS = {"A72": "cortex-a72", "N1": "neoverse-n1"}
+CPUS = {"A72": "cortex-a72", "N1": "neoverse-n1", "N2": "neoverse-n2", "V1": "neoverse-v1"}
 # Multiply-adds of an instruction.
 PRODUCTS = {"sdot": 16, "smmla": 32, "smull": 8, "smull2": 8, "smlal": 8, "smlal2": 8}
 ROUNDS = 100

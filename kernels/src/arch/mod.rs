@@ -25,6 +25,8 @@ const CANDIDATES: &[Candidate] = &[
     #[cfg(target_arch = "x86_64")]
     ("avx2", x86_64::avx2::kernels),
     #[cfg(target_arch = "aarch64")]
+    ("i8mm", aarch64::i8mm::kernels),
+    #[cfg(target_arch = "aarch64")]
     ("dotprod", aarch64::dotprod::kernels),
     #[cfg(target_arch = "aarch64")]
     ("neon", aarch64::neon::kernels),

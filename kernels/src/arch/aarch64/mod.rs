@@ -7,6 +7,7 @@
 pub mod dotprod;
 mod formats;
 mod gemv;
+pub mod i8mm;
 mod integers;
 pub mod neon;
 mod panel;

@@ -11,7 +11,7 @@
 use core::arch::aarch64::*;
 
 use super::formats::{Codes, Facts, Format, GROUP, MAX_BYTES};
-use super::gemv::{Dots, ROUND_BITS, floats};
+use super::gemv::{ROUND_BITS, floats};
 use crate::activation::Activations;
 use crate::arch::generic::chain_starts;
 use crate::cast::Tile;
@@ -21,29 +21,64 @@ use crate::table::{PANEL_ROWS, Panel};
 /// Rows in a stripe: those of a register of floats.
 const ROWS: usize = 4;
 
-/// Tokens of a tile.
-const TOKENS: usize = 4;
-
-/// Where activations of some tokens begin.
-pub(super) type Starts = [*const i8; TOKENS];
-
 /// How a target multiplies panels.
 ///
 /// # Safety
 /// Of every method: the CPU has the target's features.
-pub(super) trait PanelDots: Dots {
+pub(super) trait PanelDots {
+    /// As in [`super::gemv::Dots`].
+    const ROUND: bool;
+
     /// Writes 16 columns of four rows, from column `at` of a unit of `UNIT`.
     unsafe fn store<const UNIT: usize>(rows: [int8x16_t; ROWS], at: usize, unit: *mut i8);
 
-    /// The exact sums of products of a unit of `S` stripes, `stripe` bytes apart, and some tokens.
-    /// They begin with `FIRST`, where [`Dots::ROUND`] asks for it.
+    /// Four times `FIRST`, as what sums begin with.
+    unsafe fn start<const FIRST: i32>() -> int32x4_t;
+
+    /// Adds the products of a unit of `S` stripes, `stripe` bytes apart, and `T` tokens, exactly.
     /// `SMALL`: sums of half of a unit's products fit a word.
-    unsafe fn unit<const S: usize, const UNIT: usize, const SMALL: bool, const FIRST: i32>(
+    unsafe fn unit<const S: usize, const T: usize, const UNIT: usize, const SMALL: bool>(
         codes: *const i8,
         stripe: usize,
-        x: &Starts,
+        x: &[*const i8; T],
         at: usize,
-    ) -> [[int32x4_t; TOKENS]; S];
+        sums: &mut [[int32x4_t; T]; S],
+    );
+
+    /// Sums of [`PanelDots::unit`] with four rows of one token in each register.
+    #[inline(always)]
+    unsafe fn by_token<const S: usize, const T: usize>(_: &mut [[int32x4_t; T]; S]) {}
+
+    /// Adds the units of a chain.
+    #[inline(always)]
+    unsafe fn add_chain<
+        const S: usize,
+        const T: usize,
+        const UNIT: usize,
+        const MINIMUM: bool,
+        const SMALL: bool,
+        const WIDE: bool,
+    >(
+        panel: &Panel<'_>,
+        x: &Tokens<T>,
+        at: Units,
+        sums: &mut Sums<S, T>,
+    ) where
+        Self: Sized,
+    {
+        // SAFETY: the caller's promises.
+        unsafe { add_units::<Self, S, T, UNIT, MINIMUM, SMALL, WIDE>(panel, x, at, sums) }
+    }
+}
+
+/// Units of a chain of `S` stripes from `stripe` on: they lie at `first..end`, and the activations of
+/// the first one begin at `column`.
+#[derive(Clone, Copy)]
+pub(super) struct Units {
+    pub stripe: usize,
+    pub first: usize,
+    pub end: usize,
+    pub column: usize,
 }
 
 /// See [`crate::table::Unpack`]. Writes whole groups of `S` stripes; rows that are missing repeat
@@ -150,12 +185,12 @@ unsafe fn store_unit<F: Format, D: PanelDots>(codes: &[Codes; ROWS], u: usize, t
     }
 }
 
-/// See [`crate::Kernels`]. `S` stripes go together.
+/// See [`crate::Kernels`]. `S` stripes and `T` tokens go together.
 ///
 /// # Safety
 /// The CPU has the features of `D`; the panel was written by [`unpack`] with the same `D` and `S`.
 #[inline(always)]
-pub(super) unsafe fn gemm<D: PanelDots, const S: usize>(
+pub(super) unsafe fn gemm<D: PanelDots, const S: usize, const T: usize>(
     panel: &Panel<'_>,
     x: &Activations<'_>,
     out: &mut Tile<'_>,
@@ -171,25 +206,28 @@ pub(super) unsafe fn gemm<D: PanelDots, const S: usize>(
     // SAFETY: sizes checked above.
     unsafe {
         match (unit, minimum, small, wide) {
-            (16, _, _, false) => all_tokens::<D, S, 16, false, true, false>(panel, x, out),
-            (16, _, _, true) => all_tokens::<D, S, 16, false, true, true>(panel, x, out),
-            (_, false, true, false) => all_tokens::<D, S, 32, false, true, false>(panel, x, out),
-            (_, false, true, true) => all_tokens::<D, S, 32, false, true, true>(panel, x, out),
-            (_, false, false, false) => all_tokens::<D, S, 32, false, false, false>(panel, x, out),
-            (_, false, false, true) => all_tokens::<D, S, 32, false, false, true>(panel, x, out),
-            (_, true, true, false) => all_tokens::<D, S, 32, true, true, false>(panel, x, out),
-            (_, true, true, true) => all_tokens::<D, S, 32, true, true, true>(panel, x, out),
-            (_, true, false, false) => all_tokens::<D, S, 32, true, false, false>(panel, x, out),
-            (_, true, false, true) => all_tokens::<D, S, 32, true, false, true>(panel, x, out),
+            (16, _, _, false) => all_tokens::<D, S, T, 16, false, true, false>(panel, x, out),
+            (16, _, _, true) => all_tokens::<D, S, T, 16, false, true, true>(panel, x, out),
+            (_, false, true, false) => all_tokens::<D, S, T, 32, false, true, false>(panel, x, out),
+            (_, false, true, true) => all_tokens::<D, S, T, 32, false, true, true>(panel, x, out),
+            (_, false, false, false) => {
+                all_tokens::<D, S, T, 32, false, false, false>(panel, x, out)
+            }
+            (_, false, false, true) => all_tokens::<D, S, T, 32, false, false, true>(panel, x, out),
+            (_, true, true, false) => all_tokens::<D, S, T, 32, true, true, false>(panel, x, out),
+            (_, true, true, true) => all_tokens::<D, S, T, 32, true, true, true>(panel, x, out),
+            (_, true, false, false) => all_tokens::<D, S, T, 32, true, false, false>(panel, x, out),
+            (_, true, false, true) => all_tokens::<D, S, T, 32, true, false, true>(panel, x, out),
         }
     }
 }
 
-/// Four tokens after the other; in the last tile some may be done again.
+/// `T` tokens after the other; in the last tile some may be done again.
 #[inline(always)]
 unsafe fn all_tokens<
     D: PanelDots,
     const S: usize,
+    const T: usize,
     const UNIT: usize,
     const MINIMUM: bool,
     const SMALL: bool,
@@ -201,15 +239,15 @@ unsafe fn all_tokens<
 ) {
     let mut done = 0;
     while done < x.tokens {
-        let first = done.min(x.tokens.saturating_sub(TOKENS));
-        let mut tokens = [0; TOKENS];
-        for t in 0..TOKENS {
+        let first = done.min(x.tokens.saturating_sub(T));
+        let mut tokens = [0; T];
+        for t in 0..T {
             tokens[t] = (first + t).min(x.tokens - 1);
         }
         for stripe in (0..panel.rows.div_ceil(ROWS)).step_by(S) {
             // SAFETY: the stripes and the tokens exist.
             let sums =
-                unsafe { tile::<D, S, UNIT, MINIMUM, SMALL, WIDE>(panel, x, &tokens, stripe) };
+                unsafe { tile::<D, S, T, UNIT, MINIMUM, SMALL, WIDE>(panel, x, &tokens, stripe) };
             for (s, sums) in sums.iter().enumerate() {
                 let row = (stripe + s) * ROWS;
                 if row >= panel.rows {
@@ -224,18 +262,19 @@ unsafe fn all_tokens<
                 }
             }
         }
-        done = first + TOKENS;
+        done = first + T;
     }
 }
 
 /// The floats of a tile: a register of rows for every token and stripe.
-type Sums<const S: usize> = [[float32x4_t; TOKENS]; S];
+pub(super) type Sums<const S: usize, const T: usize> = [[float32x4_t; T]; S];
 
-/// `S` stripes × four tokens.
+/// `S` stripes × `T` tokens.
 #[inline(always)]
 unsafe fn tile<
     D: PanelDots,
     const S: usize,
+    const T: usize,
     const UNIT: usize,
     const MINIMUM: bool,
     const SMALL: bool,
@@ -243,70 +282,140 @@ unsafe fn tile<
 >(
     panel: &Panel<'_>,
     x: &Activations<'_>,
-    tokens: &[usize; TOKENS],
+    tokens: &[usize; T],
     stripe: usize,
-) -> Sums<S> {
+) -> Sums<S, T> {
     // SAFETY: every unit exists in the panel and in every token.
     unsafe {
         let starts = chain_starts(panel.k / UNIT);
-        let codes = panel.codes.as_ptr().cast::<i8>().add(stripe * ROWS * panel.k);
-        let mut high = [x.high.as_ptr(); TOKENS];
-        let mut low = [x.low.unwrap_or(x.high).as_ptr(); TOKENS];
-        let mut scales = [x.scales.as_ptr(); TOKENS];
-        let mut scaled_sums = [x.scaled_sums.as_ptr(); TOKENS];
-        for t in 0..TOKENS {
-            high[t] = high[t].add(tokens[t] * x.stride);
-            low[t] = low[t].add(tokens[t] * x.stride);
-            scales[t] = scales[t].add(tokens[t] * x.stride / 32);
-            scaled_sums[t] = scaled_sums[t].add(tokens[t] * x.stride / 32);
-        }
-        let mut chains = [[[vdupq_n_f32(0.0); TOKENS]; S]; 4];
+        let x = Tokens::new(x, tokens);
+        let mut chains = [[[vdupq_n_f32(0.0); T]; S]; 4];
         for chain in 0..4 {
-            let mut sums = [[vdupq_n_f32(0.0); TOKENS]; S];
-            for (i, place) in (starts[chain]..starts[chain + 1]).enumerate() {
-                let column = (chain + 4 * i) * UNIT;
-                let codes = codes.add(place * ROWS * UNIT);
-                let stride = ROWS * panel.k;
-                let mut dots = if WIDE {
-                    D::unit::<S, UNIT, SMALL, 0>(codes, stride, &high, column)
-                } else {
-                    D::unit::<S, UNIT, SMALL, ROUND_BITS>(codes, stride, &high, column)
-                };
-                if WIDE {
-                    let lows = D::unit::<S, UNIT, SMALL, 0>(codes, stride, &low, column);
-                    for s in 0..S {
-                        for t in 0..TOKENS {
-                            dots[s][t] = vmlaq_n_s32(lows[s][t], dots[s][t], 255);
-                        }
-                    }
-                }
-                let at = place * PANEL_ROWS + stripe * ROWS;
-                for s in 0..S {
-                    let scale = vld1q_f32(panel.scales.as_ptr().add(at + s * ROWS));
-                    for t in 0..TOKENS {
-                        let scale = vmulq_n_f32(scale, *scales[t].add(column / 32));
-                        sums[s][t] = vfmaq_f32(sums[s][t], floats::<D, WIDE>(dots[s][t]), scale);
-                    }
-                    if MINIMUM {
-                        let minimum = vld1q_f32(panel.minima.as_ptr().add(at + s * ROWS));
-                        for t in 0..TOKENS {
-                            let factor = *scaled_sums[t].add(column / 32);
-                            sums[s][t] = vfmaq_n_f32(sums[s][t], minimum, factor);
-                        }
-                    }
-                }
-            }
+            let (first, end) = (starts[chain], starts[chain + 1]);
+            let at = Units { stripe, first, end, column: chain * UNIT };
+            // A copy, because compilers keep what they index in memory.
+            let mut sums = chains[chain];
+            D::add_chain::<S, T, UNIT, MINIMUM, SMALL, WIDE>(panel, &x, at, &mut sums);
             chains[chain] = sums;
         }
         let [c0, c1, c2, c3] = chains;
         let mut results = c0;
         for s in 0..S {
-            for t in 0..TOKENS {
+            for t in 0..T {
                 let (first, second) =
                     (vaddq_f32(c0[s][t], c1[s][t]), vaddq_f32(c2[s][t], c3[s][t]));
                 results[s][t] = vaddq_f32(first, second);
             }
         }
         results
+    }
+}
+
+/// Where the activations of some tokens begin.
+pub(super) struct Tokens<const T: usize> {
+    pub high: [*const i8; T],
+    pub low: [*const i8; T],
+    pub scales: [*const f32; T],
+    pub scaled_sums: [*const f32; T],
+}
+
+impl<const T: usize> Tokens<T> {
+    /// Those of the tokens of these numbers.
+    #[inline(always)]
+    unsafe fn new(x: &Activations<'_>, tokens: &[usize; T]) -> Self {
+        let mut places = Tokens {
+            high: [x.high.as_ptr(); T],
+            low: [x.low.unwrap_or(x.high).as_ptr(); T],
+            scales: [x.scales.as_ptr(); T],
+            scaled_sums: [x.scaled_sums.as_ptr(); T],
+        };
+        for t in 0..T {
+            // SAFETY: the caller's tokens exist.
+            unsafe {
+                places.high[t] = places.high[t].add(tokens[t] * x.stride);
+                places.low[t] = places.low[t].add(tokens[t] * x.stride);
+                places.scales[t] = places.scales[t].add(tokens[t] * x.stride / 32);
+                places.scaled_sums[t] = places.scaled_sums[t].add(tokens[t] * x.stride / 32);
+            }
+        }
+        places
+    }
+}
+
+/// See [`PanelDots::add_chain`].
+#[inline(always)]
+pub(super) unsafe fn add_units<
+    D: PanelDots,
+    const S: usize,
+    const T: usize,
+    const UNIT: usize,
+    const MINIMUM: bool,
+    const SMALL: bool,
+    const WIDE: bool,
+>(
+    panel: &Panel<'_>,
+    x: &Tokens<T>,
+    Units { stripe, first, end, column }: Units,
+    sums: &mut Sums<S, T>,
+) {
+    let round = D::ROUND && !WIDE;
+    for (i, place) in (first..end).enumerate() {
+        let column = column + 4 * i * UNIT;
+        let at = place * PANEL_ROWS + stripe * ROWS;
+        // SAFETY: the caller's units exist in the panel and in every token.
+        unsafe {
+            let dots = dots::<D, S, T, UNIT, SMALL, WIDE>(panel, x, (stripe, place), column);
+            for s in 0..S {
+                let scale = vld1q_f32(panel.scales.as_ptr().add(at + s * ROWS));
+                for t in 0..T {
+                    let scale = vmulq_n_f32(scale, *x.scales[t].add(column / 32));
+                    sums[s][t] = vfmaq_f32(sums[s][t], floats(dots[s][t], round), scale);
+                }
+                if MINIMUM {
+                    let minimum = vld1q_f32(panel.minima.as_ptr().add(at + s * ROWS));
+                    for t in 0..T {
+                        let factor = *x.scaled_sums[t].add(column / 32);
+                        sums[s][t] = vfmaq_n_f32(sums[s][t], minimum, factor);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The exact sums of `S` stripes' units at `place`, whose activations begin at `column`.
+#[inline(always)]
+unsafe fn dots<
+    D: PanelDots,
+    const S: usize,
+    const T: usize,
+    const UNIT: usize,
+    const SMALL: bool,
+    const WIDE: bool,
+>(
+    panel: &Panel<'_>,
+    x: &Tokens<T>,
+    (stripe, place): (usize, usize),
+    column: usize,
+) -> [[int32x4_t; T]; S] {
+    // SAFETY: the caller's units exist.
+    unsafe {
+        let codes = panel.codes.as_ptr().cast::<i8>();
+        let codes = codes.add(ROWS * (stripe * panel.k + place * UNIT));
+        let stride = ROWS * panel.k;
+        let mut dots = [[vdupq_n_s32(0); T]; S];
+        for dot in dots.as_flattened_mut() {
+            *dot = if D::ROUND && !WIDE { D::start::<ROUND_BITS>() } else { D::start::<0>() };
+        }
+        D::unit::<S, T, UNIT, SMALL>(codes, stride, &x.high, column, &mut dots);
+        if WIDE {
+            // The sums of the low plane begin with 255 times those of the high one.
+            for dot in dots.as_flattened_mut() {
+                *dot = vsubq_s32(vshlq_n_s32::<8>(*dot), *dot);
+            }
+            D::unit::<S, T, UNIT, SMALL>(codes, stride, &x.low, column, &mut dots);
+        }
+        D::by_token(&mut dots);
+        dots
     }
 }

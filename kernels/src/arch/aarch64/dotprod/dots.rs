@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use crate::arch::aarch64::formats::{Codes, Facts, Format};
 use crate::arch::aarch64::gemv::Dots;
-use crate::arch::aarch64::panel::{PanelDots, Starts};
+use crate::arch::aarch64::panel::PanelDots;
 
 /// Multiplies with `sdot`.
 pub(super) struct Sdot;
@@ -15,27 +15,27 @@ impl Dots for Sdot {
 
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn sums<F: Format>(c: &Codes, x: &Codes, start: &[i32; 8]) -> [int32x4_t; 2] {
+    unsafe fn sums<F: Format, const FIRST: i32>(c: &Codes, x: &Codes) -> [int32x4_t; 2] {
         if Facts::<F>::UNIT == 16 {
             let first = [
-                unit::<0>(start, c[0], x[0]),
-                unit::<1>(start, c[1], x[1]),
-                unit::<2>(start, c[2], x[2]),
-                unit::<3>(start, c[3], x[3]),
+                unit::<FIRST>(c[0], x[0]),
+                unit::<FIRST>(c[1], x[1]),
+                unit::<FIRST>(c[2], x[2]),
+                unit::<FIRST>(c[3], x[3]),
             ];
             let second = [
-                unit::<4>(start, c[4], x[4]),
-                unit::<5>(start, c[5], x[5]),
-                unit::<6>(start, c[6], x[6]),
-                unit::<7>(start, c[7], x[7]),
+                unit::<FIRST>(c[4], x[4]),
+                unit::<FIRST>(c[5], x[5]),
+                unit::<FIRST>(c[6], x[6]),
+                unit::<FIRST>(c[7], x[7]),
             ];
             return [lanes(first), lanes(second)];
         }
         let units = [
-            sdot(unit::<0>(start, c[0], x[0]), c[1], x[1]),
-            sdot(unit::<1>(start, c[2], x[2]), c[3], x[3]),
-            sdot(unit::<2>(start, c[4], x[4]), c[5], x[5]),
-            sdot(unit::<3>(start, c[6], x[6]), c[7], x[7]),
+            sdot(unit::<FIRST>(c[0], x[0]), c[1], x[1]),
+            sdot(unit::<FIRST>(c[2], x[2]), c[3], x[3]),
+            sdot(unit::<FIRST>(c[4], x[4]), c[5], x[5]),
+            sdot(unit::<FIRST>(c[6], x[6]), c[7], x[7]),
         ];
         [lanes(units), vdupq_n_s32(0)]
     }
@@ -48,16 +48,16 @@ fn lanes([a, b, c, d]: [int32x4_t; 4]) -> int32x4_t {
     vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d))
 }
 
-/// 16 products of unit `N`, four for each lane, after what its sum begins with. That is loaded, as
-/// loads are free here and a register of zeros is not.
+/// 16 products of a unit, four for each lane, and `FIRST` once. That is loaded, as loads are free here
+/// and copies of a register are not.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn unit<const N: usize>(start: &[i32; 8], a: int8x16_t, b: int8x16_t) -> int32x4_t {
+fn unit<const FIRST: i32>(a: int8x16_t, b: int8x16_t) -> int32x4_t {
     let sums;
-    // SAFETY: reads one of the eight values.
+    // SAFETY: reads one value.
     unsafe {
-        asm!("ldr {0:s}, [{1}, #{2}]", "sdot {0:v}.4s, {3:v}.16b, {4:v}.16b", out(vreg) sums,
-            in(reg) start.as_ptr(), const 4 * N, in(vreg) a, in(vreg) b,
+        asm!("ldr {0:s}, [{1}]", "sdot {0:v}.4s, {2:v}.16b, {3:v}.16b", out(vreg) sums,
+            in(reg) const { &FIRST }, in(vreg) a, in(vreg) b,
             options(pure, readonly, nostack, preserves_flags));
     }
     sums
@@ -88,6 +88,8 @@ fn sdot_lane<const LANE: usize>(mut sums: int32x4_t, a: int8x16_t, b: int8x16_t)
 }
 
 impl PanelDots for Sdot {
+    const ROUND: bool = <Self as Dots>::ROUND;
+
     /// Four columns of four rows after the other.
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
@@ -100,37 +102,41 @@ impl PanelDots for Sdot {
 
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn unit<const S: usize, const UNIT: usize, const SMALL: bool, const FIRST: i32>(
+    unsafe fn start<const FIRST: i32>() -> int32x4_t {
+        load::<FIRST>()
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn unit<const S: usize, const T: usize, const UNIT: usize, const SMALL: bool>(
         codes: *const i8,
         stripe: usize,
-        x: &Starts,
+        x: &[*const i8; T],
         at: usize,
-    ) -> [[int32x4_t; 4]; S] {
-        let mut sums = [[starts::<FIRST>(); 4]; S];
-        for sum in sums.as_flattened_mut() {
-            *sum = starts::<FIRST>();
-        }
+        sums: &mut [[int32x4_t; T]; S],
+    ) {
         for i in 0..UNIT / 16 {
             // SAFETY: the caller's unit.
             unsafe {
-                let token = |t: usize| vld1q_s8(x[t].add(at + 16 * i));
-                let x = [token(0), token(1), token(2), token(3)];
+                let mut tokens = [vdupq_n_s8(0); T];
+                for t in 0..T {
+                    tokens[t] = vld1q_s8(x[t].add(at + 16 * i));
+                }
                 let codes = codes.add(64 * i);
-                columns::<S, 0>(codes, stripe, &x, &mut sums);
-                columns::<S, 1>(codes.add(16), stripe, &x, &mut sums);
-                columns::<S, 2>(codes.add(32), stripe, &x, &mut sums);
-                columns::<S, 3>(codes.add(48), stripe, &x, &mut sums);
+                columns::<S, T, 0>(codes, stripe, &tokens, sums);
+                columns::<S, T, 1>(codes.add(16), stripe, &tokens, sums);
+                columns::<S, T, 2>(codes.add(32), stripe, &tokens, sums);
+                columns::<S, T, 3>(codes.add(48), stripe, &tokens, sums);
             }
         }
-        sums
     }
 }
 
-/// A register of what sums begin with, loaded for the same reason as in [`unit`]. (Not `pure`: copies
-/// of another register would not be free.)
+/// Four times `FIRST`, loaded for the same reason as in [`unit`]. (Not `pure`: copies of another
+/// register would not be free.)
 #[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn starts<const FIRST: i32>() -> int32x4_t {
+#[target_feature(enable = "neon")]
+pub(in crate::arch::aarch64) fn load<const FIRST: i32>() -> int32x4_t {
     let sums;
     // SAFETY: reads four values.
     unsafe {
@@ -146,11 +152,11 @@ fn starts<const FIRST: i32>() -> int32x4_t {
 /// The codes of every stripe are readable.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn columns<const S: usize, const LANE: usize>(
+unsafe fn columns<const S: usize, const T: usize, const LANE: usize>(
     codes: *const i8,
     stripe: usize,
-    x: &[int8x16_t; 4],
-    sums: &mut [[int32x4_t; 4]; S],
+    x: &[int8x16_t; T],
+    sums: &mut [[int32x4_t; T]; S],
 ) {
     for (s, sums) in sums.iter_mut().enumerate() {
         // SAFETY: the caller's promise.

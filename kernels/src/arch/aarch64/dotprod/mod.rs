@@ -2,18 +2,25 @@
 //! no product of bytes is as in the neon target.
 #![allow(unsafe_code)]
 
-mod dots;
+pub(super) mod dots;
 mod integer;
 mod peak;
 
 use super::neon;
 use crate::Kernels;
+use peak::peak_integer;
 
-static TABLE: Kernels = integer::with_integers(Kernels { name: "dotprod", ..neon::TABLE });
+/// A constant, because the table of `i8mm` begins with it.
+pub(super) const TABLE: Kernels = {
+    let table = Kernels { name: "dotprod", peak_integer, ..neon::TABLE };
+    integer::with_panels(integer::with_gemvs(table))
+};
+
+static DOTPROD: Kernels = TABLE;
 
 /// The table, if this CPU has the features that its entries enable.
 pub fn kernels() -> Option<&'static Kernels> {
-    detected().then_some(&TABLE)
+    detected().then_some(&DOTPROD)
 }
 
 #[cfg(feature = "std")]

@@ -1,11 +1,11 @@
 //! The entries of the integer encodings.
 
 use super::dots::Pairs;
-use super::peak::peak_integer;
 use crate::activation::{Activations, Rows};
 use crate::arch::aarch64::formats::Format;
-use crate::arch::aarch64::integers::integer_entries;
+use crate::arch::aarch64::integers::{gemv_entries, panel_entries};
 use crate::cast::Tile;
 use crate::table::{Kernels, Panel};
 
-integer_entries!(Pairs, 1, "neon");
+gemv_entries!(Pairs, "neon");
+panel_entries!(Pairs, 2, 2, "neon");

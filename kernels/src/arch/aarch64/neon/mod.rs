@@ -5,15 +5,18 @@ mod dots;
 mod float;
 mod integer;
 pub(super) mod lanes;
+mod panel;
 mod peak;
+mod units;
 
 use super::quantize::quantize;
 use crate::Kernels;
+use peak::peak_integer;
 
 /// A constant, because the other targets' tables begin with it.
 pub(super) const TABLE: Kernels = {
-    let table = Kernels { name: "neon", quantize, ..Kernels::SCALAR };
-    integer::with_integers(float::with_floats(table))
+    let table = Kernels { name: "neon", quantize, peak_integer, ..Kernels::SCALAR };
+    integer::with_panels(integer::with_gemvs(float::with_floats(table)))
 };
 
 static NEON: Kernels = TABLE;
