@@ -65,7 +65,7 @@ impl Threads {
         1
     }
 
-    pub fn new(_: usize) -> Threads {
+    pub fn new(_: usize, _: bool) -> Threads {
         Threads
     }
 

@@ -62,8 +62,10 @@ impl Threads {
         ThreadPool::available()
     }
 
-    pub fn new(threads: usize) -> Threads {
-        let pool = (threads > 1).then(|| ThreadPool::new(threads));
+    /// So many; with `fewer`, decoding may leave some of them asleep.
+    pub fn new(threads: usize, fewer: bool) -> Threads {
+        let new = if fewer { ThreadPool::adaptive } else { ThreadPool::new };
+        let pool = (threads > 1).then(|| new(threads));
         Threads { pool, process: std::process::id() }
     }
 

@@ -336,7 +336,7 @@ unsafe fn make(model: &ModelHandle, asked: &SessionOptions) -> Result<*mut Sessi
     let block = Block::new(asked.memory, asked.memory_size, resolved.total_bytes(model))?;
     // SAFETY: once, and used as long as the handle lives.
     let (place, memory) = unsafe { block.split::<SessionHandle>() };
-    let threads = Threads::new(options.threads);
+    let threads = Threads::new(options.threads, asked.threads == 0);
     // SAFETY: the place was made for a handle, and these are its fields. They stay there until
     // `mote_session_free`, which drops what borrows from them first (invariant 2).
     let (executor, shared): (&'static dyn Executor, &'static ModelHandle) = unsafe {

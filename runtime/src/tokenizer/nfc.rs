@@ -90,9 +90,9 @@ impl Cluster<'_> {
         }
         let mut seconds = [0; 4];
         let mut count = 0;
-        while let Ok(index) = DECOMPOSED.binary_search(&first) {
-            first = DECOMPOSITION_FIRST[index];
-            let second = DECOMPOSITION_SECOND[index];
+        while let Some(index) = find_decomposed(first) {
+            let second;
+            (first, second) = decomposition(index);
             if second != 0 && count < seconds.len() {
                 seconds[count] = second;
                 count += 1;
@@ -174,12 +174,31 @@ fn compose(first: u32, second: u32) -> Option<u32> {
     {
         return Some(first + (second - TAILS));
     }
-    let pair = |&place: &u16| {
-        let place = usize::from(place);
-        (DECOMPOSITION_FIRST[place], DECOMPOSITION_SECOND[place])
-    };
+    let pair = |&place: &u16| decomposition(place.into());
     let found = COMPOSED.binary_search_by_key(&(first, second), pair).ok()?;
-    Some(DECOMPOSED[usize::from(COMPOSED[found])])
+    Some(decomposed(COMPOSED[found].into()))
+}
+
+/// Where a character stands in [`DECOMPOSED`].
+fn find_decomposed(character: u32) -> Option<usize> {
+    let (planes, from) = match character >> 16 {
+        0 => (&DECOMPOSED[..PLANE_1], 0),
+        1 => (&DECOMPOSED[PLANE_1..PLANE_2], PLANE_1),
+        2 => (&DECOMPOSED[PLANE_2..], PLANE_2),
+        _ => return None,
+    };
+    planes.binary_search(&(character as u16)).ok().map(|place| from + place)
+}
+
+/// Character number `index` of [`DECOMPOSED`].
+fn decomposed(index: usize) -> u32 {
+    let plane = u32::from(index >= PLANE_1) + u32::from(index >= PLANE_2);
+    plane << 16 | u32::from(DECOMPOSED[index])
+}
+
+/// What it decomposes into; the second half may be 0: none.
+fn decomposition(index: usize) -> (u32, u32) {
+    (DECOMPOSITION_FIRST[index], SECONDS[usize::from(DECOMPOSITION_SECOND[index])])
 }
 
 fn combining_class(character: u32) -> u8 {
@@ -302,7 +321,9 @@ mod tests {
     fn random_texts() {
         let mut pool: Vec<char> = ('\0'..=char::MAX).filter(|&c| is_active(c)).collect();
         pool.extend(
-            DECOMPOSED.iter().chain(&DECOMPOSITION_FIRST).filter_map(|&c| char::from_u32(c)),
+            (0..DECOMPOSED.len())
+                .flat_map(|i| [decomposed(i), DECOMPOSITION_FIRST[i]])
+                .filter_map(char::from_u32),
         );
         pool.extend("abc\u{AC00}\u{AC01}\u{1100}\u{1161}\u{11A8}\u{FFFD}".chars());
         let mut state = 1u64;

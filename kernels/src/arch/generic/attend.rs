@@ -501,8 +501,8 @@ impl<E: Element> Block<E> {
         }
     }
 
-    #[inline(always)]
     /// All lanes if the query sees the position, otherwise none.
+    #[inline(always)]
     fn mask(&self, query: usize, position: usize) -> u16 {
         let sees = (self.starts[query] <= position) & (position < self.ends[query]);
         u16::from(sees).wrapping_neg()

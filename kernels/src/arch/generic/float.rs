@@ -71,8 +71,7 @@ unsafe fn all_tokens<V: Lanes, E: Element, const AHEAD: bool>(
         while t < tokens {
             match (tokens - t, V::WIDE) {
                 (4.., true) => all_rows::<V, E, 4, 4, AHEAD>(product, &mut t, out),
-                (3.., true) => all_rows::<V, E, 4, 3, AHEAD>(product, &mut t, out),
-                (2, true) => all_rows::<V, E, 4, 2, AHEAD>(product, &mut t, out),
+                (2.., true) => all_rows::<V, E, 4, 2, AHEAD>(product, &mut t, out),
                 (_, true) => all_rows::<V, E, 8, 1, AHEAD>(product, &mut t, out),
                 (3.., false) => all_rows::<V, E, 2, 3, AHEAD>(product, &mut t, out),
                 (2, false) => all_rows::<V, E, 2, 2, AHEAD>(product, &mut t, out),

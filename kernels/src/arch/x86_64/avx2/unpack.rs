@@ -137,21 +137,26 @@ fn store_codes(
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn store_scales<E: Groups>(scales: &Scales, first: usize, k: usize, panel: &mut Panel<'_>) {
-    let mut put = |to_minima: bool, vector: __m256, step: usize| {
-        let mut lanes = [0.0; 8];
-        // SAFETY: eight floats.
-        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), vector) };
-        let to = if to_minima { &mut *panel.minima } else { &mut *panel.scales };
-        let units = 4.min(panel.k / E::UNIT - (k / E::UNIT + 4 * step));
-        for unit in 0..units {
-            let at = (k / E::UNIT + 4 * step + unit) * PANEL_ROWS + first;
-            (to[at], to[at + 1]) = (lanes[2 * unit], lanes[2 * unit + 1]);
-        }
-    };
     for step in 0..GROUP / E::UNIT / 4 {
-        put(false, scales.scales[step], step);
+        let unit = k / E::UNIT + 4 * step;
+        let units = 4.min(panel.k / E::UNIT - unit);
+        let places = unit * PANEL_ROWS + first..;
+        store_lanes(scales.scales[step], units, &mut panel.scales[places.clone()]);
         if E::MINIMUM {
-            put(true, scales.minima[step], step);
+            store_lanes(scales.minima[step], units, &mut panel.minima[places]);
         }
+    }
+}
+
+/// Two lanes for each of the first `units` units of a panel. Not inlined: it would be there eight
+/// times in every encoding.
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn store_lanes(vector: __m256, units: usize, to: &mut [f32]) {
+    let mut lanes = [0.0; 8];
+    // SAFETY: eight floats.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), vector) };
+    for (pair, to) in lanes.as_chunks::<2>().0.iter().take(units).zip(to.chunks_mut(PANEL_ROWS)) {
+        to[..2].copy_from_slice(pair);
     }
 }
