@@ -14,7 +14,7 @@ const LEAST_BATCH: usize = 32;
 /// Memory for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Bytes of [`Plan::total_bytes`] at most.
+    /// Bytes at most: [`Plan::total_bytes`] and what the program needs beside them.
     pub bytes: usize,
     /// A context of fewer positions is of no use.
     pub least_ctx: usize,
@@ -61,15 +61,18 @@ impl From<SessionError> for BudgetError {
 impl Plan {
     /// The options nearest to `wanted` that fit a budget, and their plan. What is given up, in this
     /// order: batches are halved, down to 32 tokens (which changes speed, not results); an F32 cache
-    /// becomes F16; the context becomes shorter.
+    /// becomes F16; the context becomes shorter. `beside` says what the program itself needs with some
+    /// options, in bytes; more for a longer context, if that.
     pub fn within(
         config: &Config,
         wanted: &Options,
         budget: &Budget,
+        beside: impl Fn(&Options) -> usize,
     ) -> Result<(Options, Plan), BudgetError> {
         let fits = |options: &Options| -> Result<Option<(Options, Plan)>, SessionError> {
             let plan = Plan::new(config, options)?;
-            Ok((plan.total_bytes <= budget.bytes).then_some((*options, plan)))
+            let bytes = plan.total_bytes.saturating_add(beside(options));
+            Ok((bytes <= budget.bytes).then_some((*options, plan)))
         };
         let narrow = budget.may_narrow.then_some(CacheType::F16);
         let mut options = *wanted;
@@ -89,7 +92,7 @@ impl Plan {
         let (mut low, mut high) = (budget.least_ctx.clamp(1, wanted.n_ctx), wanted.n_ctx);
         let least = Options { n_ctx: low, ..options };
         let Some(mut found) = fits(&least)? else {
-            let needed = Plan::new(config, &least)?.total_bytes;
+            let needed = Plan::new(config, &least)?.total_bytes.saturating_add(beside(&least));
             return Err(BudgetError::TooSmall { budget: budget.bytes, needed, n_ctx: low });
         };
         while high - low > 1 {

@@ -19,6 +19,10 @@ use crate::executor::Executor;
 /// threads stay awake between the phases of a token and sleep between requests.
 const SPIN: Duration = Duration::from_micros(50);
 
+/// How long a worker is at work before it offers its CPU to other programs, between two phases: were
+/// it taken away within an item, all threads would wait for that item. Shorter than a time slice.
+const GIVE: Duration = Duration::from_millis(1);
+
 /// Bits of an item number in the state: a phase has at most about 260,000 items.
 const ITEM_BITS: u32 = 18;
 const ITEM_MASK: u64 = (1 << ITEM_BITS) - 1;
@@ -142,9 +146,14 @@ impl Shared {
 
     /// A worker's life.
     fn work(&self, worker: usize) {
+        let mut given = Instant::now();
         while !self.stop.load(Ordering::SeqCst) {
             let seen = State(self.state.load(Ordering::Acquire));
             self.help(worker);
+            if given.elapsed() > GIVE {
+                std::thread::yield_now();
+                given = Instant::now();
+            }
             if !spin_until(|| self.has_work(worker, seen)) {
                 self.sleep(worker, seen);
             }

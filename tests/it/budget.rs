@@ -21,7 +21,7 @@ fn what_fits_is_left_as_it_is() {
     with_model(|model| {
         let plan = Session::plan(model, &wanted()).unwrap();
         let budget = Budget { bytes: plan.total_bytes, least_ctx: 1, may_narrow: true };
-        assert_eq!(Plan::within(model.config(), &wanted(), &budget), Ok((wanted(), plan)));
+        assert_eq!(Plan::within(model.config(), &wanted(), &budget, |_| 0), Ok((wanted(), plan)));
     });
 }
 
@@ -34,7 +34,9 @@ fn the_longest_context_that_fits() {
         let mut contexts = Vec::new();
         for bytes in (1..=40).map(|i| full * i / 40) {
             let budget = Budget { bytes, least_ctx: 16, may_narrow: true };
-            let Ok((options, plan)) = Plan::within(config, &wanted(), &budget) else { continue };
+            let Ok((options, plan)) = Plan::within(config, &wanted(), &budget, |_| 0) else {
+                continue;
+            };
             assert!(plan.total_bytes <= bytes);
             assert_eq!(Plan::new(config, &options), Ok(plan));
             assert!((16..=2000).contains(&options.n_ctx));
@@ -48,7 +50,7 @@ fn the_longest_context_that_fits() {
         assert!(contexts.len() > 30 && contexts.is_sorted(), "{contexts:?}");
         assert!(contexts[0] < 200);
         let budget = Budget { bytes: full / 2, least_ctx: 1, may_narrow: false };
-        let (options, _) = Plan::within(config, &wanted(), &budget).unwrap();
+        let (options, _) = Plan::within(config, &wanted(), &budget, |_| 0).unwrap();
         assert!(options.cache == CacheType::F32 && options.n_ctx < 2000);
     });
 }
@@ -58,7 +60,7 @@ fn too_little_is_an_error_with_the_numbers() {
     with_model(|model| {
         let config = model.config();
         let budget = Budget { bytes: 10_000, least_ctx: 100, may_narrow: true };
-        let error = Plan::within(config, &wanted(), &budget).unwrap_err();
+        let error = Plan::within(config, &wanted(), &budget, |_| 0).unwrap_err();
         let BudgetError::TooSmall { needed, n_ctx, .. } = error else { panic!("{error}") };
         assert_eq!(n_ctx, 100);
         let sentence =
@@ -66,9 +68,11 @@ fn too_little_is_an_error_with_the_numbers() {
         assert_eq!(error.to_string(), sentence);
         // Keys are stored in tiles of 16 positions.
         let exact = Budget { bytes: needed, ..budget };
-        assert!((100..=112).contains(&Plan::within(config, &wanted(), &exact).unwrap().0.n_ctx));
+        assert!(
+            (100..=112).contains(&Plan::within(config, &wanted(), &exact, |_| 0).unwrap().0.n_ctx)
+        );
         let invalid = Options { batch: 0, ..wanted() };
-        let error = Plan::within(config, &invalid, &budget).unwrap_err();
+        let error = Plan::within(config, &invalid, &budget, |_| 0).unwrap_err();
         assert!(matches!(error, BudgetError::Options(_)));
     });
 }

@@ -179,7 +179,7 @@ impl Command {
         let Some(bytes) = self.ram else { return Ok(wanted) };
         let may_narrow = self.session.compute.kv == CacheChoice::Auto;
         let budget = Budget { bytes, least_ctx: prompt.saturating_add(1), may_narrow };
-        match Plan::within(model.config(), &wanted, &budget) {
+        match Plan::within(model.config(), &wanted, &budget, |_| 0) {
             Ok((options, _)) => Ok(options),
             Err(BudgetError::Options(error)) => Err(error.into()),
             Err(error) => Err(Failure::new(Code::Memory, format_args!("--ram: {error}"))),

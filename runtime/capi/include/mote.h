@@ -170,7 +170,8 @@ typedef struct mote_model_info {
     uint32_t n_embd;
     uint32_t bos;          /* the token that begins a text, or MOTE_NO_TOKEN */
     uint32_t eos;          /* the token that ends a text, or MOTE_NO_TOKEN */
-    uint32_t eot;          /* the token that ends a turn, or MOTE_NO_TOKEN */
+    uint32_t eot;          /* the token that ends a turn by the file's keys, or MOTE_NO_TOKEN;
+                              mote_token_ends knows more of them */
     uint32_t adds_bos;     /* 1 if the model expects bos before a text */
 } mote_model_info;
 
@@ -181,11 +182,14 @@ mote_status mote_model_get_info(const mote_model *model, mote_model_info *info);
 
 /* ---- Text and tokens ----------------------------------------------------------------------- */
 
-/* Texts are bytes with a length. What is not UTF-8 gets the tokens of its bytes. */
+/* Texts are bytes with a length. What is not UTF-8 gets the tokens of its bytes. A byte that the
+ * vocabulary lacks becomes the unknown token, as in the tokenizer that the model was trained with; it may
+ * be a control token (SmolLM2: "<|endoftext|>"). */
 
 enum mote_text_flags {
     MOTE_ADD_BOS = 1,       /* begin with the bos token, if the model expects one */
-    MOTE_PARSE_SPECIAL = 2, /* control tokens that the text spells ("<|im_end|>") are taken as such */
+    MOTE_PARSE_SPECIAL = 2, /* control tokens that the text spells ("<|im_end|>") are taken as such: not
+                               for what a stranger wrote, who could forge turns */
     MOTE_SHOW_SPECIAL = 4   /* control tokens are written as text */
 };
 
@@ -209,8 +213,8 @@ mote_status mote_tokenize_in(const mote_model *model, const char *text, size_t t
 mote_status mote_tokenize_scratch(const mote_model *model, size_t text_size,
                                   size_t *scratch_size);
 
-/* Writes the text of ids, which begin a text, to text[0..capacity], its length to *text_size; no NUL
- * is added. Always UTF-8: bytes that are not become U+FFFD. flags: MOTE_SHOW_SPECIAL.
+/* Writes the text of ids, which begin a text (for others join mote_token_bytes), to text[0..capacity],
+ * its length to *text_size; no NUL is added. Always UTF-8: bytes that are not become U+FFFD. flags: MOTE_SHOW_SPECIAL.
  * Errors: MOTE_TOO_SMALL (*text_size has the length needed), MOTE_TOKEN. */
 mote_status mote_detokenize(const mote_model *model, const uint32_t *ids, size_t n_ids,
                             uint32_t flags, char *text, size_t capacity, size_t *text_size);
@@ -303,7 +307,8 @@ mote_status mote_session_new(const mote_model *model, const mote_session_options
 mote_status mote_session_free(mote_session *session);
 
 /* The sentence of the last failure on this session; "" if there was none. The text lives until the
- * next call on the session. NULL and freed handles get the sentence of that mistake. */
+ * next call on the session. NULL, and a session that another thread computes on, get the sentence of that
+ * mistake; so does a freed handle in lent memory. */
 const char *mote_session_error(const mote_session *session);
 
 /* ---- Going on ------------------------------------------------------------------------------ */
@@ -312,7 +317,9 @@ const char *mote_session_error(const mote_session *session);
  * next) ask before every layer whether they are cancelled or the deadline has passed. Ended so, they
  * return MOTE_CANCELLED or MOTE_DEADLINE; batches that were finished stay in the context
  * (mote_session_position), and the session can go on from there with the results that it would have
- * had. */
+ * had: feed or score the ids from the first one that is not in the context. (After feed_text these are
+ * known only to who called mote_tokenize. Of a score that was ended, the values of tokens in the context
+ * are written.) */
 
 /* What a token is fed as: with MOTE_ACTIVATIONS_MIXED the results depend on it. */
 enum mote_origin { MOTE_PROMPT = 0, MOTE_GENERATED = 1 };
@@ -323,7 +330,9 @@ enum mote_origin { MOTE_PROMPT = 0, MOTE_GENERATED = 1 };
 mote_status mote_session_feed(mote_session *session, const uint32_t *ids, size_t n_ids,
                               uint32_t origin);
 
-/* mote_tokenize, then mote_session_feed as MOTE_PROMPT. Allocates for a while. Errors of both. */
+/* mote_tokenize, then mote_session_feed as MOTE_PROMPT; MOTE_ADD_BOS counts only where the context is
+ * empty. A text fed in parts is tokenised in parts, and vocabularies of SentencePiece put a space before
+ * each. Allocates for a while. Errors of both. */
 #ifndef MOTE_NO_STD
 mote_status mote_session_feed_text(mote_session *session, const char *text, size_t text_size,
                                    uint32_t flags);
@@ -331,12 +340,15 @@ mote_status mote_session_feed_text(mote_session *session, const char *text, size
 
 typedef struct mote_logit_bias {
     uint32_t id;
-    float value; /* added to the token's logit: -1e9 forbids it */
+    float value; /* added to the token's logit, within 1e30: -1e9 forbids it, but for temperatures beyond
+                    a million */
 } mote_logit_bias;
 
 typedef struct mote_writing_options {
     size_t size;              /* sizeof(mote_writing_options) */
-    uint64_t seed;            /* the same seed gives the same text, on every machine */
+    uint64_t seed;            /* the same seed gives the same text, on every machine. A draw depends on
+                                 it and on the position: after mote_session_rewind begin with another
+                                 seed for another text */
     float temperature;        /* 0: the most probable token, 1: as trained, INFINITY: any */
     float top_p;              /* only the most probable tokens with this probability together; 1: all */
     float min_p;              /* only tokens with this share of the best one's probability; 0: all */
@@ -345,12 +357,13 @@ typedef struct mote_writing_options {
     float presence_penalty;   /* subtracted from every recent token */
     uint32_t top_k;           /* only so many of the most probable tokens; 0: all */
     uint32_t penalty_window;  /* how many of the last tokens are recent */
-    uint32_t max_tokens;      /* then the text ends with MOTE_STOP_LENGTH; 0: no limit */
+    uint32_t max_tokens;      /* then the text ends with MOTE_STOP_LENGTH; counted anew for each text, so
+                                 after each feed; 0: no limit */
     uint32_t ignore_eos;      /* 1: go on where the model would end the text */
     uint32_t show_special;    /* 1: control tokens are shown in the text */
     uint32_t reserved;        /* 0 */
-    const char *const *stops; /* n_stops strings: the text ends before the first one. Copied. May be NULL
-                                 if n_stops is 0 */
+    const char *const *stops; /* n_stops strings, not empty: the text ends before the first one. Copied.
+                                 May be NULL if n_stops is 0 */
     size_t n_stops;
     const mote_logit_bias *biases; /* copied; may be NULL if n_biases is 0 */
     size_t n_biases;
@@ -360,7 +373,8 @@ typedef struct mote_writing_options {
     { sizeof(mote_writing_options), 0, 0.8f, 0.95f, 0.05f, 1.0f, 0.0f, 0.0f, 40, 64, 0, 0, 0, 0, \
       NULL, 0, NULL, 0 }
 
-/* Says how text is written from now on, and begins another text. A session that was told nothing
+/* Says how text is written from now on, and begins another text; a mote_session_cancel that came too late
+ * for the last one is forgotten. A session that was told nothing
  * writes as MOTE_WRITING_OPTIONS_INIT says. Errors: MOTE_INVALID, MOTE_TOKEN (a bias); the options
  * stay as they were then, except that after an unsound stop string there is none. */
 mote_status mote_session_begin(mote_session *session, const mote_writing_options *options);
@@ -368,15 +382,17 @@ mote_status mote_session_begin(mote_session *session, const mote_writing_options
 /* Why a text ended. */
 enum mote_stop {
     MOTE_STOP_NONE = 0,   /* it goes on */
-    MOTE_STOP_EOS = 1,    /* the model ended it */
-    MOTE_STOP_STRING = 2, /* a stop string came, which is not part of the text */
-    MOTE_STOP_LENGTH = 3  /* max_tokens, or the context is full */
+    MOTE_STOP_EOS = 1,    /* the model ended it, by a token that is in the context */
+    MOTE_STOP_STRING = 2, /* a stop string came, which is not part of the text; its tokens are in the
+                             context, up to the piece's `id` */
+    MOTE_STOP_LENGTH = 3  /* max_tokens, or (mote_session_position tells) the context is full */
 };
 
 typedef struct mote_piece {
     size_t size;
     const char *text; /* whole UTF-8 characters, not NUL-terminated; until the next call on the session */
-    size_t text_size; /* often 0: what could become a stop string, or half a character, waits */
+    size_t text_size; /* often 0: what could become a stop string, or half a character, waits; at the
+                         end of the text half a character becomes U+FFFD */
     uint32_t id;      /* the token, or MOTE_NO_TOKEN if the text had ended before */
     uint32_t stop;    /* enum mote_stop */
 } mote_piece;
@@ -415,7 +431,8 @@ mote_status mote_session_position(mote_session *session, size_t *position, size_
 mote_status mote_session_tokens(mote_session *session, uint32_t *ids, size_t capacity,
                                 size_t *n_ids);
 
-/* Forgets every token from `position` on, and begins another text there; 0 forgets all. What is fed
+/* Forgets every token from `position` on, and begins another text there (and forgets a
+ * mote_session_cancel that came too late); 0 forgets all. What is fed
  * then gives the same results as if the forgotten tokens had never been. MOTE_INVALID: not so far
  * yet. */
 mote_status mote_session_rewind(mote_session *session, size_t position);
@@ -443,7 +460,8 @@ mote_status mote_session_restore(mote_session *session, const uint8_t *bytes, si
 mote_status mote_session_set_deadline(mote_session *session, uint64_t microseconds);
 #endif
 
-/* Ends the call that is computing, within one layer, with MOTE_CANCELLED; if none is, the next one.
+/* Ends the call that is computing, within one layer, with MOTE_CANCELLED; if none is, the next one that
+ * computes, unless mote_session_begin or mote_session_rewind comes before it.
  * May be called from any thread, from signal handlers and callbacks, while the session lives. */
 mote_status mote_session_cancel(const mote_session *session);
 

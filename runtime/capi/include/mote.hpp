@@ -197,7 +197,8 @@ public:
         return Piece{piece.id, std::string(piece.text, piece.text_size),
                      static_cast<mote_stop>(piece.stop)};
     }
-    // Shows each piece to `show` until the text ends or `show` returns false; why it ended.
+    // Shows each piece to `show`, which may throw, until the text ends or `show` returns false
+    // (MOTE_STOP_NONE); why it ended.
     template <typename Show> mote_stop write(Show show) {
         for (;;) {
             Piece piece = next();

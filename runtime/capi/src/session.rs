@@ -72,6 +72,11 @@ pub(crate) struct Control<'c> {
 }
 
 impl Control<'_> {
+    /// A cancellation that came after the last call had ended is for nothing that comes.
+    pub fn forget_cancel(&mut self) {
+        self.cancel.store(false, Ordering::Relaxed);
+    }
+
     /// Asked before every layer.
     pub fn go_on(&mut self, done: usize, total: usize) -> bool {
         if self.cancel.swap(false, Ordering::Relaxed) {
@@ -232,12 +237,10 @@ impl Resolved {
                 0 => DEFAULT_LEAST_CTX,
                 least => least,
             };
-            let budget = Budget {
-                bytes: bytes.saturating_sub(total_bytes(rooms.bytes(model, n_ctx), 0)),
-                least_ctx: least_ctx as usize,
-                may_narrow: asked.cache != 1,
-            };
-            Plan::within(config, &wanted, &budget)?
+            let budget =
+                Budget { bytes, least_ctx: least_ctx as usize, may_narrow: asked.cache != 1 };
+            let beside = |options: &Options| total_bytes(rooms.bytes(model, options.n_ctx), 0);
+            Plan::within(config, &wanted, &budget, beside)?
         };
         Ok(Resolved { options, plan, rooms })
     }

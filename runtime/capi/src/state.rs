@@ -1,7 +1,7 @@
 //! Where a session stands: position, tokens, going back, saving, deadlines.
 
 use crate::argument::{Out, room, slice, too_small};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 #[cfg(feature = "std")]
 use crate::host::Deadline;
 use crate::session::{SessionHandle, with_state};
@@ -63,10 +63,15 @@ pub unsafe extern "C" fn mote_session_tokens(
 pub unsafe extern "C" fn mote_session_rewind(session: *mut SessionHandle, position: usize) -> i32 {
     // SAFETY: as mote.h demands.
     unsafe {
-        with_state(session, |state, _| {
+        with_state(session, |state, control| {
             if position > state.len() {
-                return Err(Failure::invalid("a session is rewound to a position that it had"));
+                let sentence = format_args!(
+                    "position {position} is beyond the {} tokens of the session",
+                    state.len()
+                );
+                return Err(Failure::new(Code::Invalid, sentence));
             }
+            control.forget_cancel();
             if position < state.len() {
                 state.writing.unfed = None;
                 state.session.rewind(position);

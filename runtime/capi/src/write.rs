@@ -360,9 +360,11 @@ pub unsafe extern "C" fn mote_session_begin(
 ) -> i32 {
     // SAFETY: as mote.h demands.
     unsafe {
-        with_state(session, |state, _| {
+        with_state(session, |state, control| {
             let n_vocab = state.session.model().config().n_vocab;
-            state.writing.set(n_vocab, &options::read(options)?)
+            state.writing.set(n_vocab, &options::read(options)?)?;
+            control.forget_cancel();
+            Ok(())
         })
     }
 }
@@ -407,7 +409,8 @@ pub unsafe extern "C" fn mote_session_feed_text(
     unsafe {
         with_state(session, |state, control| {
             let (model, text) = (state.session.model(), slice(text.cast::<u8>(), text_size)?);
-            let options = tokens::encode_options(model.tokenizer(), flags)?;
+            let mut options = tokens::encode_options(model.tokenizer(), flags)?;
+            options.bos &= state.len() == 0;
             tokens::encode(model.tokenizer(), text, options, |ids| {
                 state.feed_given(ids, Origin::Prompt, control)
             })

@@ -145,7 +145,12 @@ fn a_budget_chooses_or_refuses() {
     assert!((64..4000).contains(&half.n_ctx));
     let (status, _, error) = plan_of(1000);
     assert_eq!(status, code(Code::Budget));
-    assert!(error.contains("the budget is"), "{error}");
+    // The sentence has the caller's number, and one that is enough.
+    assert!(error.contains("the budget is 1000"), "{error}");
+    let needed = error.split(' ').find_map(|word| word.parse::<u64>().ok().filter(|&n| n > 1000));
+    let (status, least, _) = plan_of(needed.unwrap());
+    assert!(status == OK && least.total_bytes <= needed.unwrap(), "{error}");
+    assert_eq!(plan_of(needed.unwrap() - 1).0, code(Code::Budget));
     let session = model.session(&SessionOptions { memory_budget: half.total_bytes, ..wanted });
     assert_eq!(session.feed(&prompt(20)), OK);
 }

@@ -128,3 +128,42 @@ fn case_379_calls_in_every_order() {
         unsafe { assert_eq!(mote_session_free(session), OK) };
     }
 }
+
+#[test]
+fn a_cancel_that_came_too_late_is_forgotten() {
+    let bytes = Bytes::fixture(GEMMA);
+    let model = bytes.model();
+    let session = model.session(&small());
+    assert_eq!(session.feed(&prompt(5)), OK);
+    // SAFETY: sound handles.
+    unsafe {
+        assert_eq!(mote_session_cancel(session.0), OK);
+        assert_eq!(session.feed(&prompt(2)), code(Code::Cancelled));
+        assert_eq!(mote_session_cancel(session.0), OK);
+        assert_eq!(mote_session_rewind(session.0, 5), OK);
+        assert_eq!(session.feed(&prompt(2)), OK);
+        assert_eq!(mote_session_cancel(session.0), OK);
+        assert_eq!(mote_session_begin(session.0, &WritingOptions::default()), OK);
+    }
+    assert!(session.next().is_ok());
+}
+
+#[test]
+fn bos_begins_a_context_and_nothing_else() {
+    let bytes = Bytes::fixture(GEMMA);
+    let model = bytes.model();
+    let session = model.session(&small());
+    let position = || {
+        let mut position = 0;
+        // SAFETY: sound pointers.
+        unsafe { assert_eq!(mote_session_position(session.0, &mut position, &mut 0), OK) };
+        position
+    };
+    let feed = || {
+        // SAFETY: a text of one byte; flag 1 is MOTE_ADD_BOS.
+        unsafe { assert_eq!(mote_session_feed_text(session.0, c"a".as_ptr(), 1, 1), OK) };
+        position()
+    };
+    let first = feed();
+    assert_eq!(feed(), 2 * first - 1);
+}
