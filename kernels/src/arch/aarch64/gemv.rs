@@ -197,15 +197,30 @@ unsafe fn add_step<F: Format, D: Dots, const R: usize, const T: usize, const WID
             let mut planes = Planes::load::<WIDE>(x, tokens[0], at);
             // Row after row, because all of them together need more registers than there are.
             let mut row = rows[0];
-            for r in 0..R {
-                let codes = F::codes(row, group);
-                for t in 0..T {
-                    if T > 1 {
-                        planes = Planes::load::<WIDE>(x, tokens[t], at);
+            macro_rules! add_row {
+                ($r:expr) => {
+                    let codes = F::codes(row, group);
+                    for t in 0..T {
+                        if T > 1 {
+                            planes = Planes::load::<WIDE>(x, tokens[t], at);
+                        }
+                        sums[$r][t] = planes.sums::<F, D, WIDE>(&codes);
                     }
-                    sums[r][t] = planes.sums::<F, D, WIDE>(&codes);
+                    row = after(rows[($r + 1) % R], sums[$r][T - 1][0]);
+                };
+            }
+            let bits = Facts::<F>::FACTS.bits;
+            if R == 4 && (bits == 5 || bits == 6 && !WIDE) {
+                // Compilers leave bodies of this length in a loop, with what it needs in memory.
+                // (Two planes, and two sums for each row, are more than registers hold anyway.)
+                add_row!(0);
+                add_row!(1);
+                add_row!(2);
+                add_row!(3);
+            } else {
+                for r in 0..R {
+                    add_row!(r);
                 }
-                row = after(rows[(r + 1) % R], sums[r][T - 1][0]);
             }
             if Facts::<F>::GROUPS == 1 {
                 heads[0] = F::head(row);

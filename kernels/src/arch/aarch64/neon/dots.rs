@@ -33,15 +33,11 @@ unsafe fn group<F: Format>(codes: &Codes, x: &Codes) -> [int32x4_t; 2] {
                 let [c, d] = [wide_unit(codes, x, 4), wide_unit(codes, x, 6)];
                 [vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)), zero]
             }
-            (_, bits) => {
-                // Eight sums of eight products, at most 8 * 31 * 127 = 31496.
+            _ => {
+                // Codes of -16..=15. Sums of 16 products, at most 16 * 16 * 127 = 32512, fit a word.
                 let first = vpaddq_s16(unit(codes, x, 0), unit(codes, x, 2));
                 let second = vpaddq_s16(unit(codes, x, 4), unit(codes, x, 6));
-                if bits == 4 {
-                    // 16 * 15 * 127 = 30480 still fits a word.
-                    return [vpaddlq_s16(vpaddq_s16(first, second)), zero];
-                }
-                [vpaddq_s32(vpaddlq_s16(first), vpaddlq_s16(second)), zero]
+                [vpaddlq_s16(vpaddq_s16(first, second)), zero]
             }
         }
     }
