@@ -11,8 +11,8 @@
 //!   `code - centre`. Then sixteen products fit, too, after however many of them the sum is looked
 //!   at: those still missing count as `-centre` each.
 //! * [`WORDS`], signed bytes and activations of 16 bits: both sides are widened to i16, eight
-//!   products for each instruction, four tokens at a time. (The alternatives, two planes one after the other or moving the
-//!   signs to the activations, need as many instructions or more.)
+//!   products for each instruction, four tokens at a time. (The alternatives, two planes one after
+//!   the other or moving the signs to the activations, need as many instructions or more.)
 
 use core::arch::asm;
 use core::arch::x86_64::*;
@@ -20,12 +20,10 @@ use core::arch::x86_64::*;
 use super::chains::{self, Unit, add, products_of_tokens};
 use super::segment::Segment;
 use crate::activation::Activations;
+use crate::arch::x86_64::tiles::{TOKENS, tiles};
 use crate::cast::Tile;
 use crate::quant::IntegerFacts;
 use crate::table::{PANEL_ROWS, Panel};
-
-/// Tokens of a tile at most.
-pub(in crate::arch::x86_64) const TOKENS: usize = 6;
 
 /// Rows of a tile, in two vectors.
 pub(in crate::arch::x86_64) const ROWS: usize = 16;
@@ -67,8 +65,6 @@ pub(super) fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile<'_>) {
     }
 }
 
-/// Six tokens at a time, or four where that leaves less undone or the products are of words. The
-/// last ones are taken together with some that are done already, and get the same results again.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn all_tokens<const UNIT: usize, const MINIMUM: bool, const HOW: u8>(
     panel: &Panel<'_>,
@@ -76,19 +72,14 @@ fn all_tokens<const UNIT: usize, const MINIMUM: bool, const HOW: u8>(
     out: &mut Tile<'_>,
 ) {
     let mut segment = Segment::new();
-    let mut done = 0;
-    while done < x.tokens {
-        let four = HOW == WORDS || matches!(x.tokens - done, 1..=4 | 7 | 8);
-        let count = if four { 4 } else { TOKENS };
-        let first = done.min(x.tokens - count);
+    for (first, count) in tiles(x.tokens, HOW == WORDS) {
         let x = x.part(first, count);
         let out = &mut out.part(first, count, 0, panel.rows);
-        if four {
+        if count == 4 {
             all_rows::<4, UNIT, MINIMUM, HOW>(panel, &x, &mut segment, out);
         } else {
             all_rows::<TOKENS, UNIT, MINIMUM, HOW>(panel, &x, &mut segment, out);
         }
-        done = first + count;
     }
 }
 
@@ -290,19 +281,16 @@ fn add_dwords(mut a: __m256i, b: __m256i) -> __m256i {
     a
 }
 
-/// The promises of [`CENTRED`]: eight products of each unit of 16 fit an i16, or sixteen of 32;
-/// codes with a minimum have no bias, and units of 16 no minimum.
-const _: () = {
-    let mut i = 0;
-    while i < crate::QuantType::COUNT {
-        if let Some(facts) = crate::QuantType::ALL[i].integer() {
-            let centre = centre(facts);
-            let above = (1 << facts.bits) - 1 - centre;
-            let largest = if above > centre { above } else { centre };
-            assert!(signed(facts) || largest * 127 * facts.unit as i32 / 2 <= i16::MAX as i32);
-            assert!(!facts.minimum || facts.bias == 0 && facts.unit == 32);
-            assert!(facts.unit == 32 || facts.unit == 16);
-        }
-        i += 1;
-    }
-};
+/// What the ways to multiply rely on: with [`CENTRED`] eight products of each unit of 16 fit an i16, or
+/// sixteen of 32; codes with a minimum have no bias, and units of 16 no minimum. Where there is no
+/// minimum the bias is a power of two (for avxvnni). A failure of the build for other encodings.
+pub(super) const fn check_promises(facts: Option<IntegerFacts>) {
+    let Some(facts) = facts else { panic!("an encoding of integers") };
+    let centre = centre(facts);
+    let above = (1 << facts.bits) - 1 - centre;
+    let largest = if above > centre { above } else { centre };
+    assert!(signed(facts) || largest * 127 * facts.unit as i32 / 2 <= i16::MAX as i32);
+    assert!(!facts.minimum || facts.bias == 0 && facts.unit == 32);
+    assert!(facts.unit == 32 || facts.unit == 16);
+    assert!(facts.minimum || signed(facts) || (facts.bias as u32).is_power_of_two());
+}

@@ -8,15 +8,11 @@ use core::ops::Range;
 use super::dots::{Group, add_units, pair_sums};
 use super::groups::{Codes, GROUP, Groups, MAX_CHUNK_BYTES};
 use crate::activation::Activations;
+use crate::arch::x86_64::ahead::ahead;
 use crate::cast::Tile;
 
 /// Most tokens that share the decoded weights.
 const TOKENS: usize = 8;
-
-/// How far ahead of the weights in use the next ones are called into the caches. Distances are
-/// linear, as rows are taken in the order of their addresses.
-const AHEAD_FAR: usize = 36 * 1024;
-const AHEAD_NEAR: usize = 8 * 1024;
 
 /// See [`crate::table::Gemv`].
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -98,7 +94,7 @@ impl<const PAIRS: usize> Set<'_, PAIRS> {
         for at in (0..self.row_bytes).step_by(E::CHUNK_BYTES) {
             let blocks = (self.row_bytes - at) / E::BLOCK_BYTES;
             let chunks = self.chunks(at, E::CHUNK_BYTES);
-            prefetch(self.rows[0][0].as_ptr().wrapping_add(rows * at), rows * E::CHUNK_BYTES);
+            ahead(self.rows[0][0].as_ptr().wrapping_add(rows * at), rows * E::CHUNK_BYTES);
             let k = at / E::CHUNK_BYTES * E::PARTS * GROUP;
             let keep = first_blocks::<E>(blocks);
             for (chunks, chains) in chunks.iter().zip(&mut chains) {
@@ -154,20 +150,6 @@ fn first_blocks<E: Groups>(blocks: usize) -> __m256 {
     let skip = if E::CHUNK_BLOCKS == 4 { 8 - 2 * blocks.min(4) } else { 0 };
     // SAFETY: eight of sixteen values.
     unsafe { _mm256_loadu_ps(ONES[skip..][..8].as_ptr().cast()) }
-}
-
-/// Calls what stands some way behind these bytes into the caches.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-#[allow(unused_unsafe)] // the intrinsic became safe in a later compiler than our oldest
-fn prefetch(here: *const u8, bytes: usize) {
-    for line in (0..bytes).step_by(64) {
-        // SAFETY: a prefetch reads nothing that the program could see, and never faults.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T2>(here.wrapping_add(AHEAD_FAR + line).cast());
-            _mm_prefetch::<_MM_HINT_T0>(here.wrapping_add(AHEAD_NEAR + line).cast());
-        }
-    }
 }
 
 /// Adds a chunk of two rows, whose weights begin at column `k`, to the chains of every token. The

@@ -16,6 +16,7 @@ pub(super) mod unpack;
 
 use crate::Kernels;
 
+/// What avxvnni begins with, too.
 pub(super) const TABLE: Kernels =
     integer::with_integers(float::with_floats(Kernels { name: "avx2", ..Kernels::SCALAR }));
 

@@ -3,8 +3,9 @@
 
 use core::arch::x86_64::*;
 
-use super::gemm::{CENTRED, TOKENS, WORDS, centre, even_bytes, odd_bytes, signed};
+use super::gemm::{CENTRED, WORDS, centre, even_bytes, odd_bytes, signed};
 use crate::activation::Activations;
+use crate::arch::x86_64::tiles::TOKENS;
 use crate::quant::IntegerFacts;
 
 /// Units of a segment: few, so that it stays in the nearest cache. A multiple of the four chains.

@@ -9,7 +9,9 @@
 
 use core::arch::x86_64::*;
 
+use super::gemm::check_promises;
 use super::groups::{GROUP, Groups, MAX_CHUNK_BYTES, Scales, load_halves};
+use crate::arch::x86_64::ahead::next_panel;
 use crate::table::{PANEL_ROWS, Panel};
 
 /// Rows that are transposed together.
@@ -18,7 +20,10 @@ const ROWS: usize = 8;
 /// See [`crate::table::Unpack`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(in crate::arch::x86_64) fn unpack<E: Groups>(w: &[u8], panel: &mut Panel<'_>) {
-    const { assert!(E::CHUNK_BYTES <= MAX_CHUNK_BYTES) };
+    const {
+        assert!(E::CHUNK_BYTES <= MAX_CHUNK_BYTES);
+        check_promises(E::KIND.integer());
+    }
     let row_bytes = panel.k / E::BLOCK_LEN * E::BLOCK_BYTES;
     // What `store_codes` and `store_scales` rely on.
     assert!(panel.codes.len() >= PANEL_ROWS * panel.k && panel.rows <= PANEL_ROWS);
@@ -49,19 +54,6 @@ pub(in crate::arch::x86_64) fn unpack<E: Groups>(w: &[u8], panel: &mut Panel<'_>
                 unsafe { unpack_group::<E>(&chunks, part, first, k + part * GROUP, panel) };
             }
         }
-    }
-}
-
-/// Calls bytes `from..from + bytes` of the panel that follows `w` into the second cache: it is
-/// unpacked when this one has met all tokens, and would be waited for.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-#[allow(unused_unsafe)] // the intrinsic became safe in a later compiler than our oldest
-fn next_panel(w: &[u8], from: usize, bytes: usize) {
-    let next = w.as_ptr().wrapping_add(w.len());
-    for line in (from..from + bytes).step_by(64) {
-        // SAFETY: a prefetch reads nothing that the program could see, and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T2>(next.wrapping_add(line).cast()) };
     }
 }
 

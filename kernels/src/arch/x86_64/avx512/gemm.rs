@@ -11,6 +11,7 @@ use core::mem::MaybeUninit;
 
 use crate::activation::Activations;
 use crate::arch::generic::chain_starts;
+use crate::arch::x86_64::tiles::{TOKENS, tiles};
 use crate::cast::Tile;
 use crate::table::Panel;
 
@@ -29,15 +30,13 @@ pub(super) unsafe fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile
         match (panel.facts.unit, panel.facts.minimum) {
             (32, false) => all_tokens::<32, false>(panel, x, out),
             (32, true) => all_tokens::<32, true>(panel, x, out),
-            // Units of 16 have no minimum: see `avx2::gemm`, which asserts it.
+            // Units of 16 have no minimum: `unpack` asserts it.
             (_, _) => all_tokens::<16, false>(panel, x, out),
         }
     }
 }
 
-/// Six tokens at a time, or four where that leaves less undone: their sums and dots fill the
-/// registers. 16-bit activations have twice the dots, so that four tokens do. The last ones are
-/// taken together with some that are done already, and get the same results again.
+/// 16-bit activations have twice the dots, so that four tokens do.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn all_tokens<const UNIT: usize, const MINIMUM: bool>(
@@ -45,21 +44,15 @@ unsafe fn all_tokens<const UNIT: usize, const MINIMUM: bool>(
     x: &Activations<'_>,
     out: &mut Tile<'_>,
 ) {
-    debug_assert!(x.tokens >= 6);
-    let mut done = 0;
-    while done < x.tokens {
-        let four = x.low.is_some() || matches!(x.tokens - done, 1..=4 | 7 | 8);
-        let count = if four { 4 } else { 6 };
-        let first = done.min(x.tokens - count);
+    for (first, count) in tiles(x.tokens, x.low.is_some()) {
         // SAFETY: the same promise; the tokens exist.
         unsafe {
-            match (four, x.low.is_some()) {
-                (false, _) => tile::<6, UNIT, MINIMUM, false>(panel, x, first, out),
-                (true, false) => tile::<4, UNIT, MINIMUM, false>(panel, x, first, out),
-                (true, true) => tile::<4, UNIT, MINIMUM, true>(panel, x, first, out),
+            match (count, x.low.is_some()) {
+                (4, true) => tile::<4, UNIT, MINIMUM, true>(panel, x, first, out),
+                (4, false) => tile::<4, UNIT, MINIMUM, false>(panel, x, first, out),
+                _ => tile::<TOKENS, UNIT, MINIMUM, false>(panel, x, first, out),
             }
         }
-        done = first + count;
     }
 }
 
@@ -143,7 +136,7 @@ unsafe fn dots<const T: usize, const UNIT: usize, const WIDE: bool>(
     let times = |plane: &[i8]| unsafe {
         let plane = plane.as_ptr().add(at);
         let mut dots = [[_mm512_setzero_si512(); 2]; T];
-        if T == 6 {
+        if T == TOKENS {
             six_tokens::<UNIT>(codes, plane, x.stride, &mut dots);
         } else {
             four_tokens::<UNIT>(codes, plane, x.stride, &mut dots);
@@ -243,7 +236,7 @@ unsafe fn add<const T: usize, const UNIT: usize, const MINIMUM: bool>(
             stride: x.stride / 8,
             shift: _mm512_set1_epi32(panel.facts.bias.trailing_zeros() as i32),
         };
-        if T == 6 {
+        if T == TOKENS {
             add_six::<UNIT, MINIMUM>(&unit, &dots, sums);
         } else {
             add_four::<UNIT, MINIMUM>(&unit, &dots, sums);

@@ -8,6 +8,7 @@
 use core::arch::x86_64::*;
 
 use crate::activation::{Activations, Rows};
+use crate::arch::x86_64::ahead::ahead;
 use crate::cast::Tile;
 use crate::quant::{IntegerFacts, QuantType};
 
@@ -58,12 +59,6 @@ impl Four {
         Four(self.0.map(|p| p.wrapping_add(bytes)))
     }
 }
-
-/// How far ahead of the weights in use the next ones are called into the caches (two distances
-/// are better than one: PERFORMANCE.md has the measurement). Distances are linear, as rows are
-/// taken in the order of their addresses.
-const AHEAD_FAR: usize = 36 * 1024;
-const AHEAD_NEAR: usize = 8 * 1024;
 
 /// See [`crate::scalar::integer::gemv`].
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
@@ -231,20 +226,6 @@ fn four(w: &[u8], first: usize, stride: usize, rows: usize) -> Four {
     let rest = &w[first * stride..];
     let row = |r: usize| rest.as_ptr().wrapping_add(r.min(rows - 1) * stride);
     Four([row(0), row(1), row(2), row(3)])
-}
-
-/// Calls `bytes` into the caches, at both distances from `here`.
-#[inline]
-#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-#[allow(unused_unsafe)] // the intrinsic became safe in a later compiler than our oldest
-fn ahead(here: *const u8, bytes: usize) {
-    for line in (0..bytes).step_by(64) {
-        // SAFETY: a prefetch reads nothing that the program could see, and never faults.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T2>(here.wrapping_add(AHEAD_FAR + line).cast());
-            _mm_prefetch::<_MM_HINT_T0>(here.wrapping_add(AHEAD_NEAR + line).cast());
-        }
-    }
 }
 
 /// The results of four rows, or of all where the matrix has fewer.

@@ -5,6 +5,7 @@ use core::arch::x86_64::*;
 use super::gemm::HALF;
 use super::gemv::{Facts, Format, Four};
 use crate::arch::generic::chain_starts;
+use crate::arch::x86_64::ahead::next_panel;
 use crate::quant::IntegerFacts;
 use crate::table::Panel;
 
@@ -12,9 +13,11 @@ use crate::table::Panel;
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) unsafe fn unpack<F: Format>(w: &[u8], panel: &mut Panel<'_>) {
     const {
-        // The product takes the bias away by a shift, and has no code for one beside minima.
-        let IntegerFacts { bias, minimum, .. } = Facts::<F>::FACTS;
+        // The product takes the bias away by a shift, and has no code for one beside minima, nor for
+        // minima of units of 16.
+        let IntegerFacts { unit, bias, minimum, .. } = Facts::<F>::FACTS;
         assert!(bias == 0 || (bias as u32).is_power_of_two() && !minimum);
+        assert!(unit == 32 || unit == 16 && !minimum);
     }
     let stride = w.len() / panel.rows;
     for at in (0..stride).step_by(Facts::<F>::STEP_BYTES) {
@@ -34,19 +37,6 @@ pub(super) unsafe fn unpack<F: Format>(w: &[u8], panel: &mut Panel<'_>) {
                 }
             }
         }
-    }
-}
-
-/// Calls bytes `from..from + bytes` of the panel that follows `w` into the second cache: it is
-/// unpacked when this one has met all tokens, and would be waited for.
-#[inline]
-#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-#[allow(unused_unsafe)] // the intrinsic became safe in a later compiler than our oldest
-fn next_panel(w: &[u8], from: usize, bytes: usize) {
-    let next = w.as_ptr().wrapping_add(w.len());
-    for line in (from..from + bytes).step_by(64) {
-        // SAFETY: a prefetch reads nothing that the program could see, and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T2>(next.wrapping_add(line).cast()) };
     }
 }
 

@@ -8,7 +8,8 @@ use core::arch::x86_64::*;
 
 use crate::activation::Activations;
 use crate::arch::x86_64::avx2::chains::{self, Unit, add, products_of_tokens};
-use crate::arch::x86_64::avx2::gemm::{Floats, ROWS, Sums, TOKENS, store};
+use crate::arch::x86_64::avx2::gemm::{Floats, ROWS, Sums, store};
+use crate::arch::x86_64::tiles::{TOKENS, tiles};
 use crate::cast::Tile;
 use crate::table::{PANEL_ROWS, Panel};
 
@@ -24,15 +25,13 @@ pub(super) unsafe fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile
         match (panel.facts.unit, panel.facts.minimum) {
             (32, false) => all_tokens::<32, false>(panel, x, out),
             (32, true) => all_tokens::<32, true>(panel, x, out),
-            // Units of 16 have no minimum: see `avx2::gemm`, which asserts it.
+            // Units of 16 have no minimum: avx2's `unpack` asserts it.
             (_, _) => all_tokens::<16, false>(panel, x, out),
         }
     }
 }
 
-/// Six tokens at a time, or four where that leaves less undone, or where 16-bit activations have
-/// twice the sums. The last ones are taken together with some that are done already, and get the
-/// same results again.
+/// 16-bit activations have twice the sums, so that four tokens do.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn all_tokens<const UNIT: usize, const MINIMUM: bool>(
@@ -40,23 +39,17 @@ unsafe fn all_tokens<const UNIT: usize, const MINIMUM: bool>(
     x: &Activations<'_>,
     out: &mut Tile<'_>,
 ) {
-    debug_assert!(x.tokens >= TOKENS);
-    let mut done = 0;
-    while done < x.tokens {
-        let four = x.low.is_some() || matches!(x.tokens - done, 1..=4 | 7 | 8);
-        let count = if four { 4 } else { TOKENS };
-        let first = done.min(x.tokens - count);
+    for (first, count) in tiles(x.tokens, x.low.is_some()) {
         for half in 0..out.rows().div_ceil(ROWS) {
             // SAFETY: the same promise; the tokens exist.
             unsafe {
-                match (four, x.low.is_some()) {
-                    (false, _) => tile::<6, UNIT, MINIMUM, false>(panel, x, half, first, out),
-                    (true, false) => tile::<4, UNIT, MINIMUM, false>(panel, x, half, first, out),
-                    (true, true) => tile::<4, UNIT, MINIMUM, true>(panel, x, half, first, out),
+                match (count, x.low.is_some()) {
+                    (4, true) => tile::<4, UNIT, MINIMUM, true>(panel, x, half, first, out),
+                    (4, false) => tile::<4, UNIT, MINIMUM, false>(panel, x, half, first, out),
+                    _ => tile::<TOKENS, UNIT, MINIMUM, false>(panel, x, half, first, out),
                 }
             }
         }
-        done = first + count;
     }
 }
 
