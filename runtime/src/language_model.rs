@@ -5,6 +5,7 @@ use core::fmt::Debug;
 use mote_kernels::Kernels;
 
 use crate::error::SessionError;
+use crate::fallback::Degraded;
 use crate::precision::Origin;
 use crate::tokenizer::Tokenizer;
 
@@ -64,6 +65,12 @@ pub trait LanguageModel<'m>: Debug {
         go_on: &mut dyn FnMut(usize) -> bool,
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<usize, SessionError>;
+
+    /// Why the logits that are there now, or were shown last, come from another model than was asked
+    /// for: see [`Fallback`](crate::Fallback).
+    fn degraded(&self) -> Option<Degraded> {
+        None
+    }
 
     /// Tokens in the vocabulary.
     fn n_vocab(&self) -> usize {
