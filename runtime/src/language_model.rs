@@ -7,6 +7,7 @@ use mote_kernels::Kernels;
 use crate::error::SessionError;
 use crate::fallback::Degraded;
 use crate::precision::Origin;
+use crate::score::log_probability;
 use crate::tokenizer::Tokenizer;
 
 /// One text in the making: a context of tokens, and p(next token | context) as logits. A
@@ -65,6 +66,36 @@ pub trait LanguageModel<'m>: Debug {
         go_on: &mut dyn FnMut(usize) -> bool,
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<usize, SessionError>;
+
+    /// Appends tokens and shows `visit` the index and the natural logarithm of the probability of each
+    /// after all before it; not of a text's first one, which nothing predicts. `go_on` as in
+    /// [`LanguageModel::feed_with`]. Returns the number of tokens that are in the context now. Afterwards
+    /// there are no logits.
+    ///
+    /// The results are those of [`log_probability`] of the logits, unless the model knows them without.
+    fn score_tokens(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        go_on: &mut dyn FnMut(usize) -> bool,
+        visit: &mut dyn FnMut(usize, f64),
+    ) -> Result<usize, SessionError> {
+        self.check(tokens)?;
+        let kernels = self.kernels();
+        let mut show = |i: usize, logits: &mut [f32]| {
+            let token = tokens.get(i);
+            if let Some(ln) = token.and_then(|&token| log_probability(kernels, logits, token)) {
+                visit(i, ln);
+            }
+        };
+        if self.position() > 0 {
+            if !self.recall(&mut || go_on(0))? {
+                return Ok(0);
+            }
+            self.take_logits().into_iter().for_each(|logits| show(0, logits));
+        }
+        self.score_with(tokens, origin, 0, go_on, &mut |i, logits| show(i + 1, logits))
+    }
 
     /// Why the logits that are there now, or were shown last, come from another model than was asked
     /// for: see [`Fallback`](crate::Fallback).

@@ -1,5 +1,9 @@
 //! n-gram models: a language model that fits where nothing else does, and answers in a microsecond.
 
+mod model;
 mod query;
+mod session;
 
+pub use model::NgramModel;
 pub use query::{Score, State, score};
+pub use session::NgramSession;
