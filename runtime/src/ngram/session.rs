@@ -5,7 +5,7 @@ use core::fmt;
 
 use mote_kernels::Kernels;
 
-use super::{NgramModel, State, score};
+use super::{NgramModel, State, distribution, score};
 use crate::error::SessionError;
 use crate::language_model::LanguageModel;
 use crate::memory::{Carver, Measure, TooSmall};
@@ -108,9 +108,8 @@ impl<'s> NgramSession<'s> {
 
     fn compute(&mut self) {
         if !self.has_logits {
-            for (logit, id) in self.logits.iter_mut().zip(0..) {
-                *logit = ln(score(self.model.trie(), &self.state, id).0.log10) as f32;
-            }
+            distribution(self.model.trie(), &self.state, self.logits);
+            self.logits.iter_mut().for_each(|logit| *logit = ln(*logit) as f32);
             self.has_logits = true;
         }
     }
