@@ -120,7 +120,10 @@ impl<'s> AnySession<'s> {
     }
 
     /// What both can do.
-    pub fn as_model(&self) -> &(dyn LanguageModel<'s> + 's) {
+    pub fn as_model<'m>(&self) -> &(dyn LanguageModel<'m> + 's)
+    where
+        's: 'm,
+    {
         match self {
             AnySession::Transformer(session) => session,
             AnySession::Ngram(session) => session,
@@ -128,7 +131,10 @@ impl<'s> AnySession<'s> {
     }
 
     /// What both can do.
-    pub fn as_model_mut(&mut self) -> &mut (dyn LanguageModel<'s> + 's) {
+    pub fn as_model_mut<'m>(&mut self) -> &mut (dyn LanguageModel<'m> + 's)
+    where
+        's: 'm,
+    {
         match self {
             AnySession::Transformer(session) => session,
             AnySession::Ngram(session) => session,

@@ -92,7 +92,11 @@ pub trait LanguageModel<'m>: Debug {
             if !self.recall(&mut || go_on(0))? {
                 return Ok(0);
             }
-            self.take_logits().into_iter().for_each(|logits| show(0, logits));
+            let logits = self.take_logits().unwrap_or_default();
+            if !kernels.is_finite(logits) {
+                return Err(SessionError::NotFinite);
+            }
+            show(0, logits);
         }
         self.score_with(tokens, origin, 0, go_on, &mut |i, logits| show(i + 1, logits))
     }
