@@ -61,7 +61,7 @@ use vocabulary::{Spelling, Vocabulary};
 /// The most tokens of a vocabulary.
 pub const MAX_TOKENS: usize = 1 << 20;
 /// The most words of a vocabulary of words.
-pub const MAX_WORDS: usize = 1 << 24;
+pub const MAX_WORDS: usize = mote_formats::ngram::MAX_WORDS;
 /// The longest token in bytes.
 pub const MAX_TOKEN_BYTES: usize = 1 << 20;
 /// The most merges of a vocabulary.
