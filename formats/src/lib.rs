@@ -18,6 +18,7 @@ pub mod file;
 pub mod gguf;
 #[cfg(feature = "std")]
 pub mod mmap;
+pub mod ngram;
 
 pub use gguf::{Gguf, ParseError};
 #[cfg(feature = "std")]
