@@ -6,13 +6,12 @@ use core::fmt;
 use mote_kernels::Candidate;
 
 use crate::error::SessionError;
+use crate::language_model::LanguageModel;
 use crate::memory::{Carver, Measure};
-use crate::model::Model;
 use crate::pieces::Pieces;
 use crate::precision::Origin;
 use crate::sample;
-use crate::session::Session;
-use crate::tokenizer::{DecodeOptions, Decoder};
+use crate::tokenizer::{DecodeOptions, Decoder, Tokenizer};
 
 /// How a text is continued, and where it ends.
 #[derive(Clone, Copy, Debug)]
@@ -83,35 +82,36 @@ pub struct Step<'t> {
     pub text: &'t str,
 }
 
-/// A text that a session continues. Its memory is lent; nothing is allocated.
+/// A text that a language model continues. Its memory is lent; nothing is allocated.
 ///
 /// The text is a function of the tokens fed, the options and the seed: batches, threads and targets
 /// do not change it.
 #[derive(Debug)]
-pub struct Completion<'c, 's> {
-    session: &'c mut Session<'s>,
+pub struct Completion<'c, 'm> {
+    model: &'c mut (dyn LanguageModel<'m> + 'c),
     options: CompletionOptions<'c>,
     candidates: &'c mut [Candidate],
     written: usize,
     /// Drawn, but not fed yet.
     unfed: Option<u32>,
-    pieces: Pieces<'c, 's>,
+    pieces: Pieces<'c, 'm>,
     stopped: Option<StopReason>,
 }
 
-impl<'c, 's> Completion<'c, 's> {
+impl<'c, 'm> Completion<'c, 'm> {
     /// Bytes that [`Completion::new`] needs.
-    pub fn bytes_needed(model: &Model<'_>, options: &CompletionOptions<'_>) -> usize {
+    pub fn bytes_needed(tokenizer: &Tokenizer<'_>, options: &CompletionOptions<'_>) -> usize {
         let mut measure = Measure::default();
-        measure.add::<Candidate>(options.sampling.candidates(model.config().n_vocab));
-        measure.add::<u8>(Pieces::bytes_needed(&decoder(model, options), longest(options.stops)));
+        measure.add::<Candidate>(options.sampling.candidates(tokenizer.len()));
+        let decoder = decoder(tokenizer, options);
+        measure.add::<u8>(Pieces::bytes_needed(&decoder, longest(options.stops)));
         measure.bytes()
     }
 
-    /// A text to be continued, in memory of at least [`Completion::bytes_needed`]. The session's
-    /// context must be empty.
+    /// A text to be continued, in memory of at least [`Completion::bytes_needed`]. The context
+    /// must be empty.
     pub fn new(
-        session: &'c mut Session<'s>,
+        model: &'c mut (dyn LanguageModel<'m> + 'c),
         options: CompletionOptions<'c>,
         memory: &'c mut [u8],
     ) -> Result<Self, SessionError> {
@@ -119,16 +119,15 @@ impl<'c, 's> Completion<'c, 's> {
         if options.stops.iter().any(|stop| stop.is_empty()) {
             return Err(SessionError::Option("a stop string is empty"));
         }
-        if session.position() != 0 {
+        if model.position() != 0 {
             return Err(SessionError::Option("a completion starts with an empty context"));
         }
-        let model = session.model();
-        let decoder = decoder(model, &options);
+        let decoder = decoder(model.tokenizer(), &options);
         let mut carver = Carver::new(memory);
-        let candidates = carver.take(options.sampling.candidates(model.config().n_vocab))?;
+        let candidates = carver.take(options.sampling.candidates(model.n_vocab()))?;
         let text = carver.take(Pieces::bytes_needed(&decoder, longest(options.stops)))?;
         Ok(Completion {
-            session,
+            model,
             options,
             candidates,
             written: 0,
@@ -139,14 +138,14 @@ impl<'c, 's> Completion<'c, 's> {
     }
 
     /// Appends tokens to the text without showing them: the prompt. `go_on` is asked before each
-    /// layer, as in [`Session::feed_with`]; what comes after it says `false` is left out.
+    /// layer, as in [`LanguageModel::feed_with`]; what comes after it says `false` is left out.
     pub fn feed(
         &mut self,
         tokens: &[u32],
-        go_on: impl FnMut(usize) -> bool,
+        mut go_on: impl FnMut(usize) -> bool,
     ) -> Result<(), SessionError> {
         self.feed_last()?;
-        self.session.feed_with(tokens, Origin::Prompt, go_on).map(|_| ())
+        self.model.feed_with(tokens, Origin::Prompt, &mut go_on).map(|_| ())
     }
 
     /// Writes one more token; `None` when the text has ended.
@@ -158,8 +157,8 @@ impl<'c, 's> Completion<'c, 's> {
             return Ok(None);
         }
         self.feed_last()?;
-        let kernels = self.session.kernels();
-        let (logits, recent) = self.session.logits_and_tokens().ok_or(SessionError::Empty)?;
+        let kernels = self.model.kernels();
+        let (logits, recent) = self.model.logits_and_tokens().ok_or(SessionError::Empty)?;
         let id = sample::pick(kernels, &self.options.sampling, logits, recent, self.candidates)?;
         self.written += 1;
         self.unfed = Some(id);
@@ -179,14 +178,14 @@ impl<'c, 's> Completion<'c, 's> {
 
     /// Whether another token may be written.
     fn has_room(&self) -> bool {
-        let tokens = self.session.position() + usize::from(self.unfed.is_some());
-        self.written < self.options.max_tokens && tokens < self.session.capacity()
+        let tokens = self.model.position() + usize::from(self.unfed.is_some());
+        self.written < self.options.max_tokens && tokens < self.model.capacity()
     }
 
     /// Feeding waits until the next token is wanted, so that a token's text is not held up by it.
     fn feed_last(&mut self) -> Result<(), SessionError> {
         if let Some(id) = self.unfed {
-            self.session.feed_generated(&[id])?;
+            self.model.feed_generated(&[id])?;
             self.unfed = None;
         }
         Ok(())
@@ -194,7 +193,7 @@ impl<'c, 's> Completion<'c, 's> {
 
     /// Decodes a token, and decides whether the text ends with it.
     fn show(&mut self, id: u32) -> Result<(), SessionError> {
-        let is_end = self.session.model().tokenizer().is_end_of_generation(id);
+        let is_end = self.model.tokenizer().is_end_of_generation(id);
         if !self.options.ignore_eos && is_end {
             self.stopped = Some(StopReason::Eos);
         } else if !self.has_room() {
@@ -208,10 +207,10 @@ impl<'c, 's> Completion<'c, 's> {
     }
 }
 
-fn decoder<'a>(model: &Model<'a>, options: &CompletionOptions<'_>) -> Decoder<'a> {
+fn decoder<'a>(tokenizer: &Tokenizer<'a>, options: &CompletionOptions<'_>) -> Decoder<'a> {
     let CompletionOptions { show_special, text_start, .. } = *options;
     let options = DecodeOptions { skip_special: !show_special, text_start, raw: false };
-    Decoder::new(model.tokenizer(), options)
+    Decoder::new(tokenizer, options)
 }
 
 fn longest(stops: &[&str]) -> usize {

@@ -7,11 +7,13 @@ use crate::engine::Engine;
 use crate::error::SessionError;
 use crate::executor::{Crew, Executor};
 use crate::forward::Pass;
+use crate::language_model::LanguageModel;
 use crate::model::Model;
 use crate::notes::note;
 use crate::pace::Pace;
 use crate::plan::{Buffers, Options, Plan, Store, carve};
 use crate::precision::{Origin, Origins};
+use crate::tokenizer::Tokenizer;
 
 /// One text in the making. It belongs to one thread at a time; its memory is lent, and nothing is
 /// allocated after [`Session::new`].
@@ -302,18 +304,7 @@ impl<'s> Session<'s> {
 
     /// Whether these tokens can be fed.
     pub fn check(&self, tokens: &[u32]) -> Result<(), SessionError> {
-        if tokens.is_empty() {
-            return Err(SessionError::Empty);
-        }
-        let n_vocab = self.model.config().n_vocab;
-        if let Some(&id) = tokens.iter().find(|&&id| id as usize >= n_vocab) {
-            return Err(SessionError::Token(id));
-        }
-        let (needed, capacity) = (self.position + tokens.len(), self.options.n_ctx);
-        if needed > capacity {
-            return Err(SessionError::ContextFull { needed, capacity });
-        }
-        Ok(())
+        LanguageModel::check(self, tokens)
     }
 
     /// Runs a batch behind the context through the layers; `wanted`: its first token whose logits are
@@ -359,6 +350,64 @@ impl<'s> Session<'s> {
         let result = run(&mut pass, &mut self.store, &mut self.buffers);
         self.buffers.scratch = scratch;
         result
+    }
+}
+
+impl<'s> LanguageModel<'s> for Session<'s> {
+    fn tokenizer(&self) -> &'s Tokenizer<'s> {
+        self.model.tokenizer()
+    }
+
+    fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    fn capacity(&self) -> usize {
+        self.options.n_ctx
+    }
+
+    fn tokens(&self) -> &[u32] {
+        self.tokens()
+    }
+
+    fn origin(&self, position: usize) -> Option<Origin> {
+        self.origin(position)
+    }
+
+    fn rewind(&mut self, position: usize) {
+        self.rewind(position);
+    }
+
+    fn feed_with(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<usize, SessionError> {
+        self.feed_with(tokens, origin, go_on)
+    }
+
+    fn recall(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<bool, SessionError> {
+        self.recall(go_on)
+    }
+
+    fn logits_and_tokens(&mut self) -> Option<(&mut [f32], &[u32])> {
+        self.logits_and_tokens()
+    }
+
+    fn take_logits(&mut self) -> Option<&mut [f32]> {
+        self.take_logits()
+    }
+
+    fn score_with(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        from: usize,
+        go_on: &mut dyn FnMut(usize) -> bool,
+        visit: &mut dyn FnMut(usize, &mut [f32]),
+    ) -> Result<usize, SessionError> {
+        self.score_with(tokens, origin, from, go_on, visit)
     }
 }
 

@@ -35,7 +35,7 @@ fn completing(file: &[u8], precision: Precision, cache: CacheType) -> usize {
         ignore_eos: true,
         ..CompletionOptions::default()
     };
-    let mut lent = vec![0; Completion::bytes_needed(&model, &options)];
+    let mut lent = vec![0; Completion::bytes_needed(model.tokenizer(), &options)];
     let mut completion = Completion::new(&mut session, options, &mut lent).unwrap();
     let prompt: Vec<u32> = (0..40).map(|i| 1 + i % 30).collect();
     let (mut steps, mut bytes) = (0, 0);

@@ -133,7 +133,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         with_session(model, &session, &engine, |session, plan| {
             let timings = Timings { load_ms: milliseconds(start), ..Timings::default() };
             introduce(model, plan, session, streams);
-            let mut memory = Memory::new(Completion::bytes_needed(model, &options))?;
+            let mut memory = Memory::new(Completion::bytes_needed(model.tokenizer(), &options))?;
             let completion = Completion::new(session, options, &mut memory)?;
             let mut work = Work { start, timings, streams, shows: !command.json };
             let report = work.complete(completion, &prompt, command.echo)?;

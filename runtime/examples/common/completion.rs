@@ -93,7 +93,7 @@ fn write_on(
     out: &mut dyn Write,
 ) -> Result<usize, Failure> {
     let options = CompletionOptions { max_tokens: task.tokens, ..CompletionOptions::default() };
-    let needed = Completion::bytes_needed(session.model(), &options);
+    let needed = Completion::bytes_needed(session.model().tokenizer(), &options);
     let (lent, _) = lend(memory, needed)?;
     let mut completion = Completion::new(session, options, lent)?;
     write!(out, "text      ")?;

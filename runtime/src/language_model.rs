@@ -1,0 +1,119 @@
+//! What every model in the making can do, whatever stands behind it: tokens in, logits out.
+
+use core::fmt::Debug;
+
+use mote_kernels::Kernels;
+
+use crate::error::SessionError;
+use crate::precision::Origin;
+use crate::tokenizer::Tokenizer;
+
+/// One text in the making: a context of tokens, and p(next token | context) as logits. A
+/// [`Session`](crate::Session) is one, of a Transformer.
+///
+/// It can be a trait object, which is how [`Completion`](crate::Completion) takes it: the program has
+/// what is done with a language model once. `'m` is how long the model lives.
+pub trait LanguageModel<'m>: Debug {
+    /// Text to ids and back.
+    fn tokenizer(&self) -> &'m Tokenizer<'m>;
+
+    /// The kernel table that computes, and searches the logits.
+    fn kernels(&self) -> &'static Kernels;
+
+    /// Tokens that the context can hold.
+    fn capacity(&self) -> usize;
+
+    /// The tokens in the context.
+    fn tokens(&self) -> &[u32];
+
+    /// What the token at a position of the context was fed as; `None` behind its end.
+    fn origin(&self, position: usize) -> Option<Origin>;
+
+    /// Forgets every token from `position` on. Later positions stay as they are.
+    fn rewind(&mut self, position: usize);
+
+    /// Appends tokens to the context and computes the logits of what follows the last one. `go_on`
+    /// hears how many tokens are done, and may end the feeding there by `false`. Returns the number of
+    /// tokens fed, which stay in the context.
+    fn feed_with(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<usize, SessionError>;
+
+    /// Computes the logits of what follows the last token again, where there are none. The same bits
+    /// as when the token was fed. Returns whether the logits are there; `false`: `go_on` said so.
+    fn recall(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<bool, SessionError>;
+
+    /// n_vocab logits of what follows the last token, and the tokens that they follow; `None` before
+    /// anything was fed. The logits may be changed until the next feeding.
+    fn logits_and_tokens(&mut self) -> Option<(&mut [f32], &[u32])>;
+
+    /// The logits, for good: [`LanguageModel::recall`] computes them again.
+    fn take_logits(&mut self) -> Option<&mut [f32]>;
+
+    /// Appends tokens and shows `visit` the logits after each of them, from the token of index `from`
+    /// on: the index of the token, and n_vocab floats that it may change. `go_on` as in
+    /// [`LanguageModel::feed_with`]. Returns the number of tokens that are in the context now.
+    fn score_with(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        from: usize,
+        go_on: &mut dyn FnMut(usize) -> bool,
+        visit: &mut dyn FnMut(usize, &mut [f32]),
+    ) -> Result<usize, SessionError>;
+
+    /// Tokens in the vocabulary.
+    fn n_vocab(&self) -> usize {
+        self.tokenizer().len()
+    }
+
+    /// Tokens in the context.
+    fn position(&self) -> usize {
+        self.tokens().len()
+    }
+
+    /// The logits of what follows the last token, as [`LanguageModel::logits_and_tokens`].
+    fn logits(&mut self) -> Option<&mut [f32]> {
+        self.logits_and_tokens().map(|(logits, _)| logits)
+    }
+
+    /// Whether these tokens can be fed.
+    fn check(&self, tokens: &[u32]) -> Result<(), SessionError> {
+        if tokens.is_empty() {
+            return Err(SessionError::Empty);
+        }
+        let n_vocab = self.n_vocab();
+        if let Some(&id) = tokens.iter().find(|&&id| id as usize >= n_vocab) {
+            return Err(SessionError::Token(id));
+        }
+        let (needed, capacity) = (self.position() + tokens.len(), self.capacity());
+        if needed > capacity {
+            return Err(SessionError::ContextFull { needed, capacity });
+        }
+        Ok(())
+    }
+
+    /// Appends tokens of the prompt.
+    fn feed(&mut self, tokens: &[u32]) -> Result<(), SessionError> {
+        self.feed_with(tokens, Origin::Prompt, &mut |_| true).map(|_| ())
+    }
+
+    /// Appends tokens that were drawn from the logits, or drafted.
+    fn feed_generated(&mut self, tokens: &[u32]) -> Result<(), SessionError> {
+        self.feed_with(tokens, Origin::Generated, &mut |_| true).map(|_| ())
+    }
+
+    /// As [`LanguageModel::score_with`], to the end.
+    fn score_from(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        from: usize,
+        visit: &mut dyn FnMut(usize, &mut [f32]),
+    ) -> Result<(), SessionError> {
+        self.score_with(tokens, origin, from, &mut |_| true, visit).map(|_| ())
+    }
+}
