@@ -8,6 +8,7 @@ mod budget;
 mod cancel;
 mod cli;
 mod encodings;
+mod fallback;
 mod gguf_malformed;
 mod kernels_match_scalar;
 mod ngram_session;
