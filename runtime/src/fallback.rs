@@ -9,7 +9,7 @@ use core::fmt;
 use mote_kernels::Kernels;
 
 use crate::error::SessionError;
-use crate::language_model::LanguageModel;
+use crate::language_model::{LanguageModel, score_by_logits};
 use crate::precision::Origin;
 use crate::tokenizer::Tokenizer;
 
@@ -74,7 +74,8 @@ impl fmt::Debug for Deadline<'_> {
 /// What a [`Fallback`] knows from call to call, for callers that put it together for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FallbackState {
-    degraded: Option<Degraded>,
+    /// See [`LanguageModel::degraded`].
+    pub degraded: Option<Degraded>,
     /// Tokens of the context after which the logits stopped being finite.
     broken_at: Option<usize>,
 }
@@ -131,7 +132,8 @@ impl<'f, 'm> Fallback<'f, 'm> {
         Self::resume(None, spare, FallbackState { degraded: Some(why), broken_at: None })
     }
 
-    /// The models of an earlier [`Fallback`], both as they were then, and its state.
+    /// The models of an earlier [`Fallback`], both as they were then, and its state. Without a main model
+    /// all calls are the spare one's.
     pub fn resume(
         main: Option<&'f mut (dyn LanguageModel<'m> + 'f)>,
         spare: &'f mut (dyn LanguageModel<'m> + 'f),
@@ -159,7 +161,7 @@ impl<'f, 'm> Fallback<'f, 'm> {
     ) -> Result<End, SessionError> {
         let Some(main) = self.main.as_deref_mut().filter(|_| self.state.broken_at.is_none()) else {
             // Asked once, as before a layer.
-            let end = self.state.degraded.map_or(End::Done, End::Failed);
+            let end = End::Failed(Degraded::NotFinite);
             return Ok(if go_on(0) { end } else { End::Stopped });
         };
         let mut is_late = is_late(self.deadline);
@@ -287,6 +289,9 @@ impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
         origin: Origin,
         go_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<usize, SessionError> {
+        if self.main.is_none() {
+            return self.spare.feed_with(tokens, origin, go_on);
+        }
         self.check(tokens)?;
         let start = self.position();
         self.spare.feed_with(tokens, origin, &mut |_| true)?;
@@ -306,6 +311,19 @@ impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
             }
         }
         Ok(tokens.len())
+    }
+
+    fn score_tokens(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        go_on: &mut dyn FnMut(usize) -> bool,
+        visit: &mut dyn FnMut(usize, f64),
+    ) -> Result<usize, SessionError> {
+        match self.main {
+            None => self.spare.score_tokens(tokens, origin, go_on, visit),
+            Some(_) => score_by_logits(self, tokens, origin, go_on, visit),
+        }
     }
 
     fn recall(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<bool, SessionError> {
@@ -342,6 +360,9 @@ impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
         go_on: &mut dyn FnMut(usize) -> bool,
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<usize, SessionError> {
+        if self.main.is_none() {
+            return self.spare.score_with(tokens, origin, from, go_on, visit);
+        }
         self.check(tokens)?;
         let (start, mut done) = (self.position(), 0);
         let ended = self.try_main(go_on, &mut |main, spare, go_on| {
