@@ -65,6 +65,24 @@ pub trait LanguageModel<'m>: Debug {
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<usize, SessionError>;
 
+    /// As feeding one generated token. A model to which it is cheap computes what follows the `drafts`,
+    /// too, so that feeding them next, each as a generated token, costs nothing. Results are the same
+    /// with any drafts and without.
+    fn feed_drafted(
+        &mut self,
+        token: u32,
+        drafts: &[u32],
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<usize, SessionError> {
+        let _ = drafts;
+        self.feed_with(&[token], Origin::Generated, go_on)
+    }
+
+    /// Most drafts that [`LanguageModel::feed_drafted`] has a use for.
+    fn most_drafts(&self) -> usize {
+        0
+    }
+
     /// Tokens in the vocabulary.
     fn n_vocab(&self) -> usize {
         self.tokenizer().len()

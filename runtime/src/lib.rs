@@ -35,6 +35,7 @@ pub mod sample;
 mod save;
 pub mod score;
 mod session;
+pub mod speculate;
 #[cfg(feature = "std")]
 pub mod threads;
 pub mod tokenizer;
