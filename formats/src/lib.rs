@@ -3,6 +3,7 @@
 //! - [`gguf`]: the model container. [`Gguf::parse`] proves every length and range of a file once;
 //!   afterwards its accessors cannot fail and borrow from the file's bytes.
 //! - `gguf::Builder` (feature `alloc`) writes such files.
+//! - [`ngram`]: n-gram models in that container.
 //! - `mmap::Mapping` (feature `std`) gives the bytes of a file, mapped or copied; `file::write`
 //!   writes a file so that a half-written one never stands under its final name.
 //!
@@ -18,6 +19,7 @@ pub mod file;
 pub mod gguf;
 #[cfg(feature = "std")]
 pub mod mmap;
+pub mod ngram;
 
 pub use gguf::{Gguf, ParseError};
 #[cfg(feature = "std")]

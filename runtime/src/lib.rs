@@ -26,6 +26,7 @@ mod forward;
 mod language_model;
 pub mod memory;
 mod model;
+pub mod ngram;
 mod notes;
 mod pace;
 mod pieces;

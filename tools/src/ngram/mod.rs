@@ -1,0 +1,37 @@
+//! `mote ngram`: models of word sequences, from text to file.
+
+mod bench;
+
+use clap::{Args, Subcommand};
+
+use crate::failure::Result;
+use crate::streams::Streams;
+
+/// n-gram models: train, convert, measure
+#[derive(Args, Debug)]
+pub struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+/// Every one is a file with a `Command` (its options) and `execute`.
+#[derive(Subcommand, Debug)]
+enum What {
+    Bench(bench::Command),
+}
+
+impl Command {
+    /// Whether a failure is to be told as JSON.
+    pub fn json(&self) -> bool {
+        match &self.what {
+            What::Bench(command) => command.json,
+        }
+    }
+}
+
+/// Does what was asked.
+pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
+    match &command.what {
+        What::Bench(command) => bench::execute(command, streams),
+    }
+}
