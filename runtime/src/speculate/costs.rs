@@ -5,14 +5,19 @@ use super::MAX_DRAFTS;
 /// What a further token adds to a pass until something was measured: a quarter of a pass for one.
 const FURTHER: f32 = 0.25;
 
-/// Share of a difference by which the time of this number of tokens is corrected, and by which those
-/// of all others are: a longer context and other programs change them together.
+/// Share of a difference by which the time of a number of tokens is corrected at last (at first more),
+/// and by which those of all others are: a longer context and other programs change them together.
 const OWN: f32 = 0.25;
 const COMMON: f32 = 0.0625;
 
-/// A pass that took longer than expected may have been disturbed: it counts less, and no more than this.
+/// A pass that took longer than expected may have been disturbed: it counts for half as much, and no
+/// difference for more than this.
 const LONGER: f32 = 0.5;
 const MOST: f32 = 0.5;
+
+/// Share of the time of further tokens that is forgotten in a pass without, so that a number of
+/// drafts which once took long is tried again.
+const FORGOTTEN: f32 = 1.0 / 512.0;
 
 /// Drafts must promise as much more than a pass without.
 const LEAST_GAIN: f32 = 1.02;
@@ -22,30 +27,51 @@ const LEAST_GAIN: f32 = 1.02;
 pub(super) struct Costs {
     /// Of 1, 2, ... tokens.
     times: [f32; MAX_DRAFTS + 1],
-    is_measured: bool,
+    /// How often each was measured, as far as that matters.
+    measured: [u8; MAX_DRAFTS + 1],
 }
 
 impl Costs {
     pub fn new() -> Costs {
         let times = core::array::from_fn(|drafts| 1.0 + FURTHER * drafts as f32);
-        Costs { times, is_measured: false }
+        Costs { times, measured: [0; _] }
     }
 
     /// A pass for so many tokens took so long.
     pub fn took(&mut self, tokens: usize, time: u64) {
-        let Some(&expected) = tokens.checked_sub(1).and_then(|at| self.times.get(at)) else {
-            return;
-        };
-        let ratio = time.max(1) as f32 / expected;
-        if !self.is_measured {
-            self.is_measured = true;
+        let Some(at) = tokens.checked_sub(1).filter(|&at| at < self.times.len()) else { return };
+        let ratio = time.max(1) as f32 / self.times[at];
+        if self.measured == [0; _] {
             self.times = self.times.map(|expected| expected * ratio);
+            self.measured[at] = 1;
             return;
         }
-        let wrong = (ratio - 1.0).clamp(-MOST, MOST);
-        let wrong = if wrong > 0.0 { wrong * LONGER } else { wrong };
-        for (at, expected) in self.times.iter_mut().enumerate() {
-            *expected *= 1.0 + wrong * if at + 1 == tokens { OWN } else { COMMON };
+        let times = self.measured[at];
+        self.measured[at] = (times + 1).min(4);
+        let wrong = match times {
+            0..2 => ratio - 1.0,
+            _ => (ratio - 1.0).clamp(-MOST, MOST) * if ratio > 1.0 { LONGER } else { 1.0 },
+        };
+        let own = OWN.max(1.0 / f32::from(times + 2));
+        self.times[at] = (self.times[at] * (1.0 + wrong.min(3.0) * own)).max(1.0);
+        if at == 0 || times > 0 {
+            for (i, expected) in self.times.iter_mut().enumerate() {
+                *expected *= if i == at { 1.0 } else { 1.0 + wrong.clamp(-MOST, MOST) * COMMON };
+            }
+        }
+        self.complete(at);
+    }
+
+    /// What was not measured follows from the line through what has been now.
+    fn complete(&mut self, at: usize) {
+        let alone = self.times[0];
+        let further = (self.times[at] - alone) / at.max(1) as f32;
+        for (i, time) in self.times.iter_mut().enumerate().skip(1) {
+            if at == 0 {
+                *time -= (*time - alone) * FORGOTTEN;
+            } else if self.measured[i] == 0 {
+                *time = alone + further * i as f32;
+            }
         }
     }
 
