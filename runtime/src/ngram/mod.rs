@@ -3,5 +3,5 @@
 mod next;
 mod query;
 
-pub use next::{distribution, top};
+pub use next::{distribution, likely, top};
 pub use query::{Score, State, score};

@@ -9,6 +9,7 @@
 
 mod costs;
 mod lookup;
+mod ngrams;
 mod odds;
 
 use core::fmt::Debug;
@@ -20,6 +21,7 @@ use costs::Costs;
 use odds::Odds;
 
 pub use lookup::Lookup;
+pub use ngrams::Ngrams;
 pub use odds::KINDS;
 
 /// Most drafts of a pass: with one token more, products still read the weights as they are.
