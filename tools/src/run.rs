@@ -2,6 +2,7 @@
 
 mod prompt;
 mod sampling;
+mod speaker;
 mod speculation;
 
 use std::num::NonZeroUsize;
@@ -11,20 +12,21 @@ use std::time::Instant;
 use clap::Args;
 use mote_runtime::speculate::{Lookup, MAX_DRAFTS, Speculator};
 use mote_runtime::{
-    Budget, BudgetError, Completion, CompletionOptions, Model, Options, Plan, Session,
+    AnyModel, AnySession, Budget, BudgetError, Completion, CompletionOptions, Options, Plan,
     SessionError, StopReason,
 };
 use serde::Serialize;
 
 use crate::cli::write_json;
-use crate::facts::{FileFacts, PlanFacts, per_second};
+use crate::facts::{PlanFacts, per_second};
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, Memory, with_model, with_session};
+use crate::host::{Engine, Memory};
 use crate::options::{CacheChoice, Purpose, SessionOptions};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use prompt::{Prompt, PromptOptions};
 use sampling::SamplingOptions;
+use speaker::{DegradedReport, FallbackOptions, Models};
 use speculation::Speculation;
 
 /// Continue a text
@@ -39,13 +41,15 @@ where it ends, the text ends, with the reason length. On a terminal, control cha
 shown and not obeyed.
 
 JSON keys: text; ids (of the continuation, the end token included); prompt_tokens; stop (stop,
-eos or length); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
+eos or length); degraded (where the fallback wrote: reason, which is missing, damaged, memory,
+deadline or not_finite, and tokens); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
 the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first);
 speculation (null if off): drafted, accepted (tokens), drafted_passes, plain_passes.
 
 Examples:
   mote run 'Once upon a time'
   mote run -m model.gguf -f prompt.txt -n 500 --temp 0
+  mote run -m model.gguf --fallback lm.gguf --deadline 50 'Once upon a time'
   mote run -m model.gguf --special --stop '<|im_end|>' -p \"$CHAT\" --json")]
 pub struct Command {
     /// The model: a GGUF file [default: one that models/fetch.sh got]
@@ -86,6 +90,8 @@ pub struct Command {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
+    fallback: FallbackOptions,
+    #[command(flatten)]
     sampling: SamplingOptions,
     #[command(flatten)]
     session: SessionOptions,
@@ -97,6 +103,8 @@ struct Report {
     ids: Vec<u32>,
     prompt_tokens: usize,
     stop: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<DegradedReport>,
     timings: Timings,
     speculation: Option<speculation::Report>,
 }
@@ -126,8 +134,9 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     };
     let source = command.prompt.read(streams)?;
     let engine = Engine::new(&command.session, streams)?;
-    with_model(&path, |model| {
-        let prompt = Prompt::new(source, model.tokenizer(), command.special)?;
+    command.fallback.with_models(&path, |models| {
+        let (model, tokenizer) = (models.any()?, models.tokenizer()?);
+        let prompt = Prompt::new(source, tokenizer, command.special)?;
         let n_ctx = command.context(model, prompt.ids.len(), streams)?;
         let options = CompletionOptions {
             sampling: options,
@@ -137,16 +146,17 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
             show_special: command.special,
             text_start: prompt.is_empty_text,
         };
-        let compute = &command.session.compute;
-        let mut session = compute.session(model, Purpose::Generate, n_ctx, engine.threads());
+        let (compute, exact) = (&command.session.compute, model.all_float());
+        let mut session = compute.session(exact, Purpose::Generate, n_ctx, engine.threads());
         if command.speculate != Speculation::Off {
             session.logit_rows = 1 + MAX_DRAFTS;
         }
-        let session = command.within_ram(model, session, prompt.ids.len())?;
-        with_session(model, &session, &engine, |session, plan| {
+        let session = command.within_ram(model, session, prompt.ids.len());
+        models.with_session((n_ctx, session), &engine, |session, plan| {
             let timings = Timings { load_ms: milliseconds(start), ..Timings::default() };
-            introduce(model, plan, session, streams);
-            let mut memory = Memory::new(Completion::bytes_needed(model.tokenizer(), &options))?;
+            introduce(models, plan, session.capacity(), streams);
+            tell_unknown_rules(tokenizer, streams);
+            let mut memory = Memory::new(Completion::bytes_needed(tokenizer, &options))?;
             let n_ctx = session.capacity();
             let mut completion = Completion::new(session, options, &mut memory)?;
             let mut tables = Memory::new(Lookup::bytes_needed(n_ctx))?;
@@ -169,11 +179,11 @@ impl Command {
     /// Positions for the prompt and what is to be written.
     fn context(
         &self,
-        model: &Model<'_>,
+        model: &AnyModel<'_>,
         prompt_tokens: usize,
         streams: &mut Streams<'_>,
     ) -> Result<usize> {
-        let trained = model.config().n_ctx_train;
+        let trained = model.n_ctx_train();
         let n_ctx = match self.session.compute.ctx.map(NonZeroUsize::get) {
             Some(asked) => {
                 if asked > trained {
@@ -197,11 +207,11 @@ impl Command {
 
 impl Command {
     /// The options that fit `--ram`, with room for the prompt and a token.
-    fn within_ram(&self, model: &Model<'_>, wanted: Options, prompt: usize) -> Result<Options> {
+    fn within_ram(&self, model: &AnyModel<'_>, wanted: Options, prompt: usize) -> Result<Options> {
         let Some(bytes) = self.ram else { return Ok(wanted) };
         let may_narrow = self.session.compute.kv == CacheChoice::Auto;
         let budget = Budget { bytes, least_ctx: prompt.saturating_add(1), may_narrow };
-        match Plan::within(model.config(), &wanted, &budget, |_| 0) {
+        match AnySession::plan_within(model, &wanted, &budget, &|_| 0) {
             Ok((options, _)) => Ok(options),
             Err(BudgetError::Options(error)) => Err(error.into()),
             Err(error) => Err(Failure::new(Code::Memory, format_args!("--ram: {error}"))),
@@ -241,11 +251,9 @@ fn fetched_model(folder: &Path) -> Result<PathBuf> {
     })
 }
 
-fn introduce(model: &Model<'_>, plan: &Plan, session: &Session<'_>, streams: &mut Streams<'_>) {
-    streams.fact("model", FileFacts::new(model.gguf()));
-    let n_ctx = session.capacity();
+fn introduce(models: &Models<'_>, plan: &Plan, n_ctx: usize, streams: &mut Streams<'_>) {
+    models.introduce(streams);
     streams.fact("memory", format_args!("{} for {n_ctx} tokens", PlanFacts(*plan)));
-    tell_unknown_rules(model.tokenizer(), streams);
 }
 
 fn milliseconds(since: Instant) -> f64 {
@@ -270,7 +278,7 @@ impl Work<'_, '_> {
         prompt: &Prompt,
         echo: bool,
     ) -> Result<Report> {
-        let (mut text, mut ids) = (String::new(), Vec::new());
+        let (mut text, mut ids, mut degraded) = (String::new(), Vec::new(), None);
         if echo {
             text.push_str(&String::from_utf8_lossy(&prompt.text));
             self.show(&prompt.text)?;
@@ -290,6 +298,7 @@ impl Work<'_, '_> {
                 decode = Instant::now();
             }
             ids.push(step.id);
+            DegradedReport::count(&mut degraded, &step);
             text.push_str(step.text);
             self.show(step.text.as_bytes())?;
         }
@@ -304,7 +313,7 @@ impl Work<'_, '_> {
             per_second(ids.len().saturating_sub(1), timings.decode_ms);
         let stop = completion.stopped().unwrap_or(StopReason::Length).name();
         let speculation = self.speculates.then(|| completion.drafted().into());
-        Ok(Report { text, ids, prompt_tokens, stop, timings: *timings, speculation })
+        Ok(Report { text, ids, prompt_tokens, stop, degraded, timings: *timings, speculation })
     }
 
     /// Text goes out at once, so that it is seen as it is written.
@@ -336,6 +345,9 @@ impl Work<'_, '_> {
             streams.fact("drafts", speculation);
         }
         streams.fact("stop", stop);
+        if let Some(degraded) = &report.degraded {
+            streams.fact("degraded", degraded);
+        }
     }
 }
 
