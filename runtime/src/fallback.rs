@@ -187,6 +187,36 @@ impl<'f, 'm> Fallback<'f, 'm> {
         Ok(ended)
     }
 
+    /// Feeds both models, the main one by `work`.
+    fn feed_by(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        go_on: &mut dyn FnMut(usize) -> bool,
+        work: &mut Work<'_, 'm>,
+    ) -> Result<usize, SessionError> {
+        if self.main.is_none() {
+            return self.spare.feed_with(tokens, origin, go_on);
+        }
+        self.check(tokens)?;
+        let start = self.position();
+        self.spare.feed_with(tokens, origin, &mut |_| true)?;
+        match self.try_main(go_on, work) {
+            Ok(End::Done) => self.state.degraded = None,
+            Ok(End::Failed(why)) => self.state.degraded = Some(why),
+            Ok(End::Stopped) => {
+                let position = self.main.as_ref().map_or(start, |main| main.position().max(start));
+                self.spare.rewind(position);
+                return Ok(position - start);
+            }
+            Err(error) => {
+                self.spare.rewind(start);
+                return Err(error);
+            }
+        }
+        Ok(tokens.len())
+    }
+
     /// Who has the logits.
     fn speaker(&mut self) -> Option<&mut (dyn LanguageModel<'m> + 'f)> {
         match &mut self.main {
@@ -289,28 +319,31 @@ impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
         origin: Origin,
         go_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<usize, SessionError> {
-        if self.main.is_none() {
-            return self.spare.feed_with(tokens, origin, go_on);
-        }
-        self.check(tokens)?;
         let start = self.position();
-        self.spare.feed_with(tokens, origin, &mut |_| true)?;
-        let ended =
-            self.try_main(go_on, &mut |main, spare, go_on| catch_up(main, spare, start, go_on));
-        match ended {
-            Ok(End::Done) => self.state.degraded = None,
-            Ok(End::Failed(why)) => self.state.degraded = Some(why),
-            Ok(End::Stopped) => {
-                let position = self.main.as_ref().map_or(start, |main| main.position().max(start));
-                self.spare.rewind(position);
-                return Ok(position - start);
-            }
-            Err(error) => {
-                self.spare.rewind(start);
-                return Err(error);
-            }
-        }
-        Ok(tokens.len())
+        self.feed_by(tokens, origin, go_on, &mut |main, spare, go_on| {
+            catch_up(main, spare, start, go_on)
+        })
+    }
+
+    fn feed_drafted(
+        &mut self,
+        token: u32,
+        drafts: &[u32],
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<usize, SessionError> {
+        let start = self.position();
+        self.feed_by(&[token], Origin::Generated, go_on, &mut |main, spare, go_on| match main
+            .position()
+            == start
+        {
+            true => Ok(main.feed_drafted(token, drafts, go_on)? == 1),
+            false => catch_up(main, spare, start, go_on),
+        })
+    }
+
+    fn most_drafts(&self) -> usize {
+        let main = self.main.as_ref().filter(|_| self.state.degraded.is_none());
+        main.map_or(0, |main| main.most_drafts())
     }
 
     fn score_tokens(

@@ -67,6 +67,24 @@ pub trait LanguageModel<'m>: Debug {
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<usize, SessionError>;
 
+    /// As feeding one generated token. A model to which it is cheap computes what follows the `drafts`,
+    /// too, so that feeding them next, each as a generated token, costs nothing. Results are the same
+    /// with any drafts and without.
+    fn feed_drafted(
+        &mut self,
+        token: u32,
+        drafts: &[u32],
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<usize, SessionError> {
+        let _ = drafts;
+        self.feed_with(&[token], Origin::Generated, go_on)
+    }
+
+    /// Most drafts that [`LanguageModel::feed_drafted`] has a use for.
+    fn most_drafts(&self) -> usize {
+        0
+    }
+
     /// Appends tokens and shows `visit` the index and the natural logarithm of the probability of each
     /// after all before it; not of a text's first one, which nothing predicts. `go_on` as in
     /// [`LanguageModel::feed_with`]. Returns the number of tokens that are in the context now. Afterwards

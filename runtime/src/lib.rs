@@ -38,6 +38,7 @@ pub mod sample;
 mod save;
 pub mod score;
 mod session;
+pub mod speculate;
 #[cfg(feature = "std")]
 pub mod threads;
 pub mod tokenizer;

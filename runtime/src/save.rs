@@ -133,7 +133,7 @@ impl Session<'_> {
             Store::F16 { keys, values } => take_cache(keys, values, size, &mut rest),
         }
         self.position = n_tokens;
-        self.has_logits = false;
+        (self.has_logits, self.drafted) = (false, 0);
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod notes;
 mod reference;
 mod same_bits;
 mod save;
+mod speculation;
 mod tidy;
 mod tokenizer;
 mod two_cores;

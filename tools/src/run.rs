@@ -3,15 +3,17 @@
 mod prompt;
 mod sampling;
 mod speaker;
+mod speculation;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use mote_runtime::speculate::{Lookup, MAX_DRAFTS, Speculator};
 use mote_runtime::{
     AnyModel, AnySession, Budget, BudgetError, Completion, CompletionOptions, Options, Plan,
-    StopReason,
+    SessionError, StopReason,
 };
 use serde::Serialize;
 
@@ -25,6 +27,7 @@ use crate::tokenize::tell_unknown_rules;
 use prompt::{Prompt, PromptOptions};
 use sampling::SamplingOptions;
 use speaker::{DegradedReport, FallbackOptions, Models};
+use speculation::Speculation;
 
 /// Continue a text
 #[derive(Args, Debug)]
@@ -40,7 +43,8 @@ shown and not obeyed.
 JSON keys: text; ids (of the continuation, the end token included); prompt_tokens; stop (stop,
 eos or length); degraded (where the fallback wrote: reason, which is missing, damaged, memory,
 deadline or not_finite, and tokens); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
-the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first).
+the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first);
+speculation (null if off): drafted, accepted (tokens), drafted_passes, plain_passes.
 
 Examples:
   mote run 'Once upon a time'
@@ -78,6 +82,10 @@ pub struct Command {
     /// long batches (speed only), an f32 cache where f16 will do, a long context
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     ram: Option<usize>,
+    /// Draft tokens, and let the model check several at once: off, lookup (what the text had before
+    /// is expected again), or an n-gram model's file (that, too). The text stays the same
+    #[arg(long, value_name = "HOW", default_value = "lookup", value_parser = Speculation::parse)]
+    speculate: Speculation,
     /// Print JSON, when all is written
     #[arg(long)]
     pub json: bool,
@@ -98,6 +106,7 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<DegradedReport>,
     timings: Timings,
+    speculation: Option<speculation::Report>,
 }
 
 /// Milliseconds, and tokens per second.
@@ -138,15 +147,27 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
             text_start: prompt.is_empty_text,
         };
         let (compute, exact) = (&command.session.compute, model.all_float());
-        let session = compute.session(exact, Purpose::Generate, n_ctx, engine.threads());
+        let mut session = compute.session(exact, Purpose::Generate, n_ctx, engine.threads());
+        if command.speculate != Speculation::Off {
+            session.logit_rows = 1 + MAX_DRAFTS;
+        }
         let session = command.within_ram(model, session, prompt.ids.len());
         models.with_session((n_ctx, session), &engine, |session, plan| {
             let timings = Timings { load_ms: milliseconds(start), ..Timings::default() };
             introduce(models, plan, session.capacity(), streams);
             tell_unknown_rules(tokenizer, streams);
             let mut memory = Memory::new(Completion::bytes_needed(tokenizer, &options))?;
-            let completion = Completion::new(session, options, &mut memory)?;
-            let mut work = Work { start, timings, streams, shows: !command.json };
+            let n_ctx = session.capacity();
+            let mut completion = Completion::new(session, options, &mut memory)?;
+            let mut tables = Memory::new(Lookup::bytes_needed(n_ctx))?;
+            let mut lookup = Lookup::new(n_ctx, &mut tables).map_err(SessionError::from)?;
+            let speculates = command.speculate != Speculation::Off;
+            if speculates {
+                let clock = Some(speculation::clock as fn() -> u64);
+                completion.speculate(Speculator::new(&mut lookup, None, clock));
+            }
+            let shows = !command.json;
+            let mut work = Work { start, timings, streams, shows, speculates };
             let report = work.complete(completion, &prompt, command.echo)?;
             work.conclude(&report);
             if command.json { write_json(&report, work.streams) } else { Ok(()) }
@@ -246,6 +267,8 @@ struct Work<'w, 's> {
     streams: &'w mut Streams<'s>,
     /// The text goes to the output as it comes.
     shows: bool,
+    /// Tokens are drafted.
+    speculates: bool,
 }
 
 impl Work<'_, '_> {
@@ -289,7 +312,8 @@ impl Work<'_, '_> {
         timings.decode_tokens_per_second =
             per_second(ids.len().saturating_sub(1), timings.decode_ms);
         let stop = completion.stopped().unwrap_or(StopReason::Length).name();
-        Ok(Report { text, ids, prompt_tokens, stop, degraded, timings: *timings })
+        let speculation = self.speculates.then(|| completion.drafted().into());
+        Ok(Report { text, ids, prompt_tokens, stop, degraded, timings: *timings, speculation })
     }
 
     /// Text goes out at once, so that it is seen as it is written.
@@ -306,7 +330,7 @@ impl Work<'_, '_> {
     }
 
     fn conclude(&mut self, report: &Report) {
-        let Report { prompt_tokens, ids, stop, timings, .. } = report;
+        let Report { prompt_tokens, ids, stop, timings, speculation, .. } = report;
         let Timings { load_ms, prompt_ms, first_token_ms, decode_ms, .. } = timings;
         let streams = &mut *self.streams;
         streams.fact("load", format_args!("{load_ms:.1} ms, first token {first_token_ms:.1} ms"));
@@ -317,6 +341,9 @@ impl Work<'_, '_> {
         );
         let (n, speed) = (ids.len(), timings.decode_tokens_per_second);
         streams.fact("decode", format_args!("{n} tokens, {decode_ms:.1} ms, {speed:.1} tokens/s"));
+        if let Some(speculation) = speculation {
+            streams.fact("drafts", speculation);
+        }
         streams.fact("stop", stop);
         if let Some(degraded) = &report.degraded {
             streams.fact("degraded", degraded);
