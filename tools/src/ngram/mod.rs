@@ -1,6 +1,8 @@
 //! `mote ngram`: models of word sequences, from text to file.
 
 mod bench;
+mod estimate;
+mod train;
 
 use clap::{Args, Subcommand};
 
@@ -17,6 +19,7 @@ pub struct Command {
 /// Every one is a file with a `Command` (its options) and `execute`.
 #[derive(Subcommand, Debug)]
 enum What {
+    Train(train::Command),
     Bench(bench::Command),
 }
 
@@ -24,6 +27,7 @@ impl Command {
     /// Whether a failure is to be told as JSON.
     pub fn json(&self) -> bool {
         match &self.what {
+            What::Train(command) => command.json,
             What::Bench(command) => command.json,
         }
     }
@@ -32,6 +36,7 @@ impl Command {
 /// Does what was asked.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     match &command.what {
+        What::Train(command) => train::execute(command, streams),
         What::Bench(command) => bench::execute(command, streams),
     }
 }
