@@ -1,5 +1,6 @@
 //! `mote ngram train`: text to a model.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -61,7 +62,11 @@ fn train(command: &Command, tokenizer: Given<'_>, streams: &mut Streams<'_>) -> 
     settings.memory = settings.memory.saturating_sub(lexicon.bytes());
     let coded = command.output.is_some() && command.value_bits != ValueBits::Exact;
     let mut values = Histograms::new(settings.order, coded);
-    let bar = |name: &str, len| streams.steps(name, len);
+    let clock = RefCell::new(report.stages());
+    let bar = |name: &'static str, len| {
+        clock.borrow_mut().begin(name);
+        streams.steps(name, len)
+    };
     let estimated = estimate(tokens, &ids, &settings, &mut values, &bar).map_err(failure)?;
     for (order, why) in &estimated.fallen_back {
         let Fallback::Discounts(Discounts([a, b, c])) = settings.fallback else { continue };
@@ -74,7 +79,7 @@ fn train(command: &Command, tokenizer: Given<'_>, streams: &mut Streams<'_>) -> 
             "the {order}-grams have the discounts {n}, because the text gives none ({why})"
         ));
     }
-    report.estimated(&estimated, start);
+    report.estimated(&estimated);
 
     let stupid = settings.smoothing == Smoothing::Stupid;
     let books = values.books(settings.order, command.value_bits.bits(), stupid);
@@ -88,9 +93,12 @@ fn train(command: &Command, tokenizer: Given<'_>, streams: &mut Streams<'_>) -> 
     };
     let mut head = Head::new(&estimated, &ids);
     let probability = probabilities(&estimated.unigrams, estimated.unknown, &ids, &lexicon);
-    let writing = streams.steps("writing", estimated.counts.iter().skip(1).sum());
+    clock.borrow_mut().begin("writing");
+    let longer = estimated.counts.iter().skip(1).sum();
+    let writing = streams.steps("writing", longer);
     let unigrams = estimated.emit(&mut sink, &Told(&writing)).map_err(failure)?;
     writing.finish_and_clear();
+    report.estimating(clock.into_inner());
     let Outputs { levels, arpa } = sink;
     if let (Some(levels), Some(path)) = (levels, &command.output) {
         let len = lexicon.len(&ids);

@@ -254,7 +254,7 @@ pub fn estimate(
     ids: &Ids,
     settings: &Settings,
     values: &mut dyn Values,
-    bar: &dyn Fn(&str, u64) -> ProgressBar,
+    bar: &dyn Fn(&'static str, u64) -> ProgressBar,
 ) -> Result<Estimated, Error> {
     if tokens.predicted == 0 {
         return Err(Error::Empty);
@@ -285,7 +285,7 @@ fn counts<const W: usize>(
     ids: &Ids,
     layout: count::Layout,
     settings: &Settings,
-    bar: &dyn Fn(&str, u64) -> ProgressBar,
+    bar: &dyn Fn(&'static str, u64) -> ProgressBar,
 ) -> Result<Adjusted, Error> {
     let memory = settings.memory_beside(0);
     let broken = settings.smoothing == Smoothing::Stupid;
@@ -338,7 +338,7 @@ fn probabilities<const W: usize>(
     discounts: Vec<Discounts>,
     settings: &Settings,
     values: &mut dyn Values,
-    bar: &dyn Fn(&str, u64) -> ProgressBar,
+    bar: &dyn Fn(&'static str, u64) -> ProgressBar,
 ) -> Result<Estimated, Error> {
     let dense = (settings.order - 1) * (ids.len as usize + 1) * 16;
     let memory = settings.memory_beside(dense);

@@ -39,10 +39,31 @@ struct Order {
 #[derive(Default, Serialize)]
 struct Seconds {
     read: f64,
-    estimate: f64,
+    estimate: Vec<(&'static str, f64)>,
     write: f64,
     arpa: f64,
     total: f64,
+}
+
+/// When the stages of estimation began.
+pub struct Stages {
+    begun: Vec<(&'static str, Instant)>,
+}
+
+impl Stages {
+    /// One ends, another begins.
+    pub fn begin(&mut self, name: &'static str) {
+        self.begun.push((name, Instant::now()));
+    }
+
+    fn seconds(self) -> Vec<(&'static str, f64)> {
+        let ends = self.begun.iter().skip(1).map(|(_, begin)| *begin).chain([Instant::now()]);
+        self.begun
+            .iter()
+            .zip(ends)
+            .map(|((name, begin), end)| (*name, (end - *begin).as_secs_f64()))
+            .collect()
+    }
 }
 
 impl Report {
@@ -67,7 +88,7 @@ impl Report {
     }
 
     /// The model is estimated.
-    pub fn estimated(&mut self, model: &Estimated, start: Instant) {
+    pub fn estimated(&mut self, model: &Estimated) {
         let orders = model.counts.iter().zip(&model.tallies).enumerate();
         self.orders = orders
             .map(|(i, (&ngrams, tally))| Order {
@@ -82,7 +103,16 @@ impl Report {
                     .map(|(_, why)| why.to_string()),
             })
             .collect();
-        self.seconds.estimate = start.elapsed().as_secs_f64() - self.seconds.read;
+    }
+
+    /// No stage has begun.
+    pub fn stages(&self) -> Stages {
+        Stages { begun: Vec::new() }
+    }
+
+    /// The last stage of estimation is over.
+    pub fn estimating(&mut self, stages: Stages) {
+        self.seconds.estimate = stages.seconds();
     }
 
     /// The model file is written.
@@ -104,7 +134,8 @@ impl Report {
     }
 
     fn since(&self, start: Instant) -> f64 {
-        let Seconds { read, estimate, write, arpa, .. } = self.seconds;
+        let Seconds { read, estimate, write, arpa, .. } = &self.seconds;
+        let estimate: f64 = estimate.iter().map(|(_, seconds)| seconds).sum();
         start.elapsed().as_secs_f64() - read - estimate - write - arpa
     }
 
