@@ -52,18 +52,7 @@ pub fn top(trie: &Trie<'_>, state: &State, out: &mut [Candidate]) -> usize {
             }
         }
     }
-    let backoff = state.backoff(trie, 0);
-    for place in 0..trie.n_words() {
-        let Some(id) = trie.by_probability(place) else { break };
-        let Some(entry) = trie.unigram(id) else { break };
-        let value = entry.probability + backoff;
-        if !best.takes(value) {
-            break;
-        }
-        if trie.find(2, state.range(1), id).is_none() {
-            best.add(Candidate { id, value });
-        }
-    }
+    best.add_unigrams(trie, state);
     best.len
 }
 
@@ -76,6 +65,11 @@ fn successor(trie: &Trie<'_>, state: &State, words: usize, index: u32) -> Option
         key = trie.key(shorter + 1, place)?;
     }
     Some((key, entry))
+}
+
+/// Whether `a` stands before `b`: it is more probable, or as probable and has the lower id.
+fn precedes(a: &Candidate, b: &Candidate) -> bool {
+    a.value > b.value || (a.value == b.value && a.id < b.id)
 }
 
 /// The best so far, best first.
@@ -91,6 +85,33 @@ impl Best<'_> {
             Some(last) if self.len == self.out.len() => value >= last.value,
             Some(_) => true,
             None => false,
+        }
+    }
+
+    /// Adds the words that were never seen after the last one.
+    fn add_unigrams(&mut self, trie: &Trie<'_>, state: &State) {
+        let backoff = state.backoff(trie, 0);
+        let mut last = Candidate { value: f32::INFINITY, id: 0 };
+        let listed = (0..).map_while(|place| trie.by_probability(place)).map(|id| (id, true));
+        // Where the list of the most probable ends too soon, all others are looked at.
+        for (id, is_listed) in listed.chain((0..trie.n_words() as u32).map(|id| (id, false))) {
+            let Some(entry) = trie.unigram(id) else { break };
+            let unigram = Candidate { value: entry.probability, id };
+            let new = Candidate { value: entry.probability + backoff, id };
+            if !self.takes(new.value) {
+                if is_listed {
+                    return;
+                }
+                continue;
+            }
+            if is_listed {
+                last = unigram;
+            } else if !precedes(&last, &unigram) {
+                continue;
+            }
+            if trie.find(2, state.range(1), id).is_none() {
+                self.add(new);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! `mote ngram`: models of word sequences, from text to file.
 
 mod bench;
+mod convert;
 mod estimate;
 mod train;
 
@@ -20,6 +21,7 @@ pub struct Command {
 #[derive(Subcommand, Debug)]
 enum What {
     Train(train::Command),
+    Convert(convert::Command),
     Bench(bench::Command),
 }
 
@@ -28,6 +30,7 @@ impl Command {
     pub fn json(&self) -> bool {
         match &self.what {
             What::Train(command) => command.json,
+            What::Convert(command) => command.json,
             What::Bench(command) => command.json,
         }
     }
@@ -37,6 +40,7 @@ impl Command {
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     match &command.what {
         What::Train(command) => train::execute(command, streams),
+        What::Convert(command) => convert::execute(command, streams),
         What::Bench(command) => bench::execute(command, streams),
     }
 }
