@@ -148,9 +148,9 @@ impl<'c, 'm> Completion<'c, 'm> {
         self.speculator = Some(speculator);
     }
 
-    /// What came of drafting.
-    pub fn drafted(&self) -> Drafted {
-        self.speculator.as_ref().map(Speculator::drafted).unwrap_or_default()
+    /// What came of drafting; `None` where nothing is to be drafted.
+    pub fn drafted(&self) -> Option<Drafted> {
+        self.speculator.as_ref().map(Speculator::drafted)
     }
 
     /// Appends tokens to the text without showing them: the prompt. `go_on` is asked before each

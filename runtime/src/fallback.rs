@@ -116,7 +116,7 @@ impl<'f, 'm> Fallback<'f, 'm> {
         main: &'f mut (dyn LanguageModel<'m> + 'f),
         spare: &'f mut (dyn LanguageModel<'m> + 'f),
     ) -> Result<Self, SessionError> {
-        if !same_vocabulary(main.tokenizer(), spare.tokenizer()) {
+        if !main.tokenizer().has_same_ids(spare.tokenizer()) {
             return Err(SessionError::Option("the fallback has another vocabulary"));
         }
         spare.rewind(0);
@@ -271,11 +271,6 @@ fn catch_up<'m>(
         }
     }
     Ok(true)
-}
-
-/// Whether the ids of two vocabularies stand for the same texts.
-fn same_vocabulary(a: &Tokenizer<'_>, b: &Tokenizer<'_>) -> bool {
-    a.len() == b.len() && (0..a.len() as u32).all(|id| a.text(id) == b.text(id))
 }
 
 impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {

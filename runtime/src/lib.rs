@@ -27,6 +27,7 @@ mod fallback;
 mod forward;
 mod language_model;
 pub mod memory;
+pub mod mix;
 mod model;
 pub mod ngram;
 mod notes;

@@ -93,7 +93,7 @@ fn write(
         ids.push(step.id);
         text += step.text;
     }
-    let (stopped, drafted) = (completion.stopped(), completion.drafted());
+    let (stopped, drafted) = (completion.stopped(), completion.drafted().unwrap_or_default());
     let tokens = session.tokens().to_vec();
     let generated = (0..tokens.len()).map(|i| session.origin(i) == Some(Origin::Generated));
     let generated = generated.collect();

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod host;
 mod input;
 mod inspect;
+mod mix;
 mod ngram;
 mod notes;
 pub mod options;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use mote_runtime::speculate::{Lookup, MAX_DRAFTS, Speculator};
+use mote_runtime::speculate::{Drafter, MAX_DRAFTS, Speculator};
 use mote_runtime::{
     AnyModel, AnySession, Budget, BudgetError, Completion, CompletionOptions, Options, Plan,
-    SessionError, StopReason,
+    StopReason,
 };
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use crate::cli::write_json;
 use crate::facts::{PlanFacts, per_second};
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, Memory};
+use crate::mix::MixOptions;
 use crate::options::{CacheChoice, Purpose, SessionOptions};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
@@ -92,6 +93,8 @@ pub struct Command {
     #[command(flatten)]
     fallback: FallbackOptions,
     #[command(flatten)]
+    mix: MixOptions,
+    #[command(flatten)]
     sampling: SamplingOptions,
     #[command(flatten)]
     session: SessionOptions,
@@ -157,20 +160,22 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
             introduce(models, plan, session.capacity(), streams);
             tell_unknown_rules(tokenizer, streams);
             let mut memory = Memory::new(Completion::bytes_needed(tokenizer, &options))?;
-            let n_ctx = session.capacity();
-            let mut completion = Completion::new(session, options, &mut memory)?;
-            let mut tables = Memory::new(Lookup::bytes_needed(n_ctx))?;
-            let mut lookup = Lookup::new(n_ctx, &mut tables).map_err(SessionError::from)?;
-            let speculates = command.speculate != Speculation::Off;
-            if speculates {
-                let clock = Some(speculation::clock as fn() -> u64);
-                completion.speculate(Speculator::new(&mut lookup, None, clock));
-            }
-            let shows = !command.json;
-            let mut work = Work { start, timings, streams, shows, speculates };
-            let report = work.complete(completion, &prompt, command.echo)?;
-            work.conclude(&report);
-            if command.json { write_json(&report, work.streams) } else { Ok(()) }
+            command.mix.with(session, &engine, |session| {
+                let shows = !command.json;
+                let mut work = Work { start, timings, streams, shows, echo: command.echo };
+                let n_ctx = session.capacity();
+                let report = command.speculate.with(n_ctx, tokenizer, |drafters| {
+                    let mut completion = Completion::new(session, options, &mut memory)?;
+                    if let Some((drafter, other)) = drafters {
+                        let other = other.map(|other| other as &mut dyn Drafter);
+                        let clock = Some(speculation::clock as fn() -> u64);
+                        completion.speculate(Speculator::new(drafter, other, clock));
+                    }
+                    work.complete(completion, &prompt)
+                })?;
+                work.conclude(&report);
+                if command.json { write_json(&report, work.streams) } else { Ok(()) }
+            })
         })
     })
 }
@@ -267,19 +272,14 @@ struct Work<'w, 's> {
     streams: &'w mut Streams<'s>,
     /// The text goes to the output as it comes.
     shows: bool,
-    /// Tokens are drafted.
-    speculates: bool,
+    /// The prompt is shown, too.
+    echo: bool,
 }
 
 impl Work<'_, '_> {
-    fn complete(
-        &mut self,
-        mut completion: Completion<'_, '_>,
-        prompt: &Prompt,
-        echo: bool,
-    ) -> Result<Report> {
+    fn complete(&mut self, mut completion: Completion<'_, '_>, prompt: &Prompt) -> Result<Report> {
         let (mut text, mut ids, mut degraded) = (String::new(), Vec::new(), None);
-        if echo {
+        if self.echo {
             text.push_str(&String::from_utf8_lossy(&prompt.text));
             self.show(&prompt.text)?;
         }
@@ -312,7 +312,7 @@ impl Work<'_, '_> {
         timings.decode_tokens_per_second =
             per_second(ids.len().saturating_sub(1), timings.decode_ms);
         let stop = completion.stopped().unwrap_or(StopReason::Length).name();
-        let speculation = self.speculates.then(|| completion.drafted().into());
+        let speculation = completion.drafted().map(speculation::Report::from);
         Ok(Report { text, ids, prompt_tokens, stop, degraded, timings: *timings, speculation })
     }
 

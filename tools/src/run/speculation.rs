@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use mote_runtime::speculate::Drafted;
+use mote_runtime::speculate::{Drafted, Drafter, Lookup, Ngrams};
+use mote_runtime::{AnyModel, SessionError, Tokenizer};
 use serde::Serialize;
+
+use crate::failure::{Code, Failure, Result};
+use crate::host::{Memory, with_any_model};
 
 /// `--speculate`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +25,7 @@ pub enum Speculation {
 
 impl Speculation {
     /// `off`, `lookup`, or else a file.
-    pub fn parse(text: &str) -> Result<Speculation, String> {
+    pub fn parse(text: &str) -> std::result::Result<Speculation, String> {
         Ok(match text {
             "" => return Err("off, lookup, or an n-gram model's file".to_string()),
             "off" => Speculation::Off,
@@ -29,6 +33,38 @@ impl Speculation {
             file => Speculation::Ngrams(file.into()),
         })
     }
+}
+
+/// Who drafts: at least one, or nobody.
+pub type Drafters<'d> = Option<(&'d mut dyn Drafter, Option<&'d mut dyn Drafter>)>;
+
+impl Speculation {
+    /// Lets `work` have the drafters for a context of `n_ctx` tokens of this vocabulary.
+    pub fn with<R>(
+        &self,
+        n_ctx: usize,
+        tokenizer: &Tokenizer<'_>,
+        work: impl FnOnce(Drafters<'_>) -> Result<R>,
+    ) -> Result<R> {
+        if *self == Speculation::Off {
+            return work(None);
+        }
+        let mut memory = Memory::new(Lookup::bytes_needed(n_ctx))?;
+        let mut lookup = Lookup::new(n_ctx, &mut memory).map_err(SessionError::from)?;
+        let Speculation::Ngrams(path) = self else { return work(Some((&mut lookup, None))) };
+        with_any_model(path, |model| match model {
+            AnyModel::Ngram(model) if model.tokenizer().has_same_ids(tokenizer) => {
+                let mut ngrams = Ngrams::new(model.trie());
+                work(Some((&mut lookup, Some(&mut ngrams))))
+            }
+            AnyModel::Ngram(_) => Err(refused("has another vocabulary than the model")),
+            AnyModel::Transformer(_) => Err(refused("is not an n-gram model")),
+        })
+    }
+}
+
+fn refused(what: &str) -> Failure {
+    Failure::new(Code::Usage, format_args!("--speculate: the file {what}"))
 }
 
 /// Nanoseconds since the first call.
