@@ -69,8 +69,18 @@ impl Plan {
         budget: &Budget,
         beside: impl Fn(&Options) -> usize,
     ) -> Result<(Options, Plan), BudgetError> {
+        Plan::fitting(&|options| Plan::new(config, options), wanted, budget, &beside)
+    }
+
+    /// The same for any kind of model.
+    pub(crate) fn fitting(
+        plan_of: &dyn Fn(&Options) -> Result<Plan, SessionError>,
+        wanted: &Options,
+        budget: &Budget,
+        beside: &dyn Fn(&Options) -> usize,
+    ) -> Result<(Options, Plan), BudgetError> {
         let fits = |options: &Options| -> Result<Option<(Options, Plan)>, SessionError> {
-            let plan = Plan::new(config, options)?;
+            let plan = plan_of(options)?;
             let bytes = plan.total_bytes.saturating_add(beside(options));
             Ok((bytes <= budget.bytes).then_some((*options, plan)))
         };
@@ -92,7 +102,7 @@ impl Plan {
         let (mut low, mut high) = (budget.least_ctx.clamp(1, wanted.n_ctx), wanted.n_ctx);
         let least = Options { n_ctx: low, ..options };
         let Some(mut found) = fits(&least)? else {
-            let needed = Plan::new(config, &least)?.total_bytes.saturating_add(beside(&least));
+            let needed = plan_of(&least)?.total_bytes.saturating_add(beside(&least));
             return Err(BudgetError::TooSmall { budget: budget.bytes, needed, n_ctx: low });
         };
         while high - low > 1 {

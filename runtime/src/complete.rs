@@ -6,6 +6,7 @@ use core::fmt;
 use mote_kernels::Candidate;
 
 use crate::error::SessionError;
+use crate::fallback::Degraded;
 use crate::language_model::LanguageModel;
 use crate::memory::{Carver, Measure};
 use crate::pieces::Pieces;
@@ -80,6 +81,8 @@ pub struct Step<'t> {
     /// The text that is certain now. It may belong to earlier tokens: the beginning of a character
     /// or of what could become a stop string is held back.
     pub text: &'t str,
+    /// Why the token is not the main model's: see [`Fallback`](crate::Fallback).
+    pub degraded: Option<Degraded>,
 }
 
 /// A text that a language model continues. Its memory is lent; nothing is allocated.
@@ -157,13 +160,13 @@ impl<'c, 'm> Completion<'c, 'm> {
             return Ok(None);
         }
         self.feed_last()?;
-        let kernels = self.model.kernels();
+        let (kernels, degraded) = (self.model.kernels(), self.model.degraded());
         let (logits, recent) = self.model.logits_and_tokens().ok_or(SessionError::Empty)?;
         let id = sample::pick(kernels, &self.options.sampling, logits, recent, self.candidates)?;
         self.written += 1;
         self.unfed = Some(id);
         self.show(id)?;
-        Ok(Some(Step { id, text: self.pieces.text() }))
+        Ok(Some(Step { id, text: self.pieces.text(), degraded }))
     }
 
     /// Why the text ended; `None` while it goes on.

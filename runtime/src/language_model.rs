@@ -5,7 +5,9 @@ use core::fmt::Debug;
 use mote_kernels::Kernels;
 
 use crate::error::SessionError;
+use crate::fallback::Degraded;
 use crate::precision::Origin;
+use crate::score::log_probability;
 use crate::tokenizer::Tokenizer;
 
 /// One text in the making: a context of tokens, and p(next token | context) as logits. A
@@ -64,6 +66,46 @@ pub trait LanguageModel<'m>: Debug {
         go_on: &mut dyn FnMut(usize) -> bool,
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<usize, SessionError>;
+
+    /// Appends tokens and shows `visit` the index and the natural logarithm of the probability of each
+    /// after all before it; not of a text's first one, which nothing predicts. `go_on` as in
+    /// [`LanguageModel::feed_with`]. Returns the number of tokens that are in the context now. Afterwards
+    /// there are no logits.
+    ///
+    /// The results are those of [`log_probability`] of the logits, unless the model knows them without.
+    fn score_tokens(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        go_on: &mut dyn FnMut(usize) -> bool,
+        visit: &mut dyn FnMut(usize, f64),
+    ) -> Result<usize, SessionError> {
+        self.check(tokens)?;
+        let kernels = self.kernels();
+        let mut show = |i: usize, logits: &mut [f32]| {
+            let token = tokens.get(i);
+            if let Some(ln) = token.and_then(|&token| log_probability(kernels, logits, token)) {
+                visit(i, ln);
+            }
+        };
+        if self.position() > 0 {
+            if !self.recall(&mut || go_on(0))? {
+                return Ok(0);
+            }
+            let logits = self.take_logits().unwrap_or_default();
+            if !kernels.is_finite(logits) {
+                return Err(SessionError::NotFinite);
+            }
+            show(0, logits);
+        }
+        self.score_with(tokens, origin, 0, go_on, &mut |i, logits| show(i + 1, logits))
+    }
+
+    /// Why the logits that are there now, or were shown last, come from another model than was asked
+    /// for: see [`Fallback`](crate::Fallback).
+    fn degraded(&self) -> Option<Degraded> {
+        None
+    }
 
     /// Tokens in the vocabulary.
     fn n_vocab(&self) -> usize {

@@ -353,8 +353,8 @@ impl<'s> Session<'s> {
     }
 }
 
-impl<'s> LanguageModel<'s> for Session<'s> {
-    fn tokenizer(&self) -> &'s Tokenizer<'s> {
+impl<'m, 's: 'm> LanguageModel<'m> for Session<'s> {
+    fn tokenizer(&self) -> &'m Tokenizer<'m> {
         self.model.tokenizer()
     }
 

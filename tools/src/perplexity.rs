@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mote_runtime::score::{Figures, log_probability};
+use mote_runtime::score::Figures;
 use mote_runtime::tokenizer::Tokenizer;
-use mote_runtime::{Origin, Session};
+use mote_runtime::{LanguageModel, Origin};
 use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, with_model, with_session};
+use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
 use crate::options::{Bits, ModelOption, Purpose, SessionOptions, names};
 use crate::streams::Streams;
@@ -65,7 +65,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         return Err(Failure::new(Code::Usage, sentence));
     }
     let engine = Engine::new(&command.session, streams)?;
-    with_model(&command.model.model, |model| {
+    with_any_model(&command.model.model, |model| {
         let tokenizer = model.tokenizer();
         tell_unknown_rules(tokenizer, streams);
         let text = input::read_file(&command.file)?;
@@ -76,8 +76,9 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
             return Err(Failure::new(Code::Text, sentence));
         }
         let threads = engine.threads();
-        let options = command.session.compute.session(model, Purpose::Score, window, threads);
-        with_session(model, &options, &engine, |session, _| {
+        let options =
+            command.session.compute.session(model.all_float(), Purpose::Score, window, threads);
+        with_any_session(model, &options, &engine, |session, _| {
             let figures = score_windows(session, tokenizer, &ids, window, streams)?;
             let (activations, kv) = names(&options);
             let windows = ids.len() / window;
@@ -94,13 +95,12 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
 }
 
 fn score_windows(
-    session: &mut Session<'_>,
+    session: &mut dyn LanguageModel<'_>,
     tokenizer: &Tokenizer<'_>,
     ids: &[u32],
     window: usize,
     streams: &Streams<'_>,
 ) -> Result<Figures> {
-    let kernels = session.kernels();
     let first = tokenizer.bos().filter(|_| tokenizer.adds_bos());
     let bar = streams.progress(ids.len() / window * window);
     let mut figures = Figures::default();
@@ -113,9 +113,9 @@ fn score_windows(
         session.rewind(0);
         let (prompt, scored) = tokens.split_at(window / 2);
         session.feed(prompt)?;
-        // Nothing follows the last token.
-        session.score_from(&scored[..scored.len() - 1], Origin::Generated, 0, |i, logits| {
-            if let Some(logprob) = log_probability(kernels, logits, scored[i + 1]) {
+        session.score_tokens(scored, Origin::Generated, &mut |_| true, &mut |i, logprob| {
+            // The first of them is only given.
+            if i > 0 {
                 figures.add(logprob, 0);
             }
         })?;

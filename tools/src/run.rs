@@ -2,6 +2,7 @@
 
 mod prompt;
 mod sampling;
+mod speaker;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -9,19 +10,21 @@ use std::time::Instant;
 
 use clap::Args;
 use mote_runtime::{
-    Budget, BudgetError, Completion, CompletionOptions, Model, Options, Plan, Session, StopReason,
+    AnyModel, AnySession, Budget, BudgetError, Completion, CompletionOptions, Options, Plan,
+    StopReason,
 };
 use serde::Serialize;
 
 use crate::cli::write_json;
-use crate::facts::{FileFacts, PlanFacts, per_second};
+use crate::facts::{PlanFacts, per_second};
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, Memory, with_model, with_session};
+use crate::host::{Engine, Memory};
 use crate::options::{CacheChoice, Purpose, SessionOptions};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use prompt::{Prompt, PromptOptions};
 use sampling::SamplingOptions;
+use speaker::{DegradedReport, FallbackOptions, Models};
 
 /// Continue a text
 #[derive(Args, Debug)]
@@ -35,12 +38,14 @@ where it ends, the text ends, with the reason length. On a terminal, control cha
 shown and not obeyed.
 
 JSON keys: text; ids (of the continuation, the end token included); prompt_tokens; stop (stop,
-eos or length); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
+eos or length); degraded (where the fallback wrote: reason, which is missing, damaged, memory,
+deadline or not_finite, and tokens); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
 the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first).
 
 Examples:
   mote run 'Once upon a time'
   mote run -m model.gguf -f prompt.txt -n 500 --temp 0
+  mote run -m model.gguf --fallback lm.gguf --deadline 50 'Once upon a time'
   mote run -m model.gguf --special --stop '<|im_end|>' -p \"$CHAT\" --json")]
 pub struct Command {
     /// The model: a GGUF file [default: one that models/fetch.sh got]
@@ -77,6 +82,8 @@ pub struct Command {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
+    fallback: FallbackOptions,
+    #[command(flatten)]
     sampling: SamplingOptions,
     #[command(flatten)]
     session: SessionOptions,
@@ -88,6 +95,8 @@ struct Report {
     ids: Vec<u32>,
     prompt_tokens: usize,
     stop: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<DegradedReport>,
     timings: Timings,
 }
 
@@ -116,8 +125,9 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     };
     let source = command.prompt.read(streams)?;
     let engine = Engine::new(&command.session, streams)?;
-    with_model(&path, |model| {
-        let prompt = Prompt::new(source, model.tokenizer(), command.special)?;
+    command.fallback.with_models(&path, |models| {
+        let (model, tokenizer) = (models.any()?, models.tokenizer()?);
+        let prompt = Prompt::new(source, tokenizer, command.special)?;
         let n_ctx = command.context(model, prompt.ids.len(), streams)?;
         let options = CompletionOptions {
             sampling: options,
@@ -127,13 +137,14 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
             show_special: command.special,
             text_start: prompt.is_empty_text,
         };
-        let compute = &command.session.compute;
-        let session = compute.session(model, Purpose::Generate, n_ctx, engine.threads());
-        let session = command.within_ram(model, session, prompt.ids.len())?;
-        with_session(model, &session, &engine, |session, plan| {
+        let (compute, exact) = (&command.session.compute, model.all_float());
+        let session = compute.session(exact, Purpose::Generate, n_ctx, engine.threads());
+        let session = command.within_ram(model, session, prompt.ids.len());
+        models.with_session((n_ctx, session), &engine, |session, plan| {
             let timings = Timings { load_ms: milliseconds(start), ..Timings::default() };
-            introduce(model, plan, session, streams);
-            let mut memory = Memory::new(Completion::bytes_needed(model.tokenizer(), &options))?;
+            introduce(models, plan, session.capacity(), streams);
+            tell_unknown_rules(tokenizer, streams);
+            let mut memory = Memory::new(Completion::bytes_needed(tokenizer, &options))?;
             let completion = Completion::new(session, options, &mut memory)?;
             let mut work = Work { start, timings, streams, shows: !command.json };
             let report = work.complete(completion, &prompt, command.echo)?;
@@ -147,11 +158,11 @@ impl Command {
     /// Positions for the prompt and what is to be written.
     fn context(
         &self,
-        model: &Model<'_>,
+        model: &AnyModel<'_>,
         prompt_tokens: usize,
         streams: &mut Streams<'_>,
     ) -> Result<usize> {
-        let trained = model.config().n_ctx_train;
+        let trained = model.n_ctx_train();
         let n_ctx = match self.session.compute.ctx.map(NonZeroUsize::get) {
             Some(asked) => {
                 if asked > trained {
@@ -175,11 +186,11 @@ impl Command {
 
 impl Command {
     /// The options that fit `--ram`, with room for the prompt and a token.
-    fn within_ram(&self, model: &Model<'_>, wanted: Options, prompt: usize) -> Result<Options> {
+    fn within_ram(&self, model: &AnyModel<'_>, wanted: Options, prompt: usize) -> Result<Options> {
         let Some(bytes) = self.ram else { return Ok(wanted) };
         let may_narrow = self.session.compute.kv == CacheChoice::Auto;
         let budget = Budget { bytes, least_ctx: prompt.saturating_add(1), may_narrow };
-        match Plan::within(model.config(), &wanted, &budget, |_| 0) {
+        match AnySession::plan_within(model, &wanted, &budget, &|_| 0) {
             Ok((options, _)) => Ok(options),
             Err(BudgetError::Options(error)) => Err(error.into()),
             Err(error) => Err(Failure::new(Code::Memory, format_args!("--ram: {error}"))),
@@ -219,11 +230,9 @@ fn fetched_model(folder: &Path) -> Result<PathBuf> {
     })
 }
 
-fn introduce(model: &Model<'_>, plan: &Plan, session: &Session<'_>, streams: &mut Streams<'_>) {
-    streams.fact("model", FileFacts::new(model.gguf()));
-    let n_ctx = session.capacity();
+fn introduce(models: &Models<'_>, plan: &Plan, n_ctx: usize, streams: &mut Streams<'_>) {
+    models.introduce(streams);
     streams.fact("memory", format_args!("{} for {n_ctx} tokens", PlanFacts(*plan)));
-    tell_unknown_rules(model.tokenizer(), streams);
 }
 
 fn milliseconds(since: Instant) -> f64 {
@@ -246,7 +255,7 @@ impl Work<'_, '_> {
         prompt: &Prompt,
         echo: bool,
     ) -> Result<Report> {
-        let (mut text, mut ids) = (String::new(), Vec::new());
+        let (mut text, mut ids, mut degraded) = (String::new(), Vec::new(), None);
         if echo {
             text.push_str(&String::from_utf8_lossy(&prompt.text));
             self.show(&prompt.text)?;
@@ -266,6 +275,7 @@ impl Work<'_, '_> {
                 decode = Instant::now();
             }
             ids.push(step.id);
+            DegradedReport::count(&mut degraded, &step);
             text.push_str(step.text);
             self.show(step.text.as_bytes())?;
         }
@@ -279,7 +289,7 @@ impl Work<'_, '_> {
         timings.decode_tokens_per_second =
             per_second(ids.len().saturating_sub(1), timings.decode_ms);
         let stop = completion.stopped().unwrap_or(StopReason::Length).name();
-        Ok(Report { text, ids, prompt_tokens, stop, timings: *timings })
+        Ok(Report { text, ids, prompt_tokens, stop, degraded, timings: *timings })
     }
 
     /// Text goes out at once, so that it is seen as it is written.
@@ -308,6 +318,9 @@ impl Work<'_, '_> {
         let (n, speed) = (ids.len(), timings.decode_tokens_per_second);
         streams.fact("decode", format_args!("{n} tokens, {decode_ms:.1} ms, {speed:.1} tokens/s"));
         streams.fact("stop", stop);
+        if let Some(degraded) = &report.degraded {
+            streams.fact("degraded", degraded);
+        }
     }
 }
 

@@ -7,12 +7,12 @@ use clap::Args;
 use mote_formats::gguf::Text;
 use mote_runtime::score::{Figures, contract_bytes, log_probability};
 use mote_runtime::tokenizer::{DecodeOptions, Decoder, Tokenizer};
-use mote_runtime::{Model, Options, Origin, Precision, Session};
+use mote_runtime::{LanguageModel, Options, Origin, Precision};
 use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, with_model, with_session};
+use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
 use crate::options::{Bits, ModelOption, Purpose, SessionOptions, TextOptions, names};
 use crate::streams::Streams;
@@ -85,18 +85,19 @@ struct Report {
 /// Scores.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let engine = Engine::new(&command.session, streams)?;
-    with_model(&command.model.model, |model| {
+    with_any_model(&command.model.model, |model| {
         tell_unknown_rules(model.tokenizer(), streams);
         let ids = command.ids(model.tokenizer(), streams)?;
         let n_ctx = command.session.compute.ctx.map_or(ids.len(), |ctx| ctx.get());
         let threads = engine.threads();
-        let options = command.session.compute.session(model, Purpose::Score, n_ctx, threads);
-        with_session(model, &options, &engine, |session, _| {
+        let options =
+            command.session.compute.session(model.all_float(), Purpose::Score, n_ctx, threads);
+        with_any_session(model, &options, &engine, |session, _| {
             let report = command.score(session, ids, &options, streams)?;
             if command.json {
                 return write_json(&report, streams);
             }
-            print(&report, model, streams)
+            print(&report, model.tokenizer(), streams)
         })
     })
 }
@@ -119,7 +120,7 @@ impl Command {
 
     fn score(
         &self,
-        session: &mut Session<'_>,
+        session: &mut dyn LanguageModel<'_>,
         ids: Vec<u32>,
         options: &Options,
         streams: &Streams<'_>,
@@ -132,26 +133,33 @@ impl Command {
         let generated_from = self.generated_from.map_or(ids.len(), |from| from.min(ids.len()));
         let (prompt, generated) = ids.split_at(generated_from);
         let mut following = ids.iter().skip(1);
-        let mut visit = |_, logits: &mut [f32]| {
-            bar.inc(1);
-            if let Some(hasher) = &mut hasher {
-                contract_bytes(logits, |bytes| {
-                    hasher.update(bytes);
-                });
-            }
-            if let Some(all) = &mut all_logits {
-                all.push(logits.to_vec());
-            }
-            let next = following.next();
-            logprobs.extend(next.and_then(|&next| log_probability(kernels, logits, next)));
-        };
         for (tokens, origin) in [(prompt, Origin::Prompt), (generated, Origin::Generated)] {
-            if !tokens.is_empty() {
-                session.score_from(tokens, origin, 0, &mut visit)?;
+            if tokens.is_empty() {
+                continue;
             }
+            if !self.hash && !self.logits {
+                session.score_tokens(tokens, origin, &mut |_| true, &mut |_, logprob| {
+                    bar.inc(1);
+                    logprobs.push(logprob);
+                })?;
+                continue;
+            }
+            session.score_from(tokens, origin, 0, &mut |_, logits| {
+                bar.inc(1);
+                if let Some(hasher) = &mut hasher {
+                    contract_bytes(logits, |bytes| {
+                        hasher.update(bytes);
+                    });
+                }
+                if let Some(all) = &mut all_logits {
+                    all.push(logits.to_vec());
+                }
+                let next = following.next();
+                logprobs.extend(next.and_then(|&next| log_probability(kernels, logits, next)));
+            })?;
         }
         bar.finish_and_clear();
-        let figures = figures(session.model().tokenizer(), &ids, &logprobs)?;
+        let figures = figures(session.tokenizer(), &ids, &logprobs)?;
         let (activations, kv) = names(options);
         Ok(Report {
             ids,
@@ -185,9 +193,8 @@ fn figures(tokenizer: &Tokenizer<'_>, ids: &[u32], logprobs: &[f64]) -> Result<F
     Ok(figures)
 }
 
-fn print(report: &Report, model: &Model<'_>, streams: &mut Streams<'_>) -> Result<()> {
+fn print(report: &Report, tokenizer: &Tokenizer<'_>, streams: &mut Streams<'_>) -> Result<()> {
     let out = &mut *streams.output;
-    let tokenizer = model.tokenizer();
     writeln!(out, "{:>12}  {:>8}  token", "ln p", "id")?;
     for (i, &id) in report.ids.iter().enumerate() {
         let text = Text::from(tokenizer.text(id));

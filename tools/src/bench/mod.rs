@@ -233,7 +233,7 @@ fn threads(command: &Command, streams: &mut Streams<'_>) -> Vec<usize> {
 fn session_options(command: &Command, model: &Model<'_>, threads: usize) -> Options {
     let needed = tests(command).iter().map(|test| test.depth() + test.tokens()).max();
     let n_ctx = command.compute.ctx.map_or(needed.unwrap_or(1), NonZeroUsize::get);
-    command.compute.session(model, Purpose::Generate, n_ctx, threads)
+    command.compute.session(model.weights().all_float(), Purpose::Generate, n_ctx, threads)
 }
 
 /// Loads as often as tests are repeated, after once to have the file in memory.
