@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::failure::{Code, Failure, Result};
 use crate::streams::{Streams, Terminal};
-use crate::{bench, inspect, notes, perplexity, rescore, score, shannon, tokenize};
+use crate::{bench, inspect, ngram, notes, perplexity, rescore, score, shannon, tokenize};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -60,8 +60,8 @@ enum Command {
     Shannon(shannon::Command),
     Rescore(rescore::Command),
     Inspect(inspect::Command),
+    Ngram(ngram::Command),
     Bench(bench::Command),
-    Ngram(crate::ngram::Command),
 }
 
 impl Command {
@@ -74,8 +74,8 @@ impl Command {
             Command::Shannon(command) => command.json,
             Command::Rescore(command) => command.json,
             Command::Inspect(command) => command.json,
-            Command::Bench(command) => command.json(),
             Command::Ngram(command) => command.json(),
+            Command::Bench(command) => command.json(),
         }
     }
 
@@ -88,8 +88,8 @@ impl Command {
             Command::Shannon(command) => shannon::execute(command, streams),
             Command::Rescore(command) => rescore::execute(command, streams),
             Command::Inspect(command) => inspect::execute(command, streams),
+            Command::Ngram(command) => ngram::execute(command, streams),
             Command::Bench(command) => bench::execute(command, streams),
-            Command::Ngram(command) => crate::ngram::execute(command, streams),
         }
     }
 }

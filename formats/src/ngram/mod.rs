@@ -4,6 +4,7 @@
 //! [`Trie::new`] checks what leads from one place of a file to another; after that nothing that it
 //! is asked can fail. A trie borrows the file: nothing is copied, nothing is allocated.
 
+pub mod arpa;
 mod bits;
 mod error;
 pub mod level;

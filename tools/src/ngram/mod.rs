@@ -1,6 +1,7 @@
 //! `mote ngram`: models of word sequences, from text to file.
 
 mod bench;
+mod convert;
 
 use clap::{Args, Subcommand};
 
@@ -17,6 +18,7 @@ pub struct Command {
 /// Every one is a file with a `Command` (its options) and `execute`.
 #[derive(Subcommand, Debug)]
 enum What {
+    Convert(convert::Command),
     Bench(bench::Command),
 }
 
@@ -24,6 +26,7 @@ impl Command {
     /// Whether a failure is to be told as JSON.
     pub fn json(&self) -> bool {
         match &self.what {
+            What::Convert(command) => command.json,
             What::Bench(command) => command.json,
         }
     }
@@ -32,6 +35,7 @@ impl Command {
 /// Does what was asked.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     match &command.what {
+        What::Convert(command) => convert::execute(command, streams),
         What::Bench(command) => bench::execute(command, streams),
     }
 }

@@ -1,0 +1,242 @@
+//! `mote ngram convert`: from ARPA text to the trie of a GGUF file, and back.
+
+mod checks;
+mod from_arpa;
+mod table;
+mod to_arpa;
+mod to_gguf;
+mod vocabulary;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use mote_formats::file::{self, Existing};
+use mote_formats::gguf::Gguf;
+use mote_formats::ngram::Trie;
+use serde::Serialize;
+
+use crate::cli::write_json;
+use crate::facts::Bytes;
+use crate::failure::{Code, Failure, Result, shown};
+use crate::host::with_gguf;
+use crate::streams::Streams;
+use from_arpa::Model;
+use vocabulary::{Tokens, Units};
+
+/// Convert an n-gram model: ARPA text to GGUF, or back
+#[derive(Args, Debug)]
+#[command(after_help = "\
+ARPA text (of KenLM, SRILM and others; packed by gzip or not) becomes a GGUF file that mote
+maps and asks directly; a GGUF file of an n-gram model becomes ARPA text, packed if the
+output's name ends in .gz. With --value-bits 32 nothing is lost on the way.
+
+n-grams whose first or last n-1 words are not in the text are given these, with what the model
+says of them anyway. A text without <unk>, <s> or </s> is given those with probability 0.
+For models over bytes or token ids the text has these in decimal, and what it says of <unk> is
+shared by the ids that it does not have.
+
+JSON keys: input; output; order; counts: n-grams of each length; inserted: n-grams that were
+missing; bytes; bytes_per_ngram; value_bits, null for text; notes: a list of sentences.
+
+Examples:
+  mote ngram convert lm.arpa.gz -o lm.gguf
+  mote ngram convert ids.arpa --tokenizer model.gguf --value-bits 4 -o lm.gguf
+  mote ngram convert lm.gguf -o lm.arpa")]
+pub struct Command {
+    /// The model: ARPA text or GGUF
+    #[arg(value_name = "FILE")]
+    input: PathBuf,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace the output if it exists
+    #[arg(long)]
+    force: bool,
+    /// Bits of a probability or backoff in the GGUF file: 1 to 8, or 32 for exact values
+    #[arg(long, value_name = "N", default_value = "8", value_parser = value_bits)]
+    value_bits: u32,
+    /// What the text's words are: words, or numbers of bytes or tokens
+    #[arg(long, value_name = "UNITS", value_enum)]
+    units: Option<UnitName>,
+    /// The vocabulary of token ids: a GGUF file, whose vocabulary is copied
+    #[arg(long, value_name = "FILE", required_if_eq("units", "ids"))]
+    tokenizer: Option<PathBuf>,
+    /// Take -inf, which lmplz --interpolate_unigrams 0 writes, for a probability of 0
+    #[arg(long)]
+    accept_inf: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum UnitName {
+    Words,
+    Bytes,
+    Ids,
+}
+
+fn value_bits(text: &str) -> std::result::Result<u32, &'static str> {
+    let bits = text.parse().ok().filter(|bits| matches!(bits, 1..=8 | 32));
+    bits.ok_or("1 to 8, or 32")
+}
+
+#[derive(Serialize)]
+struct Report {
+    input: String,
+    output: String,
+    order: usize,
+    counts: Vec<u64>,
+    inserted: u64,
+    bytes: u64,
+    bytes_per_ngram: f64,
+    value_bits: Option<u32>,
+    notes: Vec<String>,
+}
+
+/// Converts.
+pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
+    let input = &command.input;
+    let unreadable = |error: io::Error| Failure::new(Code::Io, error).in_file(input);
+    // A pipe cannot be looked at without reading it.
+    let is_gguf = input.is_file() && from_arpa::starts_with(input, b"GGUF").map_err(unreadable)?;
+    let mut report = if is_gguf {
+        with_gguf(input, |gguf| write_arpa(command, gguf))?
+    } else {
+        command.with_units(|units| write_gguf(command, units, streams))?
+    };
+    report.bytes = fs::metadata(&command.output)?.len();
+    let n_grams: u64 = report.counts.iter().sum();
+    report.bytes_per_ngram = report.bytes as f64 / n_grams.max(1) as f64;
+    report.notes.iter().for_each(|note| streams.note(note));
+    if command.json {
+        return write_json(&report, streams);
+    }
+    let (counts, bytes) = (&report.counts, Bytes(report.bytes));
+    let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
+    streams.fact("n-grams", format_args!("{n_grams} ({})", counts.join(", ")));
+    let per = report.bytes_per_ngram;
+    let output = &report.output;
+    streams.fact("file", format_args!("{output}: {bytes}, {per:.2} bytes an n-gram"));
+    Ok(())
+}
+
+impl Command {
+    fn with_units<R>(&self, work: impl FnOnce(&Units<'_>) -> Result<R>) -> Result<R> {
+        match (&self.tokenizer, self.units) {
+            (Some(path), None | Some(UnitName::Ids)) => with_gguf(path, |gguf| {
+                let tokens = Tokens::new(gguf).map_err(|failure| failure.in_file(path))?;
+                work(&Units::Ids(&tokens))
+            }),
+            (Some(_), Some(_)) => {
+                let sentence = "--tokenizer: only for token ids (--units ids)";
+                Err(Failure::new(Code::Usage, sentence))
+            }
+            (None, Some(UnitName::Bytes)) => work(&Units::Bytes),
+            (None, _) => work(&Units::Words),
+        }
+    }
+
+    fn existing(&self) -> Existing {
+        if self.force { Existing::Replace } else { Existing::Keep }
+    }
+
+    /// Writes the output by `fill`; nothing stands under its name before that is done.
+    fn write(&self, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+        let written = file::write(&self.output, self.existing(), |out| fill(out).map_err(Refused));
+        written.map_err(|Refused(failure)| failure.in_file(&self.output))
+    }
+
+    /// An output that is in the way is found before any work.
+    fn check_output(&self) -> Result<()> {
+        if self.existing() == Existing::Keep && self.output.symlink_metadata().is_ok() {
+            let sentence = "exists already; --force replaces it";
+            return Err(Failure::new(Code::Io, sentence).in_file(&self.output));
+        }
+        Ok(())
+    }
+
+    fn report(&self, counts: Vec<u64>) -> Report {
+        Report {
+            input: shown(&self.input),
+            output: shown(&self.output),
+            order: counts.len(),
+            counts,
+            inserted: 0,
+            bytes: 0,
+            bytes_per_ngram: 0.0,
+            value_bits: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// A failure while a file is written.
+struct Refused(Failure);
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Refused(Failure::new(Code::Io, error))
+    }
+}
+
+fn write_gguf(command: &Command, units: &Units<'_>, streams: &mut Streams<'_>) -> Result<Report> {
+    command.check_output()?;
+    let Model { vocabulary, table, bounded } =
+        from_arpa::read(&command.input, units, command.accept_inf, streams)?;
+    let counts = (1..=table.order()).map(|length| table.level(length).nodes.len() as u64);
+    let mut report = command.report(counts.collect());
+    report.value_bits = Some(command.value_bits);
+    report.inserted = table.inserted();
+    let notes = &mut report.notes;
+    if report.inserted > 0 {
+        let inserted = report.inserted;
+        notes.push(format!("{inserted} n-grams inserted: the first or last words of others"));
+    }
+    if bounded > 0 {
+        notes.push(format!("{bounded} values beyond -99 or 99 were set to these"));
+    }
+    let excess = checks::excess(&table);
+    if excess.contexts > 0 {
+        let after = match &excess.words[..] {
+            [] => "without context".to_string(),
+            words => {
+                format!("after '{}'", mote_formats::gguf::Text::from(&vocabulary.spell(words)[..]))
+            }
+        };
+        let (contexts, sum) = (excess.contexts, excess.sum);
+        notes.push(format!(
+            "probabilities that sum to more than 1 in {contexts} contexts; to {sum:.3} {after}"
+        ));
+    }
+    let builder = vocabulary.describe(units).map_err(|error| Failure::new(Code::Format, error))?;
+    report.notes.extend(vocabulary.notes);
+    command.write(|mut out| Ok(to_gguf::write(&table, builder, command.value_bits, &mut out)?))?;
+    Ok(report)
+}
+
+fn write_arpa(command: &Command, gguf: &Gguf<'_>) -> Result<Report> {
+    command.check_output()?;
+    let refused = |failure: Failure| failure.in_file(&command.input);
+    let trie = Trie::new(gguf).map_err(|error| refused(Failure::new(Code::Model, error)))?;
+    let text = to_arpa::Text::new(&trie).map_err(refused)?;
+    command.write(|mut out| {
+        if !is_gz(&command.output) {
+            return text.write(&mut out);
+        }
+        let mut packed = GzEncoder::new(out, Compression::default());
+        text.write(&mut packed)?;
+        packed.finish()?;
+        Ok(())
+    })?;
+    Ok(command.report(text.counts()))
+}
+
+fn is_gz(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == OsStr::new("gz"))
+}
