@@ -5,6 +5,7 @@ mod align;
 mod bits;
 mod compare;
 mod conventions;
+mod unseen;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use crate::options::{Bits, ModelOption, Purpose, SessionOptions, TextOptions, na
 use crate::sentences::SentenceOptions;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
-use bits::BitsOptions;
+use bits::{BitsOptions, Source};
 use compare::CompareOptions;
 
 /// Log-probability of every token of a text, given those before it
@@ -48,10 +49,11 @@ perplexity is 2 to the power of that: the number of equally probable choices. Wh
 convention that moves it by a half, so all are printed: all tokens (KenLM's perplexity including
 OOVs, 10^-(sum of log10 p / (words + lines))), without unknown words (excluding OOVs: note that an
 unknown word's price is that of being unknown, not of its letters), without the ends of sentences,
-without both. Per word, character and byte, each end of a sentence counts as one more.
+without both. In models over bytes or token ids the tokens that were never seen share p(<unk>); as
+KenLM counts, they are one unknown word (unknown_as_one). Per word, character and byte, each end of a sentence counts as one more.
 With --lines, each line is a sentence with a beginning and an end; without, the text is one stream.
 JSON keys: mode, sentences, words, characters, bytes, unknown; all, without_unknown, without_ends
-and without_ends_and_unknown, each with tokens, nll, bits_per_token, perplexity and, unknown words
+without_ends_and_unknown and (sometimes) unknown_as_one, each with tokens, nll, bits_per_token, perplexity and, unknown words
 included, bits_per_word, perplexity_per_word, bits_per_character, bits_per_byte; tokens.
 
 --compare: two sentences that differ in one thing only show what a model takes for more probable
@@ -160,9 +162,20 @@ impl Command {
                 let task = compare::Task { options: &self.compare, around, session, json };
                 return task.execute(model, streams);
             }
-            let text = &self.text.read(streams)?;
+            let read;
+            let source = match (&self.ids, &self.ids_file) {
+                (Some(ids), _) => Source::Ids(ids.as_encoded_bytes()),
+                (None, Some(path)) => {
+                    read = input::read_file(path)?;
+                    Source::Ids(&read)
+                }
+                (None, None) => {
+                    read = self.text.read(streams)?;
+                    Source::Text(&read)
+                }
+            };
             let options = &self.bits;
-            bits::Task { options, around, session, text, json }.execute(model, streams)
+            bits::Task { options, around, session, source, json }.execute(model, streams)
         })
     }
 

@@ -55,14 +55,22 @@ impl Frame {
         Ok(Frame { begin, end })
     }
 
+    /// What a text has around it that is no sentence: a beginning, where the model expects one.
+    pub fn of_stream(tokenizer: &Tokenizer<'_>) -> Frame {
+        let begin = tokenizer.bos().filter(|_| tokenizer.adds_bos());
+        Frame { begin: begin.into_iter().collect(), end: None }
+    }
+
     /// The sentence in its frame.
     pub fn around(&self, text: &[u8], tokenizer: &Tokenizer<'_>) -> Result<Sentence> {
         let plain = EncodeOptions { bos: false, eos: false, parse_special: false };
-        let mut ids = self.begin.clone();
-        let given = ids.len();
-        ids.extend(input::encode(tokenizer, text, plain)?);
-        ids.extend(self.end);
-        Ok(Sentence { ids, given })
+        Ok(self.around_ids(&input::encode(tokenizer, text, plain)?))
+    }
+
+    /// The same of tokens.
+    pub fn around_ids(&self, ids: &[u32]) -> Sentence {
+        let ids = [&self.begin, ids, self.end.as_slice()].concat();
+        Sentence { ids, given: self.begin.len() }
     }
 }
 

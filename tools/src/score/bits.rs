@@ -9,6 +9,7 @@ use mote_runtime::tokenizer::Tokenizer;
 use serde::Serialize;
 
 use super::conventions::{Convention, Role, Tally};
+use super::unseen::Unseen;
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::Engine;
@@ -22,14 +23,23 @@ use crate::streams::Streams;
 #[command(next_help_heading = "Cross-entropy")]
 pub struct BitsOptions {
     /// Cross-entropy in bits of a token, word, character and byte, and perplexity, by conventions
-    #[arg(long, conflicts_with_all = super::RAW)]
+    #[arg(long, conflicts_with_all = ["generated_from", "logits", "hash"])]
     pub bits: bool,
-    /// With --bits: every line is a sentence of its own, with a beginning and an end
+    /// With --bits: every line (of text or ids) is a sentence of its own, with a beginning and an end
     #[arg(long, requires = "bits")]
     pub lines: bool,
     /// With --bits: print every token's score, too
     #[arg(long, requires = "bits")]
     pub tokens: bool,
+}
+
+/// What is scored.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// A text.
+    Text(&'a [u8]),
+    /// Token ids in decimal.
+    Ids(&'a [u8]),
 }
 
 /// What is to be done.
@@ -41,8 +51,8 @@ pub struct Task<'a> {
     pub around: &'a SentenceOptions,
     /// How the model computes.
     pub session: &'a SessionOptions,
-    /// The text.
-    pub text: &'a [u8],
+    /// What is scored.
+    pub source: Source<'a>,
     /// Whether the result is JSON.
     pub json: bool,
 }
@@ -59,6 +69,8 @@ struct Report {
     without_unknown: Convention,
     without_ends: Convention,
     without_ends_and_unknown: Convention,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown_as_one: Option<Convention>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<Vec<TokenReport>>,
 }
@@ -87,23 +99,25 @@ impl Task<'_> {
                 let [a, b, c, d, e] = ["sentence", "ln p", "log10 p", "matched", "id"];
                 writeln!(streams.output, "{a:>8}  {b:>12}  {c:>12}  {d:>7}  {e:>8}  token")?;
             }
-            let report = self.score(&sentences, model.tokenizer(), scorer, streams)?;
+            let report = self.score(&sentences, model, scorer, streams)?;
             if self.json { write_json(&report, streams) } else { print(&report, streams.output) }
         })
     }
 
-    /// Lines as sentences, or the whole text as the tokenizer's defaults have it.
+    /// Lines as sentences, or all of it with what the tokenizer's defaults put around a text.
     fn sentences(&self, tokenizer: &Tokenizer<'_>) -> Result<Vec<Sentence>> {
-        let sentences = if self.options.lines {
-            let frame = Frame::new(self.around, tokenizer)?;
-            lines(self.text).map(|line| frame.around(line, tokenizer)).collect::<Result<_>>()?
+        let frame = if self.options.lines {
+            Frame::new(self.around, tokenizer)?
         } else if self.around.begin.is_some() {
-            let open = SentenceOptions { no_end: true, ..self.around.clone() };
-            vec![Frame::new(&open, tokenizer)?.around(self.text, tokenizer)?]
+            Frame::new(&SentenceOptions { no_end: true, ..self.around.clone() }, tokenizer)?
         } else {
-            let ids = input::encode(tokenizer, self.text, tokenizer.default_options())?;
-            vec![Sentence { ids, given: usize::from(tokenizer.adds_bos()) }]
+            Frame::of_stream(tokenizer)
         };
+        let sentences = self.parts().map(|part| match self.source {
+            Source::Text(_) => frame.around(part, tokenizer),
+            Source::Ids(_) => Ok(frame.around_ids(&input::parse_ids(part)?)),
+        });
+        let sentences = sentences.collect::<Result<Vec<_>>>()?;
         match sentences.iter().any(|sentence| sentence.ids.len() > sentence.given.max(1)) {
             true => Ok(sentences),
             false => Err(Failure::new(Code::Text, "there is no token to score")),
@@ -113,10 +127,12 @@ impl Task<'_> {
     fn score(
         &self,
         sentences: &[Sentence],
-        tokenizer: &Tokenizer<'_>,
+        model: &AnyModel<'_>,
         scorer: &mut Scorer<'_, '_>,
         streams: &mut Streams<'_>,
     ) -> Result<Report> {
+        let tokenizer = model.tokenizer();
+        let unseen = Unseen::of(model);
         let mut tally = Tally::default();
         let mut tokens = Vec::new();
         let bar = streams.progress(sentences.iter().map(|sentence| sentence.ids.len()).sum());
@@ -125,7 +141,7 @@ impl Task<'_> {
             let last = scores.len().saturating_sub(1);
             let ends = self.options.lines && !self.around.no_end;
             for (place, scored) in scores.iter().enumerate() {
-                let role = role(scored, tokenizer, ends && place == last);
+                let role = role(scored.id, tokenizer, unseen.as_ref(), ends && place == last);
                 tally.add(role, scored.ln);
                 if self.options.tokens {
                     let token = TokenReport::new(number, scored, role, tokenizer);
@@ -138,10 +154,7 @@ impl Task<'_> {
             bar.inc(sentence.ids.len() as u64);
         }
         bar.finish_and_clear();
-        match self.options.lines {
-            true => lines(self.text).for_each(|line| tally.add_text(line)),
-            false => tally.add_text(self.text),
-        }
+        self.measure(sentences, tokenizer, &mut tally)?;
         Ok(Report {
             mode: if self.options.lines { "lines" } else { "stream" },
             sentences: sentences.len(),
@@ -153,16 +166,43 @@ impl Task<'_> {
             without_unknown: tally.figures(true, false),
             without_ends: tally.figures(false, true),
             without_ends_and_unknown: tally.figures(false, false),
+            unknown_as_one: unseen.map(|unseen| tally.figures_as_one(unseen.sharing())),
             tokens: (self.options.tokens && self.json).then_some(tokens),
         })
+    }
+
+    /// What is a sentence each.
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let (Source::Text(all) | Source::Ids(all)) = self.source;
+        let whole = (!self.options.lines).then_some(all);
+        let lines = self.options.lines.then(|| lines(all));
+        whole.into_iter().chain(lines.into_iter().flatten())
+    }
+
+    /// Adds the sizes of the texts. Ids say theirs when they are decoded.
+    fn measure(
+        &self,
+        sentences: &[Sentence],
+        tokenizer: &Tokenizer<'_>,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        if let Source::Text(_) = self.source {
+            self.parts().for_each(|part| tally.add_text(part));
+            return Ok(());
+        }
+        for sentence in sentences {
+            let ids = sentence.ids.get(sentence.given..).unwrap_or_default();
+            tally.add_text(&input::decode(tokenizer, ids)?);
+        }
+        Ok(())
     }
 }
 
 /// `is_end`: the token stands where the frame has put an end, if the vocabulary has one.
-fn role(scored: &Scored, tokenizer: &Tokenizer<'_>, is_end: bool) -> Role {
-    if is_end && tokenizer.eos().or(tokenizer.bos()) == Some(scored.id) {
+fn role(id: u32, tokenizer: &Tokenizer<'_>, unseen: Option<&Unseen<'_>>, is_end: bool) -> Role {
+    if is_end && tokenizer.eos().or(tokenizer.bos()) == Some(id) {
         Role::End
-    } else if tokenizer.unknown() == Some(scored.id) {
+    } else if tokenizer.unknown() == Some(id) || unseen.is_some_and(|unseen| unseen.contains(id)) {
         Role::Unknown
     } else {
         Role::Text
@@ -204,7 +244,12 @@ fn print(report: &Report, out: &mut dyn Write) -> Result<()> {
             print_convention(name, convention, out)?;
         }
     }
-    Ok(())
+    match &report.unknown_as_one {
+        Some(convention) if *unknown > 0 => {
+            print_convention("unknown as one word", convention, out)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn print_convention(name: &str, convention: &Convention, out: &mut dyn Write) -> Result<()> {

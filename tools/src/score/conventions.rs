@@ -108,6 +108,14 @@ impl Tally {
         }
     }
 
+    /// The figures of all tokens, where `sharing` of them are unknown and share a probability evenly:
+    /// each costs what that probability costs as a whole, as a single unknown word would.
+    pub fn figures_as_one(&self, sharing: usize) -> Convention {
+        let mut tally = *self;
+        tally.unknown.nll -= (sharing.max(1) as f64).ln() * self.unknown.tokens as f64;
+        tally.figures(true, true)
+    }
+
     fn of_text(&self, nll: f64, ends: usize) -> OfText {
         let each = |count: usize| Figures { nll, tokens: count + ends, bytes: 0 };
         let words = each(self.words);
@@ -162,6 +170,8 @@ mod tests {
         near(known.bits_per_token, 4.0);
         near(known.perplexity, 16.0);
         near(tally.figures(false, false).bits_per_token, 14.0 / 3.0);
+        // One of 16 unknown words: 4 of the bits say which.
+        near(tally.figures_as_one(16).bits_per_token, 36.0 / 6.0);
         near(Tally::default().figures(true, true).perplexity, 1.0);
     }
 }
