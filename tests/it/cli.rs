@@ -15,6 +15,7 @@ mod errors;
 mod golden;
 mod numbers;
 mod text;
+mod textbook;
 mod verbose;
 
 /// What a command left behind.

@@ -28,7 +28,6 @@ pub struct CompareOptions {
         long,
         num_args = 2,
         value_names = ["FIRST", "SECOND"],
-        allow_hyphen_values = true,
         conflicts_with_all = ["bits", "prompt", "file", "pairs"],
         conflicts_with_all = super::RAW
     )]
