@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, with_any_model};
+use crate::host::with_any_model;
 use crate::input;
 use crate::options::{ModelOption, SessionOptions};
 use crate::sentences::{Frame, SentenceOptions, with_scorer};
@@ -28,15 +28,15 @@ use tune::{Features, Judged, Metric, Outcome, Weights, oracle, tune};
 /// Reorder n-best lists by a noisy channel and a language model
 #[derive(Args, Debug)]
 #[command(after_help = "\
-What was meant is most probably the text that both the channel and the language find probable, by
-Bayes' rule argmax p(signal | text) p(text) (Shannon 1948; Jelinek 1976 for speech, Brown et al. 1990
-for translation). In practice the channel's scores are on a scale of their own, and so
+What was meant is most probably the text that both the channel and the language find probable:
+by Bayes' rule, argmax p(signal | text) p(text) (Shannon 1948; for speech Jelinek 1976, for
+translation Brown et al. 1990). The channel's scores are on a scale of their own, and so
 
   score = log p(signal | text)  +  W ln p(text)  +  L words
 
 Input, one hypothesis a line: list TAB text TAB log p(signal | text), of any base. Lines with the
-same list belong together. Output, the best of a list first: list, text, score, log p(signal | text),
-ln p(text), with tabs between them. p(text) is that of a sentence, its end included.
+same list belong together. Output, the best of a list first: list, text, score,
+log p(signal | text), ln p(text), with tabs between them. p(text) includes the sentence's end.
 
 --refs and --tune: a file of right texts, list TAB text. The word error rate is the fewest words
 to insert, delete and replace, for each word of the right texts; beside that of the weighted
@@ -186,12 +186,10 @@ impl Command {
             texts.map(|text| frame.around(text, tokenizer)).collect::<Result<Vec<_>>>()
         });
         let sentences = sentences.collect::<Result<Vec<_>>>()?;
-        let lengths = sentences.iter().flatten().map(|sentence| sentence.ids.len());
-        let (longest, total) = (lengths.clone().max().unwrap_or_default(), lengths.sum());
-        let engine = Engine::new(&self.session, streams)?;
-        with_scorer(model, &self.session, &engine, longest, |scorer| {
-            let bar = streams.progress(total);
-            let mut all = Vec::with_capacity(lists.len());
+        let all = sentences.iter().flatten();
+        with_scorer(model, &self.session, all.clone(), streams, |scorer, streams| {
+            let bar = streams.progress(all.map(|sentence| sentence.ids.len()).sum());
+            let mut of_lists = Vec::with_capacity(lists.len());
             for (list, sentences) in lists.iter().zip(&sentences) {
                 let mut features = Vec::with_capacity(sentences.len());
                 for (hypothesis, sentence) in list.hypotheses.iter().zip(sentences) {
@@ -200,10 +198,10 @@ impl Command {
                     features.push(Features { channel: hypothesis.channel, language, words });
                     bar.inc(sentence.ids.len() as u64);
                 }
-                all.push(features);
+                of_lists.push(features);
             }
             bar.finish_and_clear();
-            Ok(all)
+            Ok(of_lists)
         })
     }
 }

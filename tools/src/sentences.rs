@@ -13,6 +13,7 @@ use crate::failure::Result;
 use crate::host::{Engine, with_any_session};
 use crate::input;
 use crate::options::{Purpose, SessionOptions};
+use crate::streams::Streams;
 
 /// What stands around a sentence.
 #[derive(Args, Clone, Debug, Default)]
@@ -103,14 +104,18 @@ pub struct Scorer<'s, 'm> {
     known: Vec<f64>,
 }
 
-/// Runs `work` with a scorer that has room for sentences of `longest` tokens.
-pub fn with_scorer<R>(
+/// Runs `work` with a scorer that has room for these sentences.
+pub fn with_scorer<'t, R>(
     model: &AnyModel<'_>,
     options: &SessionOptions,
-    engine: &Engine,
-    longest: usize,
-    work: impl FnOnce(&mut Scorer<'_, '_>) -> Result<R>,
+    sentences: impl IntoIterator<Item = &'t Sentence>,
+    streams: &mut Streams<'_>,
+    work: impl FnOnce(&mut Scorer<'_, '_>, &mut Streams<'_>) -> Result<R>,
 ) -> Result<R> {
+    let engine = &Engine::new(options, streams)?;
+    let longest = sentences.into_iter().map(|sentence| sentence.ids.len()).max();
+    let longest = longest.unwrap_or_default();
+    tell_beyond_training(model, longest, streams);
     let n_ctx = options.compute.ctx.map_or(longest.max(1), |ctx| ctx.get());
     let options =
         options.compute.session(model.all_float(), Purpose::Score, n_ctx, engine.threads());
@@ -119,8 +124,18 @@ pub fn with_scorer<R>(
             AnyModel::Ngram(model) => Some(*model.trie()),
             AnyModel::Transformer(_) => None,
         };
-        work(&mut Scorer { session, trie, known: Vec::new() })
+        work(&mut Scorer { session, trie, known: Vec::new() }, streams)
     })
+}
+
+/// Says so if a text is longer than the model has ever seen one.
+pub fn tell_beyond_training(model: &AnyModel<'_>, tokens: usize, streams: &mut Streams<'_>) {
+    let trained = model.n_ctx_train();
+    if tokens > trained {
+        streams.note(format_args!(
+            "the model was trained with {trained} positions, a text has {tokens} tokens"
+        ));
+    }
 }
 
 impl Scorer<'_, '_> {

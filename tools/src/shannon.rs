@@ -16,6 +16,7 @@ use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_any_model, with_any_session};
 use crate::options::{Purpose, SessionOptions, TextOptions};
+use crate::sentences::tell_beyond_training;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use bounds::{Bounds, Ranks};
@@ -31,8 +32,8 @@ Journal 30, 1951, equation 17). With q(i) the share of symbols that took i guess
   sum of i (q(i) - q(i+1)) log2 i   <=   bits of a symbol   <=   - sum of q(i) log2 q(i)
 
 He found 0.6 to 1.3 bits for a letter of English after 100 others. The lower bound holds for
-guesses from the most to the least probable symbol. Short texts make both too low: a hundred
-letters are what he had.
+guesses from the most to the least probable symbol. Short texts make both too low; smoothed are the
+bounds of the most probable shares that fall from one number of guesses to the next, as they must.
 
 Without -m a person plays, at the terminal, with his alphabet of 27 symbols: small and capital
 letters are one, and one blank stands for all between them. The guesses come from standard input,
@@ -41,8 +42,8 @@ bytes, and --letters asks for it. Its own cross-entropy is told, too.
 
 JSON keys: player (person or model); symbols (letters or tokens); guessed; first (share of first
 guesses that are right); mean (guesses); ranks (pairs of guesses and how many symbols took so many);
-bounds (lower and upper, bits of a symbol); of models, cross_entropy (bits of a symbol), and of
-tokens, characters and bounds_per_character.
+bounds and smoothed_bounds (lower and upper, bits of a symbol); of models, cross_entropy (bits of a
+symbol), and of tokens, characters and bounds_per_character (smoothed).
 
 Examples:
   mote shannon -f book.txt --known 20 -n 100
@@ -82,6 +83,7 @@ struct Report {
     mean: f64,
     ranks: Vec<(usize, u64)>,
     bounds: Bounds,
+    smoothed_bounds: Bounds,
     #[serde(skip_serializing_if = "Option::is_none")]
     cross_entropy: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,6 +136,7 @@ impl Command {
         if game.ids.len() <= game.given {
             return Err(Failure::new(Code::Text, "there is nothing to guess"));
         }
+        tell_beyond_training(model, game.ids.len(), streams);
         let engine = Engine::new(&self.session, streams)?;
         let compute = &self.session.compute;
         let n_ctx = compute.ctx.map_or(game.ids.len(), |ctx| ctx.get());
@@ -162,6 +165,7 @@ impl Report {
             mean: ranks.mean(),
             ranks: ranks.counts().collect(),
             bounds: ranks.bounds(),
+            smoothed_bounds: ranks.smoothed_bounds(),
             cross_entropy: None,
             characters: None,
             bounds_per_character: None,
@@ -171,7 +175,7 @@ impl Report {
     /// What the tokens tell is told by this many characters.
     fn spread_over(&mut self, characters: usize) {
         let share = self.guessed as f64 / characters.max(1) as f64;
-        let Bounds { lower, upper } = self.bounds;
+        let Bounds { lower, upper } = self.smoothed_bounds;
         self.characters = Some(characters);
         self.bounds_per_character = Some(Bounds { lower: lower * share, upper: upper * share });
     }
@@ -211,13 +215,14 @@ fn print(report: &Report, ranks: &Ranks, out: &mut dyn Write) -> Result<()> {
             writeln!(out, "{name:>11}  {share:>7.4}  {bar}")?;
         }
     }
-    let Report { guessed, symbols, mean, bounds, .. } = report;
+    let Report { guessed, symbols, mean, bounds, smoothed_bounds, .. } = report;
     writeln!(out, "{guessed} {symbols}, {mean:.2} guesses on average")?;
     let per = |bounds: &Bounds| format!("{:.4} <= entropy <= {:.4}", bounds.lower, bounds.upper);
     let symbol = symbols.trim_end_matches('s');
     writeln!(out, "{} bits per {symbol}", per(bounds))?;
+    writeln!(out, "{} bits per {symbol}, smoothed", per(smoothed_bounds))?;
     if let Some(bounds) = &report.bounds_per_character {
-        writeln!(out, "{} bits per character", per(bounds))?;
+        writeln!(out, "{} bits per character, smoothed", per(bounds))?;
     }
     if let Some(bits) = report.cross_entropy {
         writeln!(out, "{bits:.4} bits per {symbol}: the model's cross-entropy")?;

@@ -12,7 +12,6 @@ use super::conventions::{Convention, Role, Tally};
 use super::unseen::Unseen;
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::Engine;
 use crate::input;
 use crate::options::SessionOptions;
 use crate::sentences::{Frame, Scored, Scorer, Sentence, SentenceOptions, lines, with_scorer};
@@ -92,9 +91,7 @@ impl Task<'_> {
     /// Scores.
     pub fn execute(&self, model: &AnyModel<'_>, streams: &mut Streams<'_>) -> Result<()> {
         let sentences = self.sentences(model.tokenizer())?;
-        let longest = sentences.iter().map(|sentence| sentence.ids.len()).max().unwrap_or_default();
-        let engine = Engine::new(self.session, streams)?;
-        with_scorer(model, self.session, &engine, longest, |scorer| {
+        with_scorer(model, self.session, &sentences, streams, |scorer, streams| {
             if self.options.tokens && !self.json {
                 let [a, b, c, d, e] = ["sentence", "ln p", "log10 p", "matched", "id"];
                 writeln!(streams.output, "{a:>8}  {b:>12}  {c:>12}  {d:>7}  {e:>8}  token")?;

@@ -13,7 +13,6 @@ use serde::Serialize;
 use super::align::{Step, align};
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::Engine;
 use crate::input;
 use crate::options::SessionOptions;
 use crate::sentences::{Frame, Scored, SentenceOptions, lines, with_scorer};
@@ -125,11 +124,9 @@ impl Task<'_> {
             Ok([frame.around(first, tokenizer)?, frame.around(second, tokenizer)?])
         });
         let framed = framed.collect::<Result<Vec<_>>>()?;
-        let lengths = framed.iter().flatten().map(|sentence| sentence.ids.len());
-        let (longest, total) = (lengths.clone().max().unwrap_or_default(), lengths.sum());
-        let engine = Engine::new(self.session, streams)?;
-        with_scorer(model, self.session, &engine, longest, |scorer| {
-            let bar = streams.progress(total);
+        let sentences = framed.iter().flatten();
+        with_scorer(model, self.session, sentences.clone(), streams, |scorer, streams| {
+            let bar = streams.progress(sentences.map(|sentence| sentence.ids.len()).sum());
             let mut reports = Vec::with_capacity(pairs.len());
             for (pair, [first, second]) in pairs.iter().zip(&framed) {
                 let scores = [scorer.score(first)?, scorer.score(second)?];
