@@ -10,6 +10,8 @@ mod cli;
 mod encodings;
 mod gguf_malformed;
 mod kernels_match_scalar;
+
+mod ngram_query;
 mod notes;
 mod reference;
 mod same_bits;
