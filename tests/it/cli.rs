@@ -16,6 +16,7 @@ mod fallback;
 mod golden;
 mod numbers;
 mod text;
+mod textbook;
 mod verbose;
 
 /// What a command left behind.
