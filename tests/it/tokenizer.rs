@@ -15,6 +15,8 @@ use mote_runtime::tokenizer::{
 use mote_tests::shared::{json, real_model, root, shared};
 use serde_json::Value;
 
+mod words;
+
 /// Options for a text that may spell control tokens, and for one that may not.
 const TRUSTED: EncodeOptions = EncodeOptions { bos: false, eos: false, parse_special: true };
 const PLAIN: EncodeOptions = EncodeOptions { bos: false, eos: false, parse_special: false };
@@ -701,8 +703,8 @@ fn damaged_vocabularies_do_no_harm() {
     };
     let rounds = std::env::var("MOTE_ROUNDS").map_or(2000, |rounds| rounds.parse().unwrap());
     let mut worked = 0;
-    for name in FIXTURES {
-        let bytes = std::fs::read(fixture(&format!("{name}.gguf"))).unwrap();
+    let files = FIXTURES.map(|name| std::fs::read(fixture(&format!("{name}.gguf"))).unwrap());
+    for bytes in files.into_iter().chain(words::files()) {
         for _ in 0..rounds {
             let mut damaged = bytes.clone();
             for _ in 0..1 + random(8) {

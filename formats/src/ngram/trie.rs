@@ -170,7 +170,8 @@ impl<'a> Trie<'a> {
         Some(Entry { index: id, key: id, probability, backoff, children: Range { begin, end } })
     }
 
-    /// The words, the most probable first: the id at this place.
+    /// The most probable words, the best first, of equals the lower id: the id at this place. The
+    /// list ends after a few thousand.
     #[inline]
     pub fn by_probability(&self, place: usize) -> Option<u32> {
         word(self.unigrams.by_probability, place)

@@ -13,6 +13,9 @@ use super::trie::Smoothing;
 use super::{ARCHITECTURE, MAX_ORDER, keys};
 use crate::gguf::{BuildError, Builder, DataWriter, IoSink, TensorType};
 
+/// Most words of the list of the most probable ones. Who wants more looks at all words.
+const MOST_PROBABLE: usize = 4096;
+
 /// ggml's type ids.
 const F32: u32 = 0;
 const I8: u32 = 24;
@@ -119,6 +122,7 @@ fn unigram_tensors(unigrams: &Unigrams<'_>, order: usize) -> Vec<Small> {
     let mut ids: Vec<u32> = (0..probability.len() as u32).collect();
     let of = |id: u32| probability.get(id as usize).copied().unwrap_or(0.0);
     ids.sort_by(|&a, &b| of(b).total_cmp(&of(a)));
+    ids.truncate(MOST_PROBABLE);
     let name = |name: &str| format!("unigram.{name}");
     let mut tensors = vec![
         Small { name: name("probability"), tensor_type: F32, data: floats(probability) },

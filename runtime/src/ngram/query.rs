@@ -94,9 +94,26 @@ impl State {
         }
     }
 
+    /// How many of the contexts that end here, of one word, two words and so on, the model has.
+    pub(super) fn contexts(&self) -> usize {
+        self.matched.into()
+    }
+
+    /// The successors of the last so many words, from 1.
+    pub(super) fn range(&self, words: usize) -> Range {
+        let node = words.checked_sub(1).and_then(|i| self.nodes().get(i));
+        node.map_or(Range::default(), |node| node.successors)
+    }
+
+    /// The same, to be walked.
+    pub(super) fn successors(&self, words: usize) -> core::ops::Range<u32> {
+        let Range { begin, end } = self.range(words);
+        begin..end
+    }
+
     /// log10 of what a probability after the last `used` words is multiplied by, because it is not in the
     /// model after more of them.
-    fn backoff(&self, trie: &Trie<'_>, used: usize) -> f32 {
+    pub(super) fn backoff(&self, trie: &Trie<'_>, used: usize) -> f32 {
         if trie.smoothing() == Smoothing::StupidBackoff {
             let steps = usize::from(self.words).saturating_sub(used);
             return steps as f32 * libm::log10f(trie.alpha());

@@ -162,6 +162,10 @@ impl<'a> Tokenizer<'a> {
         match self.vocabulary.spelling() {
             Spelling::Pieces if kind == TokenKind::Byte => byte = piece::byte_value(text),
             Spelling::Pieces => piece = Some(piece::bytes(text)),
+            Spelling::Words => {
+                byte = Some(b' ');
+                verbatim = Some(text.iter().copied());
+            }
             Spelling::Bytes if is_text && alphabet::is_written_in(text) => {
                 spelled = Some(alphabet::bytes(text));
             }

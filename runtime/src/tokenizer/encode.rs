@@ -9,7 +9,7 @@ use super::pre::PreTokenizer;
 use super::recent::{self, Recent, Remembered};
 use super::scores::Pieces;
 use super::scratch::Scratch;
-use super::{MAX_TEXT_BYTES, Model, Tokenizer, characters, nfc, piece};
+use super::{MAX_TEXT_BYTES, Model, Tokenizer, characters, nfc, piece, words};
 use crate::memory::Measure;
 
 /// What is added to a text's own tokens, and which of them it may spell.
@@ -38,6 +38,7 @@ pub(super) fn usual_scratch_bytes(model: &Model<'_>, text_len: usize) -> usize {
 /// Bytes of what makes long texts faster.
 fn aids_bytes(model: &Model<'_>, text_len: usize) -> usize {
     match model {
+        Model::Words | Model::SingleBytes => 0,
         _ if text_len < memo::WORTHWHILE => 0,
         Model::Bytes { .. } => memo::bytes(),
         Model::Pieces { .. } => memo::bytes() + recent::bytes(),
@@ -57,6 +58,7 @@ fn stretch_bytes(model: &Model<'_>, text_len: usize) -> usize {
             let copy = text_len.saturating_add(1);
             copy.saturating_add(chain_bytes(copy, pieces.ranks()))
         }
+        Model::Words | Model::SingleBytes => 0,
     }
 }
 
@@ -109,7 +111,7 @@ pub(super) fn encode(
         let special =
             tokenizer.specials.next(&tokenizer.vocabulary, text, done, options.parse_special);
         let end = special.map_or(text.len(), |special| special.start);
-        encoder.encode_text(&tokenizer.model, text.get(done..end).unwrap_or_default())?;
+        encoder.encode_text(tokenizer, text.get(done..end).unwrap_or_default())?;
         let Some(special) = special else { break };
         encoder.push(special.id);
         done = special.end;
@@ -137,7 +139,7 @@ struct Encoder<'s, 'o> {
 
 impl Encoder<'_, '_> {
     /// A stretch of text between special tokens.
-    fn encode_text(&mut self, model: &Model<'_>, text: &[u8]) -> Result<(), EncodeError> {
+    fn encode_text(&mut self, tokenizer: &Tokenizer<'_>, text: &[u8]) -> Result<(), EncodeError> {
         if text.is_empty() {
             return Ok(());
         }
@@ -145,12 +147,22 @@ impl Encoder<'_, '_> {
         // Each stretch of text uses all of the scratch anew.
         let mut whole = core::mem::take(&mut self.scratch);
         let scratch = whole.reborrow();
-        let result = match model {
+        let result = match &tokenizer.model {
             Model::Bytes { pre, merges } if pre.nfc && !nfc::is_inert(text) => {
                 self.encode_composed(pre, merges, text, scratch)
             }
             Model::Bytes { pre, merges } => self.encode_words(pre, merges, text, scratch),
             Model::Pieces { pieces, prefix } => self.encode_pieces(pieces, *prefix, text, scratch),
+            Model::Words => {
+                let unknown = self.unknown.unwrap_or_default();
+                let id = |word| tokenizer.vocabulary.find_merged(word).unwrap_or(unknown);
+                self.extend(words::of(text).map(id));
+                Ok(())
+            }
+            Model::SingleBytes => {
+                self.extend(text.iter().copied().map(words::id_of_byte));
+                Ok(())
+            }
         };
         self.scratch = whole;
         result

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{MAX_MERGES, MAX_TEXT_BYTES, MAX_TOKEN_BYTES, MAX_TOKENS};
+use super::{MAX_MERGES, MAX_TEXT_BYTES, MAX_TOKEN_BYTES, MAX_TOKENS, MAX_WORDS};
 use crate::memory::TooSmall;
 
 /// Why the vocabulary of a file is refused. Its text is one sentence.
@@ -26,7 +26,7 @@ pub enum LoadError {
     },
     /// No token, or none with any text.
     Empty,
-    /// More tokens than [`MAX_TOKENS`].
+    /// More tokens than [`MAX_TOKENS`], or more words than [`MAX_WORDS`].
     TooManyTokens(usize),
     /// More merges than [`MAX_MERGES`].
     TooManyMerges(usize),
@@ -46,6 +46,8 @@ pub enum LoadError {
     },
     /// A token of type byte whose text is not of the form `<0x0A>`.
     ByteToken(u32),
+    /// A token of a vocabulary of bytes that is not the byte which belongs at its place.
+    BytePlace(u32),
     /// A score that is not a finite number.
     Score(u32),
     /// The id of a special token is not below the number of tokens.
@@ -126,14 +128,15 @@ impl fmt::Display for LoadError {
             LoadError::WrongType(key) => write!(f, "{key} has a value of the wrong type"),
             LoadError::Model => f.write_str(
                 "tokenizer.ggml.model names a kind of vocabulary that is not supported \
-                 (supported: gpt2, llama)",
+                 (supported: gpt2, llama, words, bytes)",
             ),
             LoadError::Length { key, found, tokens } => {
                 write!(f, "{key} has {found} entries for {tokens} tokens")
             }
             LoadError::Empty => f.write_str("the vocabulary has no token with a text"),
             LoadError::TooManyTokens(n) => {
-                write!(f, "{n} tokens, more than the limit of {MAX_TOKENS}")
+                let limit = if n > MAX_WORDS { MAX_WORDS } else { MAX_TOKENS };
+                write!(f, "{n} tokens, more than the limit of {limit}")
             }
             LoadError::TooManyMerges(n) => {
                 write!(f, "{n} merges, more than the limit of {MAX_MERGES}")
@@ -146,6 +149,9 @@ impl fmt::Display for LoadError {
             }
             LoadError::ByteToken(id) => {
                 write!(f, "token {id} is of type byte, but its text is not of the form <0x0A>")
+            }
+            LoadError::BytePlace(id) => {
+                write!(f, "token {id} of a vocabulary of bytes is not the byte at its place")
             }
             LoadError::Score(id) => write!(f, "the score of token {id} is not a finite number"),
             LoadError::SpecialId { key, id } => {

@@ -6,7 +6,7 @@ use mote_formats::gguf::{Array, Elements, Strings};
 use super::error::LoadError;
 use super::table::{self, Crowded, TableBuilder};
 use super::vocabulary::{KINDS, Spelling, TokenKind, Vocabulary, is_other, text_at};
-use super::{MAX_TOKEN_BYTES, MAX_TOKENS, keys, piece};
+use super::{MAX_TOKEN_BYTES, MAX_TOKENS, MAX_WORDS, keys, piece};
 use crate::memory::{Carver, Measure};
 
 /// Tokens that are read together. Each goes to its own place in a table that no cache holds;
@@ -70,9 +70,10 @@ impl<'a> Source<'a> {
         if texts.strings().is_none() {
             return Err(LoadError::WrongType(keys::TOKENS));
         }
+        let limit = if spelling == Spelling::Words { MAX_WORDS } else { MAX_TOKENS };
         match texts.len() {
             0 => return Err(LoadError::Empty),
-            n if n > MAX_TOKENS => return Err(LoadError::TooManyTokens(n)),
+            n if n > limit => return Err(LoadError::TooManyTokens(n)),
             _ => {}
         }
         let kinds = match keys::array(&file, keys::TYPES)? {
@@ -166,7 +167,7 @@ impl<'a> Loader<'_, 'a> {
             let text = self.texts.next().unwrap_or_default().as_bytes();
             let kind = self.kind(id, text)?;
             let (hash, blanks) = match self.source.spelling {
-                Spelling::Bytes => (table::hash(text), false),
+                Spelling::Bytes | Spelling::Words => (table::hash(text), false),
                 Spelling::Pieces => piece::hash(text),
             };
             each(Token { id: id as u32, kind, text, may_have_blanks: blanks });
@@ -209,7 +210,7 @@ impl<'a> Loader<'_, 'a> {
         let text_of = |id: u32| text_at(file, self.offsets[id as usize]);
         if spelling.merges(kind) {
             let same = |other| match spelling {
-                Spelling::Bytes => text_of(other) == text,
+                Spelling::Bytes | Spelling::Words => text_of(other) == text,
                 Spelling::Pieces => piece::bytes(text_of(other)).eq(piece::bytes(text)),
             };
             self.is_unique &= self.merged.insert(hash, id, same)?;

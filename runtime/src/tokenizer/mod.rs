@@ -1,11 +1,12 @@
 //! Text to token ids and back, by the vocabulary of a GGUF file.
 //!
-//! Two kinds of vocabulary (`tokenizer.ggml.model`):
+//! Four kinds of vocabulary (`tokenizer.ggml.model`):
 //! - `gpt2`, byte-level byte-pair encoding (Radford et al. 2019): the text is cut into words by a
 //!   pre-tokenizer (`pre.rs`), the bytes of each are merged by a list of merges.
 //! - `llama`, SentencePiece's byte-pair encoding (Kudo and Richardson 2018): characters of the whole
 //!   text are merged to pieces, the piece of the best score first; characters that are no piece
 //!   become bytes.
+//! - `words` and `bytes`, of n-gram models ([`words`]): what stands between blanks, and each byte.
 //!
 //! The tables stay small because texts stay in the file: [`Tokenizer::new`] reads every token once
 //! and fills hash tables in lent memory. Nothing is allocated, here or in [`Tokenizer::encode`].
@@ -40,6 +41,7 @@ mod scratch;
 mod special;
 mod table;
 mod vocabulary;
+mod words;
 
 use mote_formats::Gguf;
 
@@ -58,6 +60,8 @@ use vocabulary::{Spelling, Vocabulary};
 
 /// The most tokens of a vocabulary.
 pub const MAX_TOKENS: usize = 1 << 20;
+/// The most words of a vocabulary of words.
+pub const MAX_WORDS: usize = mote_formats::ngram::MAX_WORDS;
 /// The longest token in bytes.
 pub const MAX_TOKEN_BYTES: usize = 1 << 20;
 /// The most merges of a vocabulary.
@@ -86,6 +90,10 @@ enum Model<'a> {
     Bytes { pre: PreTokenizer, merges: Merges<'a> },
     /// SentencePiece; with `prefix`, a blank is put before a text.
     Pieces { pieces: Pieces<'a>, prefix: bool },
+    /// Words between blanks.
+    Words,
+    /// A token for each byte.
+    SingleBytes,
 }
 
 /// Ids that the file names by keys.
@@ -149,11 +157,12 @@ impl<'a> Tokenizer<'a> {
     /// The token that the file spells so. Of several, the first that text can give.
     pub fn find(&self, text: &[u8]) -> Option<u32> {
         let merged = match &self.model {
-            Model::Bytes { .. } => self.vocabulary.find_merged(text),
+            Model::Bytes { .. } | Model::Words => self.vocabulary.find_merged(text),
             Model::Pieces { pieces, .. } => self
                 .vocabulary
                 .find_piece(text)
                 .or_else(|| piece::byte_value(text).and_then(|byte| pieces.byte(byte))),
+            Model::SingleBytes => piece::byte_value(text).map(words::id_of_byte),
         };
         merged.or_else(|| self.vocabulary.find_other(text))
     }
@@ -199,9 +208,9 @@ impl<'a> Tokenizer<'a> {
         self.adds.eos
     }
 
-    /// Whether a blank is put before a text.
+    /// Whether a blank is put before a text: the token that begins it stands for a blank, too.
     pub fn adds_space_prefix(&self) -> bool {
-        matches!(self.model, Model::Pieces { prefix: true, .. })
+        matches!(self.model, Model::Pieces { prefix: true, .. } | Model::Words)
     }
 
     /// Whether the rules by which this vocabulary cuts a text into words are known. If not, those
@@ -210,7 +219,8 @@ impl<'a> Tokenizer<'a> {
         self.is_pre_known
     }
 
-    /// The length of the longest token's text as the file spells it. None stands for more bytes.
+    /// The length of the longest token's text as the file spells it, with the blank before a word.
+    /// None stands for more bytes.
     pub fn max_token_bytes(&self) -> usize {
         self.max_token_bytes
     }
@@ -294,6 +304,8 @@ struct Source<'a> {
 enum Rules<'a> {
     Bytes { pre: PreTokenizer, merges: merges::Source<'a> },
     Pieces { scores: scores::Source<'a>, prefix: bool },
+    Words,
+    SingleBytes,
 }
 
 impl<'a> Source<'a> {
@@ -301,7 +313,8 @@ impl<'a> Source<'a> {
         let model = keys::text(file, keys::MODEL)?.ok_or(LoadError::Missing(keys::MODEL))?;
         let spelling = match model {
             "gpt2" => Spelling::Bytes,
-            "llama" => Spelling::Pieces,
+            "llama" | words::BYTES => Spelling::Pieces,
+            words::WORDS => Spelling::Words,
             _ => return Err(LoadError::Model),
         };
         let ids = SpecialIds::new(file)?;
@@ -319,6 +332,8 @@ impl<'a> Source<'a> {
                 let merges = merges::Source::new(keys::array(file, keys::MERGES)?)?;
                 (Rules::Bytes { pre, merges }, pre.add_bos, known.is_some())
             }
+            Spelling::Words => (Rules::Words, true, true),
+            Spelling::Pieces if model == words::BYTES => (Rules::SingleBytes, true, true),
             Spelling::Pieces => {
                 let scores = keys::array(file, keys::SCORES)?;
                 let scores = scores::Source::new(scores, vocabulary.len())?;
@@ -342,6 +357,7 @@ impl<'a> Source<'a> {
                 self.vocabulary.measure(memory);
                 scores.measure(memory);
             }
+            Rules::Words | Rules::SingleBytes => self.vocabulary.measure(memory),
         }
     }
 
@@ -361,15 +377,32 @@ impl<'a> Source<'a> {
                 let pieces = scores.load(&vocabulary, notes, memory)?;
                 (vocabulary, Model::Pieces { pieces, prefix })
             }
+            Rules::Words => {
+                let vocabulary = self.vocabulary.load(memory, |token| specials.add(token))?;
+                (vocabulary, Model::Words)
+            }
+            Rules::SingleBytes => {
+                let mut places = words::Places::default();
+                let vocabulary = self.vocabulary.load(memory, |token| {
+                    specials.add(token);
+                    places.add(token);
+                })?;
+                places.check(&vocabulary)?;
+                (vocabulary, Model::SingleBytes)
+            }
         };
         let mut ids = self.ids;
         if ids.unknown.is_none() {
             ids.unknown = vocabulary.first_unknown();
         }
+        if ids.unknown.is_none() && matches!(model, Model::Words) {
+            return Err(LoadError::Missing(keys::UNKNOWN));
+        }
+        let blank = usize::from(matches!(model, Model::Words));
         Ok(Tokenizer {
             specials: specials.finish(ids.unknown),
             ends: EndIds::new(&vocabulary, &ids),
-            max_token_bytes: vocabulary.max_text_bytes(),
+            max_token_bytes: vocabulary.max_text_bytes() + blank,
             vocabulary,
             model,
             ids,

@@ -1,14 +1,14 @@
 //! A hash table of ids in a lent slice: open addressing, linear probing, half full at most.
 //!
-//! An entry keeps 12 bits of the hash beside the id, so that a probe rarely reads a text that is
+//! An entry keeps 10 bits of the hash beside the id, so that a probe rarely reads a text that is
 //! not the one in question. The texts come from a file, which may have been made to collide: a
 //! probe sequence longer than any honest one refuses the file instead of taking quadratic time.
 
-use super::MAX_TOKENS;
+use super::MAX_WORDS;
 
 /// Bits of an id in an entry; those above are of the hash.
-const ID_BITS: u32 = 20;
-const _: () = assert!(MAX_TOKENS <= 1 << ID_BITS);
+const ID_BITS: u32 = 22;
+const _: () = assert!(MAX_WORDS <= 1 << ID_BITS);
 /// Different tags: the last is that of an empty entry.
 const TAGS: u64 = (1 << (32 - ID_BITS)) - 1;
 const EMPTY: u32 = u32::MAX;
@@ -22,7 +22,7 @@ pub(super) const fn capacity(count: usize) -> usize {
 /// entries that is half full has about 100.
 pub(super) const MAX_PROBES: usize = 512;
 
-/// Texts of equal tags that are compared before a file is hostile: one in 4,095 probes meets an
+/// Texts of equal tags that are compared before a file is hostile: one in 1,023 probes meets an
 /// equal tag by chance, and a comparison of long texts is dear.
 const MAX_COMPARISONS: usize = 16;
 

@@ -43,6 +43,8 @@ pub(super) enum Spelling {
     Bytes,
     /// As [pieces](piece).
     Pieces,
+    /// As words: the text itself, which a blank goes before.
+    Words,
 }
 
 /// The tokens of a file.
@@ -69,7 +71,7 @@ impl Spelling {
     #[inline]
     pub(super) fn hash(self, text: &[u8]) -> u64 {
         match self {
-            Spelling::Bytes => table::hash(text),
+            Spelling::Bytes | Spelling::Words => table::hash(text),
             Spelling::Pieces => piece::hash(text).0,
         }
     }
@@ -79,7 +81,9 @@ impl Spelling {
     #[inline]
     pub(super) fn merges(self, kind: TokenKind) -> bool {
         match self {
-            Spelling::Bytes => matches!(kind, TokenKind::Normal | TokenKind::Byte),
+            Spelling::Bytes | Spelling::Words => {
+                matches!(kind, TokenKind::Normal | TokenKind::Byte)
+            }
             Spelling::Pieces => matches!(kind, TokenKind::Normal | TokenKind::UserDefined),
         }
     }
@@ -119,7 +123,7 @@ impl<'a> Vocabulary<'a> {
 
 /// Finding tokens.
 impl Vocabulary<'_> {
-    /// What merging gives for a text: bytes in the alphabet, or a piece without ▁.
+    /// What merging gives for a text: bytes in the alphabet, or a piece without ▁. Or a word.
     #[inline]
     pub(super) fn find_merged(&self, text: &[u8]) -> Option<u32> {
         self.find_hashed(table::hash(text), text)
@@ -129,7 +133,7 @@ impl Vocabulary<'_> {
     #[inline]
     pub(super) fn find_hashed(&self, hash: u64, text: &[u8]) -> Option<u32> {
         match self.spelling {
-            Spelling::Bytes => self.merged.find(hash, |id| self.text(id) == text),
+            Spelling::Bytes | Spelling::Words => self.merged.find(hash, |id| self.text(id) == text),
             Spelling::Pieces => self.merged.find(hash, |id| piece::is(self.text(id), text)),
         }
     }

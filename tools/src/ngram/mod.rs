@@ -1,5 +1,6 @@
-//! `mote ngram`: n-gram models, made and converted.
+//! `mote ngram`: models of word sequences, from text to file.
 
+mod bench;
 mod convert;
 
 use clap::{Args, Subcommand};
@@ -7,30 +8,34 @@ use clap::{Args, Subcommand};
 use crate::failure::Result;
 use crate::streams::Streams;
 
-/// Make and convert n-gram models
+/// n-gram models: train, convert, measure
 #[derive(Args, Debug)]
 pub struct Command {
     #[command(subcommand)]
-    command: Task,
+    what: What,
 }
 
+/// Every one is a file with a `Command` (its options) and `execute`.
 #[derive(Subcommand, Debug)]
-enum Task {
+enum What {
+    Bench(bench::Command),
     Convert(convert::Command),
 }
 
 impl Command {
-    /// Whether results are JSON.
+    /// Whether a failure is to be told as JSON.
     pub fn json(&self) -> bool {
-        match &self.command {
-            Task::Convert(command) => command.json,
+        match &self.what {
+            What::Bench(command) => command.json,
+            What::Convert(command) => command.json,
         }
     }
 }
 
-/// Does what the subcommand says.
+/// Does what was asked.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
-    match &command.command {
-        Task::Convert(command) => convert::execute(command, streams),
+    match &command.what {
+        What::Bench(command) => bench::execute(command, streams),
+        What::Convert(command) => convert::execute(command, streams),
     }
 }

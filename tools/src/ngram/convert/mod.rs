@@ -41,7 +41,7 @@ For models over bytes or token ids the text has these in decimal, and what it sa
 shared by the ids that it does not have.
 
 JSON keys: input; output; order; counts: n-grams of each length; inserted: n-grams that were
-missing; bytes; bytes_per_ngram; value_bits, null for text; notes: a list of sentences.
+missing; bytes; bytes_per_n_gram; value_bits, null for text; notes: a list of sentences.
 
 Examples:
   mote ngram convert lm.arpa.gz -o lm.gguf
@@ -94,7 +94,7 @@ struct Report {
     counts: Vec<u64>,
     inserted: u64,
     bytes: u64,
-    bytes_per_ngram: f64,
+    bytes_per_n_gram: f64,
     value_bits: Option<u32>,
     notes: Vec<String>,
 }
@@ -112,7 +112,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     };
     report.bytes = fs::metadata(&command.output)?.len();
     let n_grams: u64 = report.counts.iter().sum();
-    report.bytes_per_ngram = report.bytes as f64 / n_grams.max(1) as f64;
+    report.bytes_per_n_gram = report.bytes as f64 / n_grams.max(1) as f64;
     report.notes.iter().for_each(|note| streams.note(note));
     if command.json {
         return write_json(&report, streams);
@@ -120,7 +120,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let (counts, bytes) = (&report.counts, Bytes(report.bytes));
     let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
     streams.fact("n-grams", format_args!("{n_grams} ({})", counts.join(", ")));
-    let per = report.bytes_per_ngram;
+    let per = report.bytes_per_n_gram;
     let output = &report.output;
     streams.fact("file", format_args!("{output}: {bytes}, {per:.2} bytes an n-gram"));
     Ok(())
@@ -169,7 +169,7 @@ impl Command {
             counts,
             inserted: 0,
             bytes: 0,
-            bytes_per_ngram: 0.0,
+            bytes_per_n_gram: 0.0,
             value_bits: None,
             notes: Vec::new(),
         }
