@@ -9,6 +9,9 @@ use super::level::{
 use super::{ARCHITECTURE, MAX_ORDER, MAX_WORDS, NEVER, keys};
 use crate::gguf::{Gguf, Tensor, Value};
 
+/// Three words.
+const UNIGRAM_BYTES: usize = 12;
+
 /// How the probabilities of a model were estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Smoothing {
@@ -38,10 +41,8 @@ pub struct Trie<'a> {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Unigrams<'a> {
-    probability: &'a [u8],
-    backoff: &'a [u8],
-    /// Where each word's 2-grams begin, and behind the last word's.
-    children: &'a [u8],
+    /// Three words for each, and for one behind the last: probability, backoff, where its 2-grams begin.
+    entries: &'a [u8],
     by_probability: &'a [u8],
 }
 
@@ -162,11 +163,13 @@ impl<'a> Trie<'a> {
     #[inline]
     pub fn unigram(&self, id: u32) -> Option<Entry> {
         let i = id as usize;
-        let Unigrams { probability, backoff, children, .. } = self.unigrams;
-        let probability = f32::from_bits(word(probability, i)?);
-        let backoff = f32::from_bits(word(backoff, i)?);
-        let begin = word(children, i).unwrap_or(0);
-        let end = word(children, i + 1).unwrap_or(0);
+        if i >= self.n_words {
+            return None;
+        }
+        let record = self.unigrams.entries.get(i * UNIGRAM_BYTES..)?.first_chunk::<24>()?;
+        let field = |place| word(record, place).unwrap_or(0);
+        let (probability, backoff) = (f32::from_bits(field(0)), f32::from_bits(field(1)));
+        let (begin, end) = (field(2), field(5));
         Some(Entry { index: id, key: id, probability, backoff, children: Range { begin, end } })
     }
 
@@ -227,9 +230,7 @@ impl<'a> Trie<'a> {
             let data = tensor.data();
             if place == "unigram" {
                 match name {
-                    "probability" => self.unigrams.probability = floats(&tensor, 1, "probability")?,
-                    "backoff" => self.unigrams.backoff = floats(&tensor, 1, "backoff")?,
-                    "children" => self.unigrams.children = data,
+                    "entries" => self.unigrams.entries = data,
                     "by_probability" => self.unigrams.by_probability = data,
                     _ => {}
                 }
@@ -260,27 +261,25 @@ impl<'a> Trie<'a> {
     fn check(&mut self) -> Result<(), TrieError> {
         let tensor = |level, name| TrieError::Tensor { level, name };
         let (order, n, bits) = (self.order, self.n_words, self.value_bits);
-        let Unigrams { probability, backoff, children, by_probability } = self.unigrams;
-        for (name, bytes) in
-            [("probability", probability), ("backoff", backoff), ("by_probability", by_probability)]
-        {
-            if bytes.len() != n * 4 {
-                return Err(tensor(1, name));
-            }
+        let Unigrams { entries, by_probability } = self.unigrams;
+        if entries.len() != (n + 1) * UNIGRAM_BYTES {
+            return Err(tensor(1, "entries"));
         }
-        if (0..n).any(|i| word(by_probability, i).is_none_or(|id| id as usize >= n)) {
+        let (entries, _) = entries.as_chunks::<4>();
+        let values = entries.chunks_exact(3).filter_map(|entry| entry.first_chunk::<2>());
+        if !values.flatten().all(is_sound) {
+            return Err(tensor(1, "entries"));
+        }
+        let (ids, rest) = by_probability.as_chunks::<4>();
+        if ids.is_empty() || ids.len() > n || !rest.is_empty() {
+            return Err(tensor(1, "by_probability"));
+        }
+        let children = |i: usize| entries.get(i * 3 + 2).map(|word| u32::from_le_bytes(*word));
+        let rises = (0..n).all(|i| children(i) <= children(i + 1));
+        let n_children = if order > 1 { self.levels[0].len } else { 0 };
+        let ends = children(0) == Some(0) && children(n) == Some(n_children);
+        if !(rises && ends) || ids.iter().any(|id| u32::from_le_bytes(*id) as usize >= n) {
             return Err(TrieError::Directory { level: 1 });
-        }
-        if order > 1 {
-            if children.len() != (n + 1) * 4 {
-                return Err(tensor(1, "children"));
-            }
-            let rises = (0..n).all(|i| word(children, i) <= word(children, i + 1));
-            let ends =
-                word(children, 0) == Some(0) && word(children, n) == Some(self.levels[0].len);
-            if !(rises && ends) {
-                return Err(TrieError::Directory { level: 1 });
-            }
         }
         let has_backoffs = self.smoothing != Smoothing::StupidBackoff;
         for (i, level) in self.levels.iter_mut().enumerate().take(order - 1) {
@@ -327,8 +326,7 @@ fn number(gguf: &Gguf<'_>, key: &'static str) -> Result<u64, TrieError> {
     }
 }
 
-/// A tensor's values, all of them finite numbers of which none is above what a sum of backoffs can
-/// bear.
+/// A tensor's values, all of them numbers that a logarithm of a probability can be.
 fn floats<'a>(
     tensor: &Tensor<'a>,
     level: usize,
@@ -336,9 +334,12 @@ fn floats<'a>(
 ) -> Result<&'a [u8], TrieError> {
     let data = tensor.data();
     let (values, rest) = data.as_chunks::<4>();
-    let sound = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes).abs() <= -NEVER;
-    if !rest.is_empty() || !values.iter().all(sound) {
+    if !rest.is_empty() || !values.iter().all(is_sound) {
         return Err(TrieError::Tensor { level, name });
     }
     Ok(data)
+}
+
+fn is_sound(value: &[u8; 4]) -> bool {
+    f32::from_le_bytes(*value).abs() <= -NEVER
 }

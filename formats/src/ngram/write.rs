@@ -72,7 +72,7 @@ pub fn write_model<R: Read>(
     if order > MAX_ORDER {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let mut tensors = unigram_tensors(unigrams, order);
+    let mut tensors = unigram_tensors(unigrams);
     for (i, level) in levels.iter().enumerate() {
         tensors.extend(level_values(level, i + 2));
     }
@@ -117,28 +117,23 @@ impl<R> LevelSource<'_, R> {
     }
 }
 
-fn unigram_tensors(unigrams: &Unigrams<'_>, order: usize) -> Vec<Small> {
+fn unigram_tensors(unigrams: &Unigrams<'_>) -> Vec<Small> {
     let Unigrams { probability, backoff, children } = *unigrams;
     let mut ids: Vec<u32> = (0..probability.len() as u32).collect();
     let of = |id: u32| probability.get(id as usize).copied().unwrap_or(0.0);
     ids.sort_by(|&a, &b| of(b).total_cmp(&of(a)));
     ids.truncate(MOST_PROBABLE);
-    let name = |name: &str| format!("unigram.{name}");
-    let mut tensors = vec![
-        Small { name: name("probability"), tensor_type: F32, data: floats(probability) },
-        Small { name: name("backoff"), tensor_type: F32, data: floats(backoff) },
-        Small { name: name("by_probability"), tensor_type: I32, data: words(ids) },
-    ];
-    if order > 1 {
-        let mut end = 0_u32;
-        let ends = children.iter().map(|n| {
-            end = end.saturating_add(*n);
-            end
-        });
-        let data = words([0].into_iter().chain(ends));
-        tensors.push(Small { name: name("children"), tensor_type: I32, data });
+    let mut entries = Vec::with_capacity((probability.len() + 1) * 3);
+    let mut begin = 0_u32;
+    for ((probability, backoff), children) in probability.iter().zip(backoff).zip(children) {
+        entries.extend([probability.to_bits(), backoff.to_bits(), begin]);
+        begin = begin.saturating_add(*children);
     }
-    tensors
+    entries.extend([0, 0, begin]);
+    vec![
+        Small { name: "unigram.entries".to_string(), tensor_type: I32, data: words(entries) },
+        Small { name: "unigram.by_probability".to_string(), tensor_type: I32, data: words(ids) },
+    ]
 }
 
 fn level_values<R>(level: &LevelSource<'_, R>, length: usize) -> Vec<Small> {
