@@ -59,7 +59,6 @@ enum Command {
     Perplexity(perplexity::Command),
     Inspect(inspect::Command),
     Bench(bench::Command),
-    Ngram(crate::ngram::Command),
 }
 
 impl Command {
@@ -71,7 +70,6 @@ impl Command {
             Command::Perplexity(command) => command.json,
             Command::Inspect(command) => command.json,
             Command::Bench(command) => command.json(),
-            Command::Ngram(command) => command.json(),
         }
     }
 
@@ -83,7 +81,6 @@ impl Command {
             Command::Perplexity(command) => perplexity::execute(command, streams),
             Command::Inspect(command) => inspect::execute(command, streams),
             Command::Bench(command) => bench::execute(command, streams),
-            Command::Ngram(command) => crate::ngram::execute(command, streams),
         }
     }
 }

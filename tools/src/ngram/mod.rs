@@ -18,16 +18,16 @@ pub struct Command {
 /// Every one is a file with a `Command` (its options) and `execute`.
 #[derive(Subcommand, Debug)]
 enum What {
-    Bench(bench::Command),
     Convert(convert::Command),
+    Bench(bench::Command),
 }
 
 impl Command {
     /// Whether a failure is to be told as JSON.
     pub fn json(&self) -> bool {
         match &self.what {
-            What::Bench(command) => command.json,
             What::Convert(command) => command.json,
+            What::Bench(command) => command.json,
         }
     }
 }
@@ -35,7 +35,7 @@ impl Command {
 /// Does what was asked.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     match &command.what {
-        What::Bench(command) => bench::execute(command, streams),
         What::Convert(command) => convert::execute(command, streams),
+        What::Bench(command) => bench::execute(command, streams),
     }
 }
