@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::failure::{Code, Failure, Result};
 use crate::streams::{Streams, Terminal};
-use crate::{bench, inspect, notes, perplexity, score, tokenize};
+use crate::{bench, inspect, ngram, notes, perplexity, score, tokenize};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -58,6 +58,7 @@ enum Command {
     Score(score::Command),
     Perplexity(perplexity::Command),
     Inspect(inspect::Command),
+    Ngram(ngram::Command),
     Bench(bench::Command),
 }
 
@@ -69,6 +70,7 @@ impl Command {
             Command::Score(command) => command.json,
             Command::Perplexity(command) => command.json,
             Command::Inspect(command) => command.json,
+            Command::Ngram(command) => command.json(),
             Command::Bench(command) => command.json(),
         }
     }
@@ -80,6 +82,7 @@ impl Command {
             Command::Score(command) => score::execute(command, streams),
             Command::Perplexity(command) => perplexity::execute(command, streams),
             Command::Inspect(command) => inspect::execute(command, streams),
+            Command::Ngram(command) => ngram::execute(command, streams),
             Command::Bench(command) => bench::execute(command, streams),
         }
     }

@@ -10,7 +10,7 @@ pub mod failure;
 pub mod host;
 mod input;
 mod inspect;
-mod ngram;
+pub mod ngram;
 mod notes;
 pub mod options;
 mod perplexity;
