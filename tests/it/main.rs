@@ -11,6 +11,8 @@ mod encodings;
 mod gguf_malformed;
 mod kernels_match_scalar;
 mod ngram_arpa_malformed;
+mod ngram_convert;
+mod ngram_gguf_malformed;
 mod notes;
 mod reference;
 mod same_bits;
