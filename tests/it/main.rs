@@ -13,6 +13,7 @@ mod kernels_match_scalar;
 mod ngram_arpa_malformed;
 mod ngram_convert;
 mod ngram_gguf_malformed;
+mod ngram_query;
 mod notes;
 mod reference;
 mod same_bits;

@@ -188,7 +188,7 @@ impl Command {
 }
 
 /// A number of bytes, with K, M or G for the powers of 1024.
-fn bytes(text: &str) -> std::result::Result<usize, String> {
+pub(crate) fn bytes(text: &str) -> std::result::Result<usize, String> {
     let (digits, shift) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
         Some(b'm' | b'M') => (&text[..text.len() - 1], 20),

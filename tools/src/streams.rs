@@ -74,6 +74,12 @@ impl Streams<'_> {
         self.bar(len, len >= LARGE, "{bar:40} {binary_bytes}/{binary_total_bytes}, {eta} left")
     }
 
+    /// The same for work of `len` steps that has a name.
+    pub fn steps(&self, name: &str, len: u64) -> ProgressBar {
+        let template = format!("{name:9} {{bar:40}} {{percent}} %, {{eta}} left");
+        self.bar(len, len >= LARGE >> 6, &template)
+    }
+
     fn bar(&self, len: u64, is_long: bool, template: &str) -> ProgressBar {
         let target = if self.terminal.errors && is_long {
             ProgressDrawTarget::stderr()

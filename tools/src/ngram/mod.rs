@@ -2,6 +2,8 @@
 
 mod bench;
 pub mod convert;
+mod estimate;
+mod train;
 
 use clap::{Args, Subcommand};
 
@@ -18,6 +20,7 @@ pub struct Command {
 /// Every one is a file with a `Command` (its options) and `execute`.
 #[derive(Subcommand, Debug)]
 enum What {
+    Train(train::Command),
     Convert(convert::Command),
     Bench(bench::Command),
 }
@@ -26,6 +29,7 @@ impl Command {
     /// Whether a failure is to be told as JSON.
     pub fn json(&self) -> bool {
         match &self.what {
+            What::Train(command) => command.json,
             What::Convert(command) => command.json,
             What::Bench(command) => command.json,
         }
@@ -35,6 +39,7 @@ impl Command {
 /// Does what was asked.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     match &command.what {
+        What::Train(command) => train::execute(command, streams),
         What::Convert(command) => convert::execute(command, streams),
         What::Bench(command) => bench::execute(command, streams),
     }

@@ -1,0 +1,292 @@
+//! The options of `mote ngram train`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use mote_formats::ngram::MAX_ORDER;
+
+use super::super::estimate::{Discounts, Fallback, Settings, Smoothing};
+use crate::failure::{Code, Failure, Result};
+
+/// Estimate a model from text
+#[derive(Args, Debug)]
+#[command(after_help = "\
+How probable is a word after the n - 1 words before it? Counted n-grams say so for what the text
+has; modified Kneser-Ney smoothing (Chen and Goodman 1998) takes a little from every count and
+gives it to shorter contexts, in which a word counts by the number of different words it follows.
+Stupid backoff (Brants et al. 2007) takes relative frequencies, and 0.4 of those of the shorter
+context for what was not seen.
+
+A line is a sentence: <s> before it, </s> behind it; of a last line without a newline the end is
+not counted. Words are divided by spaces, tabs, carriage returns and zero bytes. Files ending in
+whatever are unpacked if they are gzip. What does not fit --memory goes to temporary files; the
+model is the same for any --memory and --threads.
+
+Discounts come from how many n-grams came once, twice, three and four times. A text that is small
+or artificial may give none for some order; that order then has those of --discount-fallback, with
+a note (lmplz stops there).
+
+JSON keys: order; smoothing; tokens (predicted, </s> included); sentences; orders (for each:
+ngrams, different (before pruning), counts_of_counts (of 1 to 4), discounts, fallback (why));
+model_bytes; arpa_bytes; seconds (read, estimate, write, arpa, total); tokens_per_second.
+
+Examples:
+  mote ngram train -n 5 --output lm.gguf text.txt
+  zcat text.gz | mote ngram train -n 3 --prune 0,0,1 --arpa lm.arpa.gz
+  mote ngram train -n 4 --tokenizer model.gguf --output draft.gguf text.txt")]
+pub struct Command {
+    /// Texts; none: standard input
+    #[arg(value_name = "FILE")]
+    pub inputs: Vec<PathBuf>,
+    /// Words of the longest n-grams, 1 to 16
+    #[arg(short = 'n', long, value_name = "N", default_value = "5", value_parser = order)]
+    pub order: usize,
+    /// The model file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// An ARPA file to write, packed if it ends in .gz
+    #[arg(long, value_name = "FILE")]
+    pub arpa: Option<PathBuf>,
+    /// Bits of probabilities and backoffs in the model file
+    #[arg(long, value_enum, value_name = "BITS", default_value = "8")]
+    pub value_bits: ValueBits,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    text: TextOptions,
+    #[command(flatten)]
+    estimation: EstimationOptions,
+    #[command(flatten)]
+    means: Means,
+}
+
+/// What the text is.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Text")]
+struct TextOptions {
+    /// What is predicted [default: tokens with --tokenizer, else words]
+    #[arg(long, value_enum, value_name = "UNITS")]
+    units: Option<Units>,
+    /// A GGUF file whose tokenizer makes tokens of the text
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// The whole input is one sentence: line ends divide words; they are bytes or tokens like others
+    #[arg(long)]
+    stream: bool,
+    /// Take <s>, </s> and <unk> in the text as blanks
+    #[arg(long)]
+    skip_symbols: bool,
+}
+
+/// How probabilities come from counts.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Estimation")]
+struct EstimationOptions {
+    /// Modified Kneser-Ney, Kneser-Ney, or stupid backoff
+    #[arg(long, value_enum, value_name = "NAME", default_value = "mkn")]
+    smoothing: SmoothingName,
+    /// Leave out n-grams that the text has at most so often: for 1-grams (0), 2-grams and so on,
+    /// the last number for all longer ones
+    #[arg(long, value_name = "N", num_args = 1.., value_delimiter = ',', value_terminator = ";")]
+    prune: Vec<u64>,
+    /// Discounts for orders whose counts give none: three numbers, or `off`
+    #[arg(long, value_name = "D1,D2,D3", default_value = "0.5,1,1.5", value_parser = fallback)]
+    discount_fallback: FallbackChoice,
+    /// Whether words, too, share what is taken from them with unknown words evenly
+    #[arg(long, value_enum, value_name = "YES", default_value = "yes")]
+    interpolate_unigrams: YesNo,
+    /// Leave out n-grams with words that are not in this file
+    #[arg(long, value_name = "FILE")]
+    vocab_limit: Option<PathBuf>,
+    /// Take the vocabulary for one of at least so many words
+    #[arg(long, value_name = "N", default_value = "0")]
+    vocab_pad: u64,
+}
+
+/// Memory, disk and threads.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Computation")]
+struct Means {
+    /// Memory at most, as 200M or 4G; the vocabulary and a few hundred kilobytes are the least
+    /// [default: half of what is free]
+    #[arg(long, value_name = "BYTES", value_parser = crate::run::bytes)]
+    memory: Option<usize>,
+    /// For temporary files: several times the text's size [default: the system's]
+    #[arg(long, value_name = "FOLDER")]
+    temp_dir: Option<PathBuf>,
+    /// Threads [default: the CPUs that this process may use]
+    #[arg(short, long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+/// What is predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Units {
+    /// What blanks divide
+    Words,
+    /// Bytes
+    Bytes,
+    /// Token ids, in decimal
+    Ids,
+    /// A tokenizer's tokens
+    Tokens,
+}
+
+/// Bits of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ValueBits {
+    /// Half the bytes for values, twice the error of 5
+    #[value(name = "4")]
+    Four,
+    /// As good as exact
+    #[value(name = "8")]
+    Eight,
+    /// Exact
+    #[value(name = "32")]
+    Exact,
+}
+
+impl ValueBits {
+    /// The number.
+    pub fn bits(self) -> u32 {
+        match self {
+            ValueBits::Four => 4,
+            ValueBits::Eight => 8,
+            ValueBits::Exact => 32,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SmoothingName {
+    /// Interpolated modified Kneser-Ney
+    Mkn,
+    /// Interpolated Kneser-Ney with one discount for each order
+    Kn,
+    /// Stupid backoff
+    Stupid,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum YesNo {
+    /// p(w) has its share of the discounts
+    Yes,
+    /// All of it goes to <unk>
+    No,
+}
+
+/// Clap takes `Option` for something else.
+#[derive(Clone, Copy, Debug)]
+struct FallbackChoice(Fallback);
+
+fn order(text: &str) -> std::result::Result<usize, String> {
+    let order = text.parse().ok().filter(|order| (1..=MAX_ORDER).contains(order));
+    order.ok_or_else(|| format!("not a number from 1 to {MAX_ORDER}"))
+}
+
+fn fallback(text: &str) -> std::result::Result<FallbackChoice, String> {
+    if text == "off" {
+        return Ok(FallbackChoice(Fallback::Off));
+    }
+    let numbers: Vec<f64> = text.split([',', ' ']).filter_map(|n| n.parse().ok()).collect();
+    let fits = |(i, d): (usize, &f64)| (0.0..=(i + 1) as f64).contains(d);
+    match <[f64; 3]>::try_from(numbers) {
+        Ok(d) if d.iter().enumerate().all(fits) => {
+            Ok(FallbackChoice(Fallback::Discounts(Discounts(d))))
+        }
+        _ => Err("not three discounts, as 0.5,1,1.5: from 0 to 1, to 2 and to 3; nor `off`".into()),
+    }
+}
+
+impl Command {
+    /// Options that each are right, but not together.
+    pub fn check(&self) -> Result<()> {
+        let EstimationOptions {
+            prune,
+            smoothing,
+            interpolate_unigrams,
+            vocab_pad,
+            vocab_limit,
+            ..
+        } = &self.estimation;
+        let stupid = *smoothing == SmoothingName::Stupid;
+        let (units, tokenizer) = (self.units(), self.text.tokenizer.is_some());
+        let closed = units == Units::Bytes || tokenizer;
+        let wrong = if self.output.is_none() && self.arpa.is_none() {
+            "nothing to write: give --output, --arpa or both"
+        } else if prune.first().is_some_and(|first| *first > 0) {
+            "--prune: single words are kept: the first number is 0"
+        } else if !prune.is_sorted() {
+            "--prune: the numbers rise: a longer n-gram is not kept without its parts"
+        } else if prune.len() > self.order {
+            "--prune: more numbers than --order"
+        } else if *vocab_pad > 0 && *interpolate_unigrams == YesNo::No {
+            "--vocab-pad: without --interpolate-unigrams there is nothing to share"
+        } else if stupid && self.arpa.is_some() {
+            "--arpa: such a file cannot say what stupid backoff does"
+        } else if units == Units::Tokens && !tokenizer {
+            "--units tokens: give a --tokenizer"
+        } else if tokenizer && matches!(units, Units::Words | Units::Bytes) {
+            "--tokenizer: it makes tokens, or reads ids"
+        } else if units == Units::Ids && !tokenizer && self.output.is_some() {
+            "--units ids: for a model file, give the --tokenizer that the ids are of"
+        } else if vocab_limit.is_some() && closed {
+            "--vocab-limit: this vocabulary is fixed"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(Code::Usage, wrong))
+    }
+
+    /// What is predicted.
+    pub fn units(&self) -> Units {
+        let default = if self.text.tokenizer.is_some() { Units::Tokens } else { Units::Words };
+        self.text.units.unwrap_or(default)
+    }
+
+    /// How text is cut.
+    pub fn rules(&self) -> super::Rules {
+        super::Rules { stream: self.text.stream, skip_symbols: self.text.skip_symbols }
+    }
+
+    /// The tokenizer's file.
+    pub fn tokenizer(&self) -> Option<&PathBuf> {
+        self.text.tokenizer.as_ref()
+    }
+
+    /// The list of words that may stay.
+    pub fn vocab_limit(&self) -> Option<&PathBuf> {
+        self.estimation.vocab_limit.as_ref()
+    }
+
+    /// What to estimate.
+    pub fn settings(&self) -> Settings {
+        let EstimationOptions { smoothing, prune, .. } = &self.estimation;
+        let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        Settings {
+            order: self.order,
+            smoothing: match smoothing {
+                SmoothingName::Mkn => Smoothing::Modified,
+                SmoothingName::Kn => Smoothing::Plain,
+                SmoothingName::Stupid => Smoothing::Stupid,
+            },
+            fallback: self.estimation.discount_fallback.0,
+            prune: prune.clone(),
+            interpolate_unigrams: self.estimation.interpolate_unigrams == YesNo::Yes,
+            vocab_pad: self.estimation.vocab_pad,
+            memory: self.means.memory.unwrap_or_else(half_of_free),
+            threads: self.means.threads.map_or_else(cpus, |n| n.get()),
+            folder: self.means.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
+        }
+    }
+}
+
+/// Half of the memory that the system says is free; a gigabyte if it does not say.
+fn half_of_free() -> usize {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    kilobytes.map_or(1 << 30, |n| n.saturating_mul(1024) / 2)
+}
