@@ -11,7 +11,7 @@ pub mod host;
 mod input;
 mod inspect;
 mod mix;
-mod ngram;
+pub mod ngram;
 mod notes;
 pub mod options;
 mod perplexity;
