@@ -10,6 +10,7 @@ mod cli;
 mod encodings;
 mod gguf_malformed;
 mod kernels_match_scalar;
+mod ngram_train;
 mod notes;
 mod reference;
 mod same_bits;
