@@ -12,9 +12,11 @@ use mote_tools::streams::{Streams, Terminal};
 use serde_json::Value;
 
 mod errors;
+mod fallback;
 mod golden;
 mod numbers;
 mod text;
+mod textbook;
 mod verbose;
 
 /// What a command left behind.

@@ -7,6 +7,7 @@ pub mod equal;
 pub mod guard;
 pub mod models;
 pub mod ngram;
+pub mod ngrams;
 pub mod random;
 pub mod shared;
 pub mod speak;

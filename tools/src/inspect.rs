@@ -23,7 +23,8 @@ Shows the metadata (long values are cut short, and escaped so that they cannot d
 terminal), the tensors, what they add up to by encoding, and the memory of a session. The file
 may be of any architecture, or hold a vocabulary alone.
 
-JSON keys: version; alignment; bytes; name; architecture; parameters; metadata: a list of
+JSON keys: version; alignment; bytes; name; architecture; parameters; n_grams (of an n-gram
+model: how many of each length); metadata: a list of
 {key, type, value}, for arrays {key, type, length, first}; tensors: a list of {name, type,
 shape, bytes, offset}; encodings: by name {tensors, parameters, bytes}; session: {n_ctx, kv,
 activations, tables_bytes, cache_bytes, activation_bytes, logit_bytes, scratch_bytes,
