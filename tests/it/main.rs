@@ -11,6 +11,7 @@ mod encodings;
 mod fallback;
 mod gguf_malformed;
 mod kernels_match_scalar;
+mod mixing;
 mod ngram_session;
 mod notes;
 mod reference;
