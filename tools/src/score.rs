@@ -1,4 +1,11 @@
-//! `mote score`: how probable a text is, token by token.
+//! `mote score`: how probable a text is, token by token; as figures of a whole text (`bits.rs`); beside
+//! another (`compare.rs`).
+
+mod align;
+mod bits;
+mod compare;
+mod conventions;
+mod unseen;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,8 +23,11 @@ use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
 use crate::mix::MixOptions;
 use crate::options::{Bits, ModelOption, Purpose, SessionOptions, TextOptions, names};
+use crate::sentences::SentenceOptions;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
+use bits::{BitsOptions, Source};
+use compare::CompareOptions;
 
 /// Log-probability of every token of a text, given those before it
 #[derive(Args, Debug)]
@@ -34,9 +44,32 @@ The hash is BLAKE3 over the logits of all positions in order, as little-endian f
 NaN as 7fc00000), of which the first 16 bytes are printed in hexadecimal. It is the same for
 every instruction set, number of threads and batch.
 
+--bits: the cross-entropy of a text under a model is the number of bits that a token (word,
+character, byte) of it costs somebody who knows the model (Shannon 1948); perplexity, 2 to the power
+of that, is the number of equally probable choices. What is counted is a convention, which moves the
+figure by a half: all tokens (KenLM's perplexity including OOVs, 10^-(sum of log10 p /
+(words + lines))); without unknown words (excluding OOVs: an unknown word costs what being unknown
+costs, whatever its letters); without the ends of sentences; without both. Of models over bytes or
+token ids, tokens that were never seen share p(<unk>); KenLM counts them as one unknown word
+(unknown_as_one). Per word, character and byte, an end of a sentence counts as one more. With
+--lines each line is a sentence with a beginning and an end; without, all is one stream. JSON
+keys: mode, sentences, words, characters, bytes, unknown; all, without_unknown, without_ends,
+without_ends_and_unknown and unknown_as_one, each with tokens, nll, bits_per_token, perplexity and,
+where no word is left out, bits_per_word, perplexity_per_word, bits_per_character, bits_per_byte;
+tokens (each with sentence, id, text, ln, log10, unknown, matched: tokens of the longest n-gram).
+
+--compare: two sentences that differ in one thing only show which of both a model takes for more
+probable (Linzen et al. 2016; accuracy over a file of pairs, the right one first: BLiMP, Warstadt
+et al. 2020). Differences are of natural logarithms, first less second; tokens are aligned by fewest
+differences. JSON keys: pairs (first, second, group, ln, tokens, difference, difference_per_token,
+aligned), summary (pairs, accuracy, accuracy_per_token, mean_difference), groups.
+
 Examples:
   mote score -m model.gguf -p 'The capital of France is Paris.'
-  mote score -m model.gguf --ids 1,2,3 --json --hash")]
+  mote score -m model.gguf --ids 1,2,3 --json --hash
+  mote score -m lm.gguf --bits --lines -f test.txt
+  mote score -m model.gguf --compare 'He is a nurse.' 'She is a nurse.'
+  mote score -m model.gguf --pairs pairs.tsv --json")]
 pub struct Command {
     #[command(flatten)]
     model: ModelOption,
@@ -64,8 +97,17 @@ pub struct Command {
     #[command(flatten)]
     mix: MixOptions,
     #[command(flatten)]
+    bits: BitsOptions,
+    #[command(flatten)]
+    compare: CompareOptions,
+    #[command(flatten)]
+    around: SentenceOptions,
+    #[command(flatten)]
     session: SessionOptions,
 }
+
+/// Options about the tokens and logits of one text, which the other kinds of scoring do not have.
+const RAW: [&str; 5] = ["ids", "ids_file", "generated_from", "logits", "hash"];
 
 #[derive(Serialize)]
 struct Report {
@@ -87,6 +129,14 @@ struct Report {
 
 /// Scores.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
+    let compares = command.compare.compare.is_some() || command.compare.pairs.is_some();
+    if command.bits.bits || compares {
+        return command.score_sentences(compares, streams);
+    }
+    if command.around.is_given() {
+        let sentence = "--begin and --no-end are for --bits, --compare and --pairs";
+        return Err(Failure::new(Code::Usage, sentence));
+    }
     let engine = Engine::new(&command.session, streams)?;
     with_any_model(&command.model.model, |model| {
         tell_unknown_rules(model.tokenizer(), streams);
@@ -108,6 +158,32 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
 }
 
 impl Command {
+    fn score_sentences(&self, compares: bool, streams: &mut Streams<'_>) -> Result<()> {
+        let Command { around, session, json, .. } = self;
+        let json = *json;
+        with_any_model(&self.model.model, |model| {
+            tell_unknown_rules(model.tokenizer(), streams);
+            if compares {
+                let task = compare::Task { options: &self.compare, around, session, json };
+                return task.execute(model, streams);
+            }
+            let read;
+            let source = match (&self.ids, &self.ids_file) {
+                (Some(ids), _) => Source::Ids(ids.as_encoded_bytes()),
+                (None, Some(path)) => {
+                    read = input::read_file(path)?;
+                    Source::Ids(&read)
+                }
+                (None, None) => {
+                    read = self.text.read(streams)?;
+                    Source::Text(&read)
+                }
+            };
+            let options = &self.bits;
+            bits::Task { options, around, session, source, json }.execute(model, streams)
+        })
+    }
+
     fn ids(&self, tokenizer: &Tokenizer<'_>, streams: &mut Streams<'_>) -> Result<Vec<u32>> {
         let ids = match (&self.ids, &self.ids_file) {
             (Some(ids), _) => input::parse_ids(ids.as_encoded_bytes())?,

@@ -5,6 +5,8 @@ use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 
 use mote_kernels::arch;
+#[cfg(feature = "std")]
+use mote_runtime::Degraded;
 use mote_runtime::{AnyModel, Deadline, Fallback, FallbackState, LanguageModel, NgramSession};
 
 use crate::argument::Out;
@@ -54,6 +56,12 @@ impl Spare {
         let mut both = Fallback::resume(Some(main), &mut self.session, self.state);
         both.set_deadline(Some(Deadline { clock: late, each: u64::MAX, moment: 1 }));
         Speaker { both, state: Some(&mut self.state) }
+    }
+
+    /// There is another deadline: a model that was late may have time now.
+    #[cfg(feature = "std")]
+    pub fn try_again(&mut self) {
+        self.state.degraded = self.state.degraded.filter(|&why| why != Degraded::Deadline);
     }
 
     /// Takes over the context of the session's own model.

@@ -95,11 +95,11 @@ impl State {
 
     /// The session, if its context is that of its fallback.
     pub fn whole_session(&self) -> Result<&AnySession<'static>> {
-        let is_whole = self.session.as_model().position() == self.context().position();
-        match self.spare.as_ref().and_then(|spare| spare.state.degraded) {
-            Some(why) if !is_whole => Err(code_of(why).into()),
-            _ => Ok(&self.session),
+        if self.session.as_model().position() == self.context().position() {
+            return Ok(&self.session);
         }
+        let why = self.spare.as_ref().and_then(|spare| spare.state.degraded);
+        Err(why.map_or(Code::Deadline, code_of).into())
     }
 
     /// Why the answers are not the session's: a status, or 0.

@@ -164,6 +164,9 @@ pub unsafe extern "C" fn mote_session_set_deadline(
     unsafe {
         with_state(session, |state, _| {
             state.deadline = Deadline::after(microseconds);
+            if let Some(spare) = &mut state.spare {
+                spare.try_again();
+            }
             Ok(())
         })
     }

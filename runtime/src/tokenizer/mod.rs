@@ -370,10 +370,6 @@ impl<'a> Source<'a> {
     fn load(self, memory: &mut Carver<'a>) -> Result<Tokenizer<'a>, LoadError> {
         let mut specials = special::Builder::new(self.vocabulary.spelling(), memory)?;
         let (vocabulary, model) = match self.rules {
-            Rules::Bytes { pre, merges } => {
-                let vocabulary = self.vocabulary.load(memory, |token| specials.add(token))?;
-                (vocabulary, Model::Bytes { pre, merges: merges.load(&vocabulary, memory)? })
-            }
             Rules::Pieces { scores, prefix } => {
                 let mut notes = scores::Notes::new(memory)?;
                 let vocabulary = self.vocabulary.load(memory, |token| {
@@ -383,18 +379,19 @@ impl<'a> Source<'a> {
                 let pieces = scores.load(&vocabulary, notes, memory)?;
                 (vocabulary, Model::Pieces { pieces, prefix })
             }
-            Rules::Words => {
+            rules => {
                 let vocabulary = self.vocabulary.load(memory, |token| specials.add(token))?;
-                (vocabulary, Model::Words)
-            }
-            Rules::SingleBytes => {
-                let mut places = words::Places::default();
-                let vocabulary = self.vocabulary.load(memory, |token| {
-                    specials.add(token);
-                    places.add(token);
-                })?;
-                places.check(&vocabulary)?;
-                (vocabulary, Model::SingleBytes)
+                let model = match rules {
+                    Rules::Bytes { pre, merges } => {
+                        Model::Bytes { pre, merges: merges.load(&vocabulary, memory)? }
+                    }
+                    Rules::SingleBytes => {
+                        words::check_bytes(&vocabulary)?;
+                        Model::SingleBytes
+                    }
+                    _ => Model::Words,
+                };
+                (vocabulary, model)
             }
         };
         let mut ids = self.ids;
