@@ -11,6 +11,7 @@ mod encodings;
 mod fallback;
 mod gguf_malformed;
 mod kernels_match_scalar;
+mod mixing;
 mod ngram_arpa_malformed;
 mod ngram_convert;
 mod ngram_gguf_malformed;
