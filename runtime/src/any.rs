@@ -8,9 +8,11 @@ use crate::budget::{Budget, BudgetError};
 use crate::error::{LoadError, SessionError};
 use crate::executor::Executor;
 use crate::language_model::LanguageModel;
+use crate::memory::TooSmall;
 use crate::model::Model;
 use crate::ngram::{NgramModel, NgramSession};
 use crate::plan::{Options, Plan};
+use crate::save::RestoreError;
 use crate::session::Session;
 use crate::tokenizer::Tokenizer;
 
@@ -116,6 +118,30 @@ impl<'s> AnySession<'s> {
             AnyModel::Ngram(model) => {
                 NgramSession::new(model, options.n_ctx, kernels, memory).map(AnySession::Ngram)
             }
+        }
+    }
+
+    /// Bytes that [`AnySession::save`] writes.
+    pub fn saved_bytes(&self) -> usize {
+        match self {
+            AnySession::Transformer(session) => session.saved_bytes(),
+            AnySession::Ngram(session) => session.saved_bytes(),
+        }
+    }
+
+    /// Writes the context to `out`, and returns the number of bytes.
+    pub fn save(&self, out: &mut [u8]) -> Result<usize, TooSmall> {
+        match self {
+            AnySession::Transformer(session) => session.save(out),
+            AnySession::Ngram(session) => session.save(out),
+        }
+    }
+
+    /// Takes a context from its saved bytes, as [`Session::restore`].
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        match self {
+            AnySession::Transformer(session) => session.restore(bytes),
+            AnySession::Ngram(session) => session.restore(bytes),
         }
     }
 

@@ -60,7 +60,7 @@ impl From<SessionError> for BudgetError {
 
 impl Plan {
     /// The options nearest to `wanted` that fit a budget, and their plan. What is given up, in this
-    /// order: batches are halved, down to 32 tokens (which changes speed, not results); an F32 cache
+    /// order: rows of logits but one (which changes speed, not results); batches are halved, down to 32 tokens (which changes speed, not results); an F32 cache
     /// becomes F16; the context becomes shorter. `beside` says what the program itself needs with some
     /// options, in bytes; more for a longer context, if that.
     pub fn within(
@@ -85,7 +85,10 @@ impl Plan {
             Ok((bytes <= budget.bytes).then_some((*options, plan)))
         };
         let narrow = budget.may_narrow.then_some(CacheType::F16);
-        let mut options = *wanted;
+        if let Some(found) = fits(wanted)? {
+            return Ok(found);
+        }
+        let mut options = Options { logit_rows: 1, ..*wanted };
         for cache in [wanted.cache].into_iter().chain(narrow) {
             (options.cache, options.batch) = (cache, wanted.batch);
             loop {

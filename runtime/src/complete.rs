@@ -12,6 +12,7 @@ use crate::memory::{Carver, Measure};
 use crate::pieces::Pieces;
 use crate::precision::Origin;
 use crate::sample;
+use crate::speculate::{Drafted, Speculator};
 use crate::tokenizer::{DecodeOptions, Decoder, Tokenizer};
 
 /// How a text is continued, and where it ends.
@@ -99,6 +100,7 @@ pub struct Completion<'c, 'm> {
     unfed: Option<u32>,
     pieces: Pieces<'c, 'm>,
     stopped: Option<StopReason>,
+    speculator: Option<Speculator<'c>>,
 }
 
 impl<'c, 'm> Completion<'c, 'm> {
@@ -137,7 +139,18 @@ impl<'c, 'm> Completion<'c, 'm> {
             unfed: None,
             pieces: Pieces::new(decoder, text),
             stopped: None,
+            speculator: None,
         })
+    }
+
+    /// Has tokens drafted from now on. The text stays the same; it is written sooner, or as soon.
+    pub fn speculate(&mut self, speculator: Speculator<'c>) {
+        self.speculator = Some(speculator);
+    }
+
+    /// What came of drafting; `None` where nothing is to be drafted.
+    pub fn drafted(&self) -> Option<Drafted> {
+        self.speculator.as_ref().map(Speculator::drafted)
     }
 
     /// Appends tokens to the text without showing them: the prompt. `go_on` is asked before each
@@ -187,10 +200,15 @@ impl<'c, 'm> Completion<'c, 'm> {
 
     /// Feeding waits until the next token is wanted, so that a token's text is not held up by it.
     fn feed_last(&mut self) -> Result<(), SessionError> {
-        if let Some(id) = self.unfed {
-            self.model.feed_generated(&[id])?;
-            self.unfed = None;
+        let Some(id) = self.unfed else { return Ok(()) };
+        match &mut self.speculator {
+            Some(speculator) => {
+                let wanted = self.options.max_tokens - self.written;
+                speculator.feed(self.model, id, wanted, &mut |_| true)?;
+            }
+            None => self.model.feed_generated(&[id])?,
         }
+        self.unfed = None;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use core::fmt;
 use mote_kernels::Kernels;
 
 use crate::error::SessionError;
-use crate::language_model::LanguageModel;
+use crate::language_model::{LanguageModel, score_by_logits};
 use crate::precision::Origin;
 use crate::tokenizer::Tokenizer;
 
@@ -74,7 +74,8 @@ impl fmt::Debug for Deadline<'_> {
 /// What a [`Fallback`] knows from call to call, for callers that put it together for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FallbackState {
-    degraded: Option<Degraded>,
+    /// See [`LanguageModel::degraded`].
+    pub degraded: Option<Degraded>,
     /// Tokens of the context after which the logits stopped being finite.
     broken_at: Option<usize>,
 }
@@ -115,7 +116,7 @@ impl<'f, 'm> Fallback<'f, 'm> {
         main: &'f mut (dyn LanguageModel<'m> + 'f),
         spare: &'f mut (dyn LanguageModel<'m> + 'f),
     ) -> Result<Self, SessionError> {
-        if !same_vocabulary(main.tokenizer(), spare.tokenizer()) {
+        if !main.tokenizer().has_same_ids(spare.tokenizer()) {
             return Err(SessionError::Option("the fallback has another vocabulary"));
         }
         spare.rewind(0);
@@ -131,7 +132,8 @@ impl<'f, 'm> Fallback<'f, 'm> {
         Self::resume(None, spare, FallbackState { degraded: Some(why), broken_at: None })
     }
 
-    /// The models of an earlier [`Fallback`], both as they were then, and its state.
+    /// The models of an earlier [`Fallback`], both as they were then, and its state. Without a main model
+    /// all calls are the spare one's.
     pub fn resume(
         main: Option<&'f mut (dyn LanguageModel<'m> + 'f)>,
         spare: &'f mut (dyn LanguageModel<'m> + 'f),
@@ -159,7 +161,7 @@ impl<'f, 'm> Fallback<'f, 'm> {
     ) -> Result<End, SessionError> {
         let Some(main) = self.main.as_deref_mut().filter(|_| self.state.broken_at.is_none()) else {
             // Asked once, as before a layer.
-            let end = self.state.degraded.map_or(End::Done, End::Failed);
+            let end = End::Failed(Degraded::NotFinite);
             return Ok(if go_on(0) { end } else { End::Stopped });
         };
         let mut is_late = is_late(self.deadline);
@@ -183,6 +185,36 @@ impl<'f, 'm> Fallback<'f, 'm> {
             self.state.broken_at = Some(before);
         }
         Ok(ended)
+    }
+
+    /// Feeds both models, the main one by `work`.
+    fn feed_by(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        go_on: &mut dyn FnMut(usize) -> bool,
+        work: &mut Work<'_, 'm>,
+    ) -> Result<usize, SessionError> {
+        if self.main.is_none() {
+            return self.spare.feed_with(tokens, origin, go_on);
+        }
+        self.check(tokens)?;
+        let start = self.position();
+        self.spare.feed_with(tokens, origin, &mut |_| true)?;
+        match self.try_main(go_on, work) {
+            Ok(End::Done) => self.state.degraded = None,
+            Ok(End::Failed(why)) => self.state.degraded = Some(why),
+            Ok(End::Stopped) => {
+                let position = self.main.as_ref().map_or(start, |main| main.position().max(start));
+                self.spare.rewind(position);
+                return Ok(position - start);
+            }
+            Err(error) => {
+                self.spare.rewind(start);
+                return Err(error);
+            }
+        }
+        Ok(tokens.len())
     }
 
     /// Who has the logits.
@@ -241,11 +273,6 @@ fn catch_up<'m>(
     Ok(true)
 }
 
-/// Whether the ids of two vocabularies stand for the same texts.
-fn same_vocabulary(a: &Tokenizer<'_>, b: &Tokenizer<'_>) -> bool {
-    a.len() == b.len() && (0..a.len() as u32).all(|id| a.text(id) == b.text(id))
-}
-
 impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
     fn tokenizer(&self) -> &'m Tokenizer<'m> {
         self.main.as_ref().map_or(self.spare.tokenizer(), |main| main.tokenizer())
@@ -287,25 +314,44 @@ impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
         origin: Origin,
         go_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<usize, SessionError> {
-        self.check(tokens)?;
         let start = self.position();
-        self.spare.feed_with(tokens, origin, &mut |_| true)?;
-        let ended =
-            self.try_main(go_on, &mut |main, spare, go_on| catch_up(main, spare, start, go_on));
-        match ended {
-            Ok(End::Done) => self.state.degraded = None,
-            Ok(End::Failed(why)) => self.state.degraded = Some(why),
-            Ok(End::Stopped) => {
-                let position = self.main.as_ref().map_or(start, |main| main.position().max(start));
-                self.spare.rewind(position);
-                return Ok(position - start);
-            }
-            Err(error) => {
-                self.spare.rewind(start);
-                return Err(error);
-            }
+        self.feed_by(tokens, origin, go_on, &mut |main, spare, go_on| {
+            catch_up(main, spare, start, go_on)
+        })
+    }
+
+    fn feed_drafted(
+        &mut self,
+        token: u32,
+        drafts: &[u32],
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<usize, SessionError> {
+        let start = self.position();
+        self.feed_by(&[token], Origin::Generated, go_on, &mut |main, spare, go_on| match main
+            .position()
+            == start
+        {
+            true => Ok(main.feed_drafted(token, drafts, go_on)? == 1),
+            false => catch_up(main, spare, start, go_on),
+        })
+    }
+
+    fn most_drafts(&self) -> usize {
+        let main = self.main.as_ref().filter(|_| self.state.degraded.is_none());
+        main.map_or(0, |main| main.most_drafts())
+    }
+
+    fn score_tokens(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        go_on: &mut dyn FnMut(usize) -> bool,
+        visit: &mut dyn FnMut(usize, f64),
+    ) -> Result<usize, SessionError> {
+        match self.main {
+            None => self.spare.score_tokens(tokens, origin, go_on, visit),
+            Some(_) => score_by_logits(self, tokens, origin, go_on, visit),
         }
-        Ok(tokens.len())
     }
 
     fn recall(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<bool, SessionError> {
@@ -342,6 +388,9 @@ impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
         go_on: &mut dyn FnMut(usize) -> bool,
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<usize, SessionError> {
+        if self.main.is_none() {
+            return self.spare.score_with(tokens, origin, from, go_on, visit);
+        }
         self.check(tokens)?;
         let (start, mut done) = (self.position(), 0);
         let ended = self.try_main(go_on, &mut |main, spare, go_on| {

@@ -27,6 +27,7 @@ mod fallback;
 mod forward;
 mod language_model;
 pub mod memory;
+pub mod mix;
 mod model;
 pub mod ngram;
 mod notes;
@@ -38,6 +39,7 @@ pub mod sample;
 mod save;
 pub mod score;
 mod session;
+pub mod speculate;
 #[cfg(feature = "std")]
 pub mod threads;
 pub mod tokenizer;

@@ -12,6 +12,7 @@ use mote_tools::streams::{Streams, Terminal};
 use serde_json::Value;
 
 mod errors;
+mod fallback;
 mod golden;
 mod numbers;
 mod text;

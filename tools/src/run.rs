@@ -3,12 +3,14 @@
 mod prompt;
 mod sampling;
 mod speaker;
+mod speculation;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use mote_runtime::speculate::{Drafter, MAX_DRAFTS, Speculator};
 use mote_runtime::{
     AnyModel, AnySession, Budget, BudgetError, Completion, CompletionOptions, Options, Plan,
     StopReason,
@@ -19,12 +21,14 @@ use crate::cli::write_json;
 use crate::facts::{PlanFacts, per_second};
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, Memory};
+use crate::mix::MixOptions;
 use crate::options::{CacheChoice, Purpose, SessionOptions};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use prompt::{Prompt, PromptOptions};
 use sampling::SamplingOptions;
 use speaker::{DegradedReport, FallbackOptions, Models};
+use speculation::Speculation;
 
 /// Continue a text
 #[derive(Args, Debug)]
@@ -40,7 +44,8 @@ shown and not obeyed.
 JSON keys: text; ids (of the continuation, the end token included); prompt_tokens; stop (stop,
 eos or length); degraded (where the fallback wrote: reason, which is missing, damaged, memory,
 deadline or not_finite, and tokens); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
-the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first).
+the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first);
+speculation (null if off): drafted, accepted (tokens), drafted_passes, plain_passes.
 
 Examples:
   mote run 'Once upon a time'
@@ -78,11 +83,17 @@ pub struct Command {
     /// long batches (speed only), an f32 cache where f16 will do, a long context
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     ram: Option<usize>,
+    /// Draft tokens, and let the model check several at once: off, lookup (what the text had before
+    /// is expected again), or an n-gram model's file (that, too). The text stays the same
+    #[arg(long, value_name = "HOW", default_value = "lookup", value_parser = Speculation::parse)]
+    speculate: Speculation,
     /// Print JSON, when all is written
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
     fallback: FallbackOptions,
+    #[command(flatten)]
+    mix: MixOptions,
     #[command(flatten)]
     sampling: SamplingOptions,
     #[command(flatten)]
@@ -98,6 +109,7 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<DegradedReport>,
     timings: Timings,
+    speculation: Option<speculation::Report>,
 }
 
 /// Milliseconds, and tokens per second.
@@ -138,18 +150,32 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
             text_start: prompt.is_empty_text,
         };
         let (compute, exact) = (&command.session.compute, model.all_float());
-        let session = compute.session(exact, Purpose::Generate, n_ctx, engine.threads());
+        let mut session = compute.session(exact, Purpose::Generate, n_ctx, engine.threads());
+        if command.speculate != Speculation::Off {
+            session.logit_rows = 1 + MAX_DRAFTS;
+        }
         let session = command.within_ram(model, session, prompt.ids.len());
         models.with_session((n_ctx, session), &engine, |session, plan| {
             let timings = Timings { load_ms: milliseconds(start), ..Timings::default() };
             introduce(models, plan, session.capacity(), streams);
             tell_unknown_rules(tokenizer, streams);
             let mut memory = Memory::new(Completion::bytes_needed(tokenizer, &options))?;
-            let completion = Completion::new(session, options, &mut memory)?;
-            let mut work = Work { start, timings, streams, shows: !command.json };
-            let report = work.complete(completion, &prompt, command.echo)?;
-            work.conclude(&report);
-            if command.json { write_json(&report, work.streams) } else { Ok(()) }
+            command.mix.with(session, &engine, |session| {
+                let shows = !command.json;
+                let mut work = Work { start, timings, streams, shows, echo: command.echo };
+                let n_ctx = session.capacity();
+                let report = command.speculate.with(n_ctx, tokenizer, |drafters| {
+                    let mut completion = Completion::new(session, options, &mut memory)?;
+                    if let Some((drafter, other)) = drafters {
+                        let other = other.map(|other| other as &mut dyn Drafter);
+                        let clock = Some(speculation::clock as fn() -> u64);
+                        completion.speculate(Speculator::new(drafter, other, clock));
+                    }
+                    work.complete(completion, &prompt)
+                })?;
+                work.conclude(&report);
+                if command.json { write_json(&report, work.streams) } else { Ok(()) }
+            })
         })
     })
 }
@@ -246,17 +272,14 @@ struct Work<'w, 's> {
     streams: &'w mut Streams<'s>,
     /// The text goes to the output as it comes.
     shows: bool,
+    /// The prompt is shown, too.
+    echo: bool,
 }
 
 impl Work<'_, '_> {
-    fn complete(
-        &mut self,
-        mut completion: Completion<'_, '_>,
-        prompt: &Prompt,
-        echo: bool,
-    ) -> Result<Report> {
+    fn complete(&mut self, mut completion: Completion<'_, '_>, prompt: &Prompt) -> Result<Report> {
         let (mut text, mut ids, mut degraded) = (String::new(), Vec::new(), None);
-        if echo {
+        if self.echo {
             text.push_str(&String::from_utf8_lossy(&prompt.text));
             self.show(&prompt.text)?;
         }
@@ -289,7 +312,8 @@ impl Work<'_, '_> {
         timings.decode_tokens_per_second =
             per_second(ids.len().saturating_sub(1), timings.decode_ms);
         let stop = completion.stopped().unwrap_or(StopReason::Length).name();
-        Ok(Report { text, ids, prompt_tokens, stop, degraded, timings: *timings })
+        let speculation = completion.drafted().map(speculation::Report::from);
+        Ok(Report { text, ids, prompt_tokens, stop, degraded, timings: *timings, speculation })
     }
 
     /// Text goes out at once, so that it is seen as it is written.
@@ -306,7 +330,7 @@ impl Work<'_, '_> {
     }
 
     fn conclude(&mut self, report: &Report) {
-        let Report { prompt_tokens, ids, stop, timings, .. } = report;
+        let Report { prompt_tokens, ids, stop, timings, speculation, .. } = report;
         let Timings { load_ms, prompt_ms, first_token_ms, decode_ms, .. } = timings;
         let streams = &mut *self.streams;
         streams.fact("load", format_args!("{load_ms:.1} ms, first token {first_token_ms:.1} ms"));
@@ -317,6 +341,9 @@ impl Work<'_, '_> {
         );
         let (n, speed) = (ids.len(), timings.decode_tokens_per_second);
         streams.fact("decode", format_args!("{n} tokens, {decode_ms:.1} ms, {speed:.1} tokens/s"));
+        if let Some(speculation) = speculation {
+            streams.fact("drafts", speculation);
+        }
         streams.fact("stop", stop);
         if let Some(degraded) = &report.degraded {
             streams.fact("degraded", degraded);

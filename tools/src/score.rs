@@ -21,6 +21,7 @@ use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
+use crate::mix::MixOptions;
 use crate::options::{Bits, ModelOption, Purpose, SessionOptions, TextOptions, names};
 use crate::sentences::SentenceOptions;
 use crate::streams::Streams;
@@ -95,6 +96,8 @@ pub struct Command {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
+    mix: MixOptions,
+    #[command(flatten)]
     bits: BitsOptions,
     #[command(flatten)]
     compare: CompareOptions,
@@ -144,7 +147,9 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         let options =
             command.session.compute.session(model.all_float(), Purpose::Score, n_ctx, threads);
         with_any_session(model, &options, &engine, |session, _| {
-            let report = command.score(session, ids, &options, streams)?;
+            let report = command
+                .mix
+                .with(session, &engine, |session| command.score(session, ids, &options, streams))?;
             if command.json {
                 return write_json(&report, streams);
             }

@@ -6,6 +6,6 @@ mod query;
 mod session;
 
 pub use model::NgramModel;
-pub use next::{distribution, top};
+pub use next::{distribution, likely, top};
 pub use query::{Score, State, score};
 pub use session::NgramSession;

@@ -38,6 +38,11 @@ impl<'a> NgramModel<'a> {
         &self.trie
     }
 
+    /// How many n-grams it has, of all lengths.
+    pub fn n_grams(&self) -> u64 {
+        (1..=self.trie.order()).map(|length| self.trie.n_grams(length) as u64).sum()
+    }
+
     /// Text to token ids and back.
     pub fn tokenizer(&self) -> &Tokenizer<'a> {
         &self.tokenizer

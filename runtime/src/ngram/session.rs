@@ -11,6 +11,7 @@ use crate::language_model::LanguageModel;
 use crate::memory::{Carver, Measure, TooSmall};
 use crate::plan::Plan;
 use crate::precision::{Origin, Origins, origin_bytes};
+use crate::save::{self, RestoreError};
 use crate::tokenizer::Tokenizer;
 
 /// One text in the making. Feeding costs next to nothing: the model looks back at the last few tokens
@@ -86,6 +87,38 @@ impl<'s> NgramSession<'s> {
     /// What the model remembers of the tokens.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Bytes that [`NgramSession::save`] writes.
+    pub fn saved_bytes(&self) -> usize {
+        save::saved_bytes(self.position, 0)
+    }
+
+    /// Writes the context to `out`, and returns the number of bytes; as
+    /// [`Session::save`](crate::Session::save).
+    pub fn save(&self, out: &mut [u8]) -> Result<usize, TooSmall> {
+        let (needed, given) = (self.saved_bytes(), out.len());
+        let out = out.get_mut(..needed).ok_or(TooSmall { needed, given })?;
+        save::write_saved(&self.kind(), &self.tokens[..self.position], &self.origins, out, |_| ());
+        Ok(needed)
+    }
+
+    /// Takes a context from its saved bytes, as [`Session::restore`](crate::Session::restore).
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        let n_tokens = self.kind().check(bytes, &|tokens| save::saved_bytes(tokens, 0))?;
+        save::read_saved(n_tokens, bytes, self.tokens, &mut self.origins);
+        self.move_to(n_tokens);
+        Ok(())
+    }
+
+    fn kind(&self) -> save::Kind {
+        save::Kind {
+            cache: 0,
+            precision: 0,
+            fingerprint: save::fingerprint(self.model.trie().gguf()),
+            n_ctx: self.tokens.len(),
+            n_vocab: self.model.trie().n_words(),
+        }
     }
 
     /// Tokens behind the context become part of it.

@@ -154,6 +154,12 @@ impl<'a> Tokenizer<'a> {
         self.vocabulary.text(id)
     }
 
+    /// Whether every id stands for the same text in both vocabularies.
+    pub fn has_same_ids(&self, other: &Tokenizer<'_>) -> bool {
+        self.len() == other.len()
+            && (0..self.len() as u32).all(|id| self.text(id) == other.text(id))
+    }
+
     /// The token that the file spells so. Of several, the first that text can give.
     pub fn find(&self, text: &[u8]) -> Option<u32> {
         let merged = match &self.model {

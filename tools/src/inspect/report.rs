@@ -8,6 +8,7 @@ use mote_runtime::{AnyModel, AnySession, Options, Plan};
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::ngram::NgramReport;
 use crate::facts::{FileFacts, Total};
 use crate::failure::{Failure, Result};
 use crate::host::Memory;
@@ -32,6 +33,8 @@ pub struct Report {
     encodings: BTreeMap<&'static str, Total>,
     session: Option<SessionReport>,
     why_not: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ngram: Option<NgramReport>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +107,7 @@ impl Report {
             encodings,
             session,
             why_not,
+            ngram: NgramReport::new(gguf),
         })
     }
 }
