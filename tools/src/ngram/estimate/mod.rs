@@ -7,7 +7,8 @@
 //! 3. [`adjust`]: one walk through the sorted counts gives the adjusted counts of all orders
 //!    ([`level`]); so there is one sort for all counts (Pibiri and Venturini 2019).
 //! 4. [`discount`]: discounts from counts of counts.
-//! 5. [`probability`]: a second walk gives probabilities and backoffs, which are sorted by words.
+//! 5. [`probability`]: a second walk gives probabilities and backoffs, which are sorted by words
+//!    ([`gram`]).
 //! 6. [`emit`]: all orders in step, to the writers of files.
 //!
 //! Everything is counted in whole numbers or computed by f64 in an order that the n-grams alone
@@ -19,6 +20,7 @@ mod count;
 mod discount;
 mod emit;
 pub mod gguf;
+mod gram;
 mod level;
 pub mod lexicon;
 mod probability;
@@ -39,8 +41,8 @@ use adjust::Adjusted;
 pub use adjust::Tally;
 pub use discount::{Discounts, NoDiscount};
 pub use emit::{Gram, Sink, Unigrams};
-use probability::Grams;
-pub use probability::Values;
+use gguf::Histograms;
+use gram::Grams;
 use shards::Shards;
 use text::Tokens;
 
@@ -149,6 +151,11 @@ pub struct Ids {
 }
 
 impl Ids {
+    /// Bytes of memory of what is kept for each id from the beginning to the end.
+    pub fn bytes(&self) -> usize {
+        24 * self.len as usize
+    }
+
     #[inline]
     fn of(&self, provisional: u32) -> u32 {
         self.of_provisional.get(provisional as usize).copied().unwrap_or(provisional)
@@ -284,7 +291,7 @@ pub fn estimate(
     source: Source,
     ids: &Ids,
     settings: &Settings,
-    values: &mut dyn Values,
+    values: &mut Histograms,
     bar: &dyn Fn(&'static str, u64) -> ProgressBar,
 ) -> Result<Estimated, Error> {
     if source.predicted() == 0 {
@@ -302,7 +309,7 @@ pub fn estimate(
         }
     }
     let (discounts, fallen_back) = discounts(&adjusted.tallies, settings)?;
-    let width = probability::Layout::width(settings.order, ids.len);
+    let width = gram::Layout::width(settings.order, ids.len);
     let estimated = with_width!(
         width,
         [2 3 4 6 8 10],
@@ -372,11 +379,10 @@ fn probabilities<const W: usize>(
     ids: &Ids,
     discounts: Vec<Discounts>,
     settings: &Settings,
-    values: &mut dyn Values,
+    values: &mut Histograms,
     bar: &dyn Fn(&'static str, u64) -> ProgressBar,
 ) -> Result<Estimated, Error> {
-    let dense = (settings.order - 1) * (ids.len as usize + 1) * 16;
-    let memory = settings.memory_beside(dense);
+    let memory = settings.memory_beside(0);
     let total = adjusted.tallies.iter().map(|tally| tally.different).sum();
     let bar = bar("smoothing", total);
     let told = Told(&bar);
