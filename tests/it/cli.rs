@@ -12,13 +12,15 @@ use mote_tools::streams::{Streams, Terminal};
 use serde_json::Value;
 
 mod errors;
+mod fallback;
 mod golden;
 mod numbers;
 mod text;
+mod textbook;
 mod verbose;
 
 /// What a command left behind.
-struct Outcome {
+pub(crate) struct Outcome {
     code: u8,
     out: String,
     errors: String,
@@ -31,13 +33,13 @@ impl Outcome {
         serde_json::from_str(&self.out).unwrap()
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         assert_eq!(self.code, 0, "{} {}", self.out, self.errors);
         &self.out
     }
 }
 
-fn mote(args: &[&str]) -> Outcome {
+pub(crate) fn mote(args: &[&str]) -> Outcome {
     mote_reading(args, b"")
 }
 

@@ -120,26 +120,25 @@ impl Level<'_> {
             return None;
         }
         let (begin, end) = (range.begin as usize, range.end as usize);
-        // The last of the range's blocks that does not begin behind the key.
-        let (mut low, mut high) = (begin / BLOCK, (end - 1) / BLOCK);
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            if self.first_key(middle) <= key { low = middle } else { high = middle - 1 }
+        let (first, last) = (begin / BLOCK, (end - 1) / BLOCK);
+        // The last of the range's blocks that does not begin behind the key. Halving without branches:
+        // the keys asked for cannot be predicted.
+        let index = last_at_most(first, last - first + 1, key, |block| self.first_key(block));
+        let block = self.block(index)?;
+        let (from, to) = (begin.max(index * BLOCK), end.min(index * BLOCK + BLOCK));
+        let at = |entry: usize| block.at + (entry % BLOCK) as u64 * u64::from(block.entry_bits);
+        let read = |entry| bits::read(self.data, at(entry), block.key_bits) as u32;
+        let found = last_at_most(from, to - from, key, read);
+        (read(found) == key).then(|| self.entry(&block, found, key))
+    }
+
+    /// Brings what [`find`](Self::find) will look at into the cache.
+    #[inline]
+    pub fn touch(&self, range: Range) {
+        if let Some(block) = self.block(range.begin as usize / BLOCK) {
+            let at = block.at + (range.begin as usize % BLOCK) as u64 * u64::from(block.entry_bits);
+            core::hint::black_box(self.data.get((at >> 3) as usize));
         }
-        let block = self.block(low)?;
-        let first = low * BLOCK;
-        let (mut low, mut high) = (begin.max(first), end.min(first + BLOCK));
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            let at = block.at + (middle - first) as u64 * u64::from(block.entry_bits);
-            let found = bits::read(self.data, at, block.key_bits) as u32;
-            match found.cmp(&key) {
-                core::cmp::Ordering::Less => low = middle + 1,
-                core::cmp::Ordering::Greater => high = middle,
-                core::cmp::Ordering::Equal => return Some(self.entry(&block, middle, key)),
-            }
-        }
-        None
     }
 
     /// The entry of this index.
@@ -240,6 +239,19 @@ impl Level<'_> {
         let end = if self.record == RECORD { self.children_base(blocks) } else { 0 };
         blocks_fit && children <= end && end == self.next_len
     }
+}
+
+/// The last of `len` places (one at least) from `first` on whose key is at most `key`, where keys rise;
+/// the first if there is none.
+#[inline(always)]
+fn last_at_most(first: usize, mut len: usize, key: u32, at: impl Fn(usize) -> u32) -> usize {
+    let mut place = first;
+    while len > 1 {
+        let half = len / 2;
+        place = core::hint::select_unpredictable(at(place + half) <= key, place + half, place);
+        len -= half;
+    }
+    place
 }
 
 /// Widths of keys and offsets, above the first key.

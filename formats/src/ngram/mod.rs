@@ -8,6 +8,7 @@ pub mod arpa;
 mod bits;
 mod error;
 pub mod level;
+mod packed;
 #[cfg(feature = "alloc")]
 mod quantize;
 #[cfg(all(test, feature = "std"))]

@@ -6,11 +6,13 @@ use super::error::TrieError;
 use super::level::{
     Entry, Level, MAX_CODE_BITS, RECORD, RECORD_LAST, Range, VALUE_BITS_EXACT, word,
 };
+use super::packed;
 use super::{ARCHITECTURE, MAX_ORDER, MAX_WORDS, NEVER, keys};
 use crate::gguf::{Gguf, Tensor, Value};
 
-/// Three words.
-const UNIGRAM_BYTES: usize = 12;
+/// Words of a unigram's record: probability, backoff and where its 2-grams begin; or both values in one.
+pub(super) const UNIGRAM: usize = 3;
+pub(super) const PACKED_UNIGRAM: usize = 2;
 
 /// How the probabilities of a model were estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub struct Trie<'a> {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Unigrams<'a> {
-    /// Three words for each, and for one behind the last: probability, backoff, where its 2-grams begin.
+    /// A record for each, and one behind the last.
     entries: &'a [u8],
     by_probability: &'a [u8],
 }
@@ -166,10 +168,16 @@ impl<'a> Trie<'a> {
         if i >= self.n_words {
             return None;
         }
-        let record = self.unigrams.entries.get(i * UNIGRAM_BYTES..)?.first_chunk::<24>()?;
-        let field = |place| word(record, place).unwrap_or(0);
-        let (probability, backoff) = (f32::from_bits(field(0)), f32::from_bits(field(1)));
-        let (begin, end) = (field(2), field(5));
+        let words = self.unigram_words();
+        let record = self.unigrams.entries.get(i * words * 4..)?;
+        let (probability, backoff) = match record {
+            [a, b, c, d, ..] if words == PACKED_UNIGRAM => {
+                packed::unpack(u32::from_le_bytes([*a, *b, *c, *d]))
+            }
+            _ => (f32::from_bits(word(record, 0)?), f32::from_bits(word(record, 1)?)),
+        };
+        let begin = word(record, words - 1).unwrap_or(0);
+        let end = word(record, words * 2 - 1).unwrap_or(0);
         Some(Entry { index: id, key: id, probability, backoff, children: Range { begin, end } })
     }
 
@@ -184,6 +192,15 @@ impl<'a> Trie<'a> {
     #[inline]
     pub fn find(&self, length: usize, range: Range, key: u32) -> Option<Entry> {
         self.level(length)?.find(range, key)
+    }
+
+    /// Brings into the cache what [`find`](Self::find) will look at. Where several places are asked one
+    /// after the other, touching all of them first lets the memory answer at once.
+    #[inline]
+    pub fn touch(&self, length: usize, range: Range) {
+        if let Some(level) = self.level(length) {
+            level.touch(range);
+        }
     }
 
     /// The n-gram of this length (from 2) that stands at `index`.
@@ -201,6 +218,10 @@ impl<'a> Trie<'a> {
     #[inline]
     fn level(&self, length: usize) -> Option<&Level<'a>> {
         self.levels.get(length.checked_sub(2)?)
+    }
+
+    fn unigram_words(&self) -> usize {
+        if self.value_bits == VALUE_BITS_EXACT { UNIGRAM } else { PACKED_UNIGRAM }
     }
 
     fn read_counts(&mut self) -> Result<(), TrieError> {
@@ -262,19 +283,21 @@ impl<'a> Trie<'a> {
         let tensor = |level, name| TrieError::Tensor { level, name };
         let (order, n, bits) = (self.order, self.n_words, self.value_bits);
         let Unigrams { entries, by_probability } = self.unigrams;
-        if entries.len() != (n + 1) * UNIGRAM_BYTES {
+        let words = self.unigram_words();
+        if entries.len() != (n + 1) * words * 4 {
             return Err(tensor(1, "entries"));
         }
         let (entries, _) = entries.as_chunks::<4>();
-        let values = entries.chunks_exact(3).filter_map(|entry| entry.first_chunk::<2>());
-        if !values.flatten().all(is_sound) {
+        let mut values = entries.chunks_exact(UNIGRAM).filter_map(|entry| entry.first_chunk::<2>());
+        if words == UNIGRAM && !values.all(|values| values.iter().all(is_sound)) {
             return Err(tensor(1, "entries"));
         }
         let (ids, rest) = by_probability.as_chunks::<4>();
         if ids.is_empty() || ids.len() > n || !rest.is_empty() {
             return Err(tensor(1, "by_probability"));
         }
-        let children = |i: usize| entries.get(i * 3 + 2).map(|word| u32::from_le_bytes(*word));
+        let children =
+            |i: usize| entries.get((i + 1) * words - 1).map(|word| u32::from_le_bytes(*word));
         let rises = (0..n).all(|i| children(i) <= children(i + 1));
         let n_children = if order > 1 { self.levels[0].len } else { 0 };
         let ends = children(0) == Some(0) && children(n) == Some(n_children);

@@ -8,6 +8,7 @@ use std::{format, vec};
 use xxhash_rust::xxh64::Xxh64;
 
 use super::level::{LevelParts, VALUE_BITS_EXACT};
+use super::packed;
 use super::quantize::Codebook;
 use super::trie::Smoothing;
 use super::{ARCHITECTURE, MAX_ORDER, keys};
@@ -72,7 +73,7 @@ pub fn write_model<R: Read>(
     if order > MAX_ORDER {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let mut tensors = unigram_tensors(unigrams);
+    let mut tensors = unigram_tensors(unigrams, header.value_bits == VALUE_BITS_EXACT);
     for (i, level) in levels.iter().enumerate() {
         tensors.extend(level_values(level, i + 2));
     }
@@ -117,7 +118,7 @@ impl<R> LevelSource<'_, R> {
     }
 }
 
-fn unigram_tensors(unigrams: &Unigrams<'_>) -> Vec<Small> {
+fn unigram_tensors(unigrams: &Unigrams<'_>, is_exact: bool) -> Vec<Small> {
     let Unigrams { probability, backoff, children } = *unigrams;
     let mut ids: Vec<u32> = (0..probability.len() as u32).collect();
     let of = |id: u32| probability.get(id as usize).copied().unwrap_or(0.0);
@@ -126,10 +127,14 @@ fn unigram_tensors(unigrams: &Unigrams<'_>) -> Vec<Small> {
     let mut entries = Vec::with_capacity((probability.len() + 1) * 3);
     let mut begin = 0_u32;
     for ((probability, backoff), children) in probability.iter().zip(backoff).zip(children) {
-        entries.extend([probability.to_bits(), backoff.to_bits(), begin]);
+        match is_exact {
+            true => entries.extend([probability.to_bits(), backoff.to_bits(), begin]),
+            false => entries.extend([packed::pack(*probability, *backoff), begin]),
+        }
         begin = begin.saturating_add(*children);
     }
-    entries.extend([0, 0, begin]);
+    entries.extend([0, 0].get(..if is_exact { 2 } else { 1 }).unwrap_or_default());
+    entries.push(begin);
     vec![
         Small { name: "unigram.entries".to_string(), tensor_type: I32, data: words(entries) },
         Small { name: "unigram.by_probability".to_string(), tensor_type: I32, data: words(ids) },
@@ -165,8 +170,7 @@ fn describe<R>(
     if header.smoothing == Smoothing::StupidBackoff {
         builder.set(keys::ALPHA, header.alpha)?;
     }
-    let bits = if header.value_bits == 0 { VALUE_BITS_EXACT } else { header.value_bits };
-    builder.set(keys::VALUE_BITS, bits)?;
+    builder.set(keys::VALUE_BITS, header.value_bits)?;
     builder.set(keys::CHECKSUM, checksum)
 }
 

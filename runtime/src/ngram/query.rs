@@ -71,6 +71,9 @@ pub fn score(trie: &Trie<'_>, state: &State, word: u32) -> (Score, State) {
         return (Score { log10: NEVER, matched: 0 }, next);
     };
     let (mut matched, mut key) = (1, word);
+    for (node, length) in state.nodes().iter().zip(2..) {
+        trie.touch(length, node.successors);
+    }
     next.remember(0, &entry, longest);
     for (node, length) in state.nodes().iter().zip(2..) {
         let Some(longer) = trie.find(length, node.successors, key) else { break };

@@ -1,7 +1,7 @@
 //! `mote ngram`: models of word sequences, from text to file.
 
 mod bench;
-mod convert;
+pub mod convert;
 mod estimate;
 mod train;
 

@@ -9,14 +9,14 @@ mod vocabulary;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use mote_formats::file::{self, Existing};
-use mote_formats::gguf::Gguf;
+use mote_formats::gguf::{Gguf, Text};
 use mote_formats::ngram::Trie;
 use serde::Serialize;
 
@@ -41,7 +41,7 @@ For models over bytes or token ids the text has these in decimal, and what it sa
 shared by the ids that it does not have.
 
 JSON keys: input; output; order; counts: n-grams of each length; inserted: n-grams that were
-missing; bytes; bytes_per_ngram; value_bits, null for text; notes: a list of sentences.
+missing; bytes; bytes_per_n_gram; value_bits, null for text; notes: a list of sentences.
 
 Examples:
   mote ngram convert lm.arpa.gz -o lm.gguf
@@ -94,7 +94,7 @@ struct Report {
     counts: Vec<u64>,
     inserted: u64,
     bytes: u64,
-    bytes_per_ngram: f64,
+    bytes_per_n_gram: f64,
     value_bits: Option<u32>,
     notes: Vec<String>,
 }
@@ -112,7 +112,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     };
     report.bytes = fs::metadata(&command.output)?.len();
     let n_grams: u64 = report.counts.iter().sum();
-    report.bytes_per_ngram = report.bytes as f64 / n_grams.max(1) as f64;
+    report.bytes_per_n_gram = report.bytes as f64 / n_grams.max(1) as f64;
     report.notes.iter().for_each(|note| streams.note(note));
     if command.json {
         return write_json(&report, streams);
@@ -120,7 +120,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let (counts, bytes) = (&report.counts, Bytes(report.bytes));
     let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
     streams.fact("n-grams", format_args!("{n_grams} ({})", counts.join(", ")));
-    let per = report.bytes_per_ngram;
+    let per = report.bytes_per_n_gram;
     let output = &report.output;
     streams.fact("file", format_args!("{output}: {bytes}, {per:.2} bytes an n-gram"));
     Ok(())
@@ -169,7 +169,7 @@ impl Command {
             counts,
             inserted: 0,
             bytes: 0,
-            bytes_per_ngram: 0.0,
+            bytes_per_n_gram: 0.0,
             value_bits: None,
             notes: Vec::new(),
         }
@@ -187,37 +187,50 @@ impl From<io::Error> for Refused {
 
 fn write_gguf(command: &Command, units: &Units<'_>, streams: &mut Streams<'_>) -> Result<Report> {
     command.check_output()?;
-    let Model { vocabulary, table, bounded } =
-        from_arpa::read(&command.input, units, command.accept_inf, streams)?;
+    let model = from_arpa::read(&command.input, units, command.accept_inf, streams)?;
+    let table = &model.table;
     let counts = (1..=table.order()).map(|length| table.level(length).nodes.len() as u64);
     let mut report = command.report(counts.collect());
     report.value_bits = Some(command.value_bits);
     report.inserted = table.inserted();
-    let notes = &mut report.notes;
-    if report.inserted > 0 {
-        let inserted = report.inserted;
-        notes.push(format!("{inserted} n-grams inserted: the first or last words of others"));
-    }
-    if bounded > 0 {
-        notes.push(format!("{bounded} values beyond -99 or 99 were set to these"));
-    }
-    let excess = checks::excess(&table);
-    if excess.contexts > 0 {
-        let after = match &excess.words[..] {
-            [] => "without context".to_string(),
-            words => {
-                format!("after '{}'", mote_formats::gguf::Text::from(&vocabulary.spell(words)[..]))
-            }
-        };
-        let (contexts, sum) = (excess.contexts, excess.sum);
-        notes.push(format!(
-            "probabilities that sum to more than 1 in {contexts} contexts; to {sum:.3} {after}"
-        ));
-    }
-    let builder = vocabulary.describe(units).map_err(|error| Failure::new(Code::Format, error))?;
-    report.notes.extend(vocabulary.notes);
-    command.write(|mut out| Ok(to_gguf::write(&table, builder, command.value_bits, &mut out)?))?;
+    report.notes = model.notes();
+    command.write(|out| model.write(units, command.value_bits, out))?;
     Ok(report)
+}
+
+/// Reads the ARPA text of a model of words and writes it as GGUF, with values of `value_bits` (1 to 8,
+/// or 32). What the command does, between any places.
+pub fn text_to_gguf(text: impl BufRead, value_bits: u32, out: &mut dyn Write) -> Result<()> {
+    from_arpa::read_text(text, &Units::Words, false)?.write(&Units::Words, value_bits, out)
+}
+
+impl Model {
+    fn write(&self, units: &Units<'_>, value_bits: u32, mut out: &mut dyn Write) -> Result<()> {
+        let builder = self.vocabulary.describe(units);
+        let builder = builder.map_err(|error| Failure::new(Code::Format, error))?;
+        Ok(to_gguf::write(&self.table, builder, value_bits, &mut out)?)
+    }
+
+    /// What somebody may want to know of the model.
+    fn notes(&self) -> Vec<String> {
+        let Model { vocabulary, table, bounded } = self;
+        let mut notes = vocabulary.notes.clone();
+        let inserted = table.inserted();
+        if inserted > 0 {
+            notes.push(format!("{inserted} n-grams inserted: the first or last words of others"));
+        }
+        if *bounded > 0 {
+            notes.push(format!("{bounded} values beyond -99 or 99 were set to these"));
+        }
+        let checks::Excess { contexts, sum, words } = checks::excess(table);
+        if contexts > 0 {
+            let words = vocabulary.spell(&words);
+            let words = Text::from(&words[..]);
+            let what = "contexts have probabilities that sum to more than 1";
+            notes.push(format!("{contexts} {what}; after '{words}' to {sum:.3}"));
+        }
+        notes
+    }
 }
 
 fn write_arpa(command: &Command, gguf: &Gguf<'_>) -> Result<Report> {
