@@ -36,6 +36,7 @@ use std::io;
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
+use mote_runtime::tokenizer::{MAX_TEXT_BYTES, MAX_TOKEN_BYTES};
 
 use adjust::Adjusted;
 pub use adjust::Tally;
@@ -187,6 +188,10 @@ pub enum Error {
     Counts(String),
     /// A text that the tokenizer does not take.
     Encode(String),
+    /// A word that is longer than a vocabulary's may be.
+    LongWord { line: u64 },
+    /// A line that is longer than a text may be.
+    LongLine,
     /// More than the format has ids for.
     TooManyWords,
     /// More than the format has room for.
@@ -212,6 +217,10 @@ impl fmt::Display for Error {
             }
             Error::Counts(what) => write!(f, "counts: {what}"),
             Error::Encode(error) => write!(f, "the tokenizer does not take the text: {error}"),
+            Error::LongWord { line } => {
+                write!(f, "line {line}: a word of more than {MAX_TOKEN_BYTES} bytes")
+            }
+            Error::LongLine => write!(f, "a line of more than {MAX_TEXT_BYTES} bytes"),
             Error::TooManyWords => {
                 write!(f, "more than {} different words", vocabulary::MAX_WORDS)
             }
@@ -327,7 +336,8 @@ fn counts<const W: usize>(
 ) -> Result<Adjusted, Error> {
     let memory = settings.memory_beside(0);
     let broken = settings.smoothing == Smoothing::Stupid;
-    let counting = bar("counting", source.predicted());
+    let predicted = source.predicted();
+    let counting = bar("counting", predicted);
     let told = Told(&counting);
     let sorted = match source {
         Source::Tokens(tokens) => {
@@ -339,7 +349,7 @@ fn counts<const W: usize>(
     let raw = settings.needs_raw();
     let dense = settings.order * (ids.len as usize + 1) * if raw { 16 } else { 8 };
     let records = sorted.read(settings.memory_beside(dense) / 4, settings.threads > 1)?;
-    let adjusting = bar("adjusting", 0);
+    let adjusting = bar("adjusting", predicted);
     let told = Told(&adjusting);
     let adjusted = adjust::adjust(records, layout, ids.len, raw, settings, &told)?;
     adjusting.finish_and_clear();

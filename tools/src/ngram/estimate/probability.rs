@@ -90,11 +90,13 @@ pub fn walk<const W: usize>(
             .iter()
             .skip(1)
             .map(|range| (range, values.emptied()))
-            .map(|(range, values)| scope.spawn(|| part(range, values)))
+            .map(|(range, values)| {
+                thread::Builder::new().spawn_scoped(scope, || part(range, values))
+            })
             .collect();
         let first = ranges.first().map(|range| part(range, values.emptied()));
         let died = || Err(io::Error::other("a thread has died"));
-        let others = others.into_iter().map(|other| other.join().unwrap_or_else(|_| died()));
+        let others = others.into_iter().map(|other| other?.join().unwrap_or_else(|_| died()));
         first.into_iter().chain(others).collect()
     });
     unigrams.iter_mut().skip(ids.allowed as usize).for_each(|p| *p = None);

@@ -66,7 +66,7 @@ impl<const W: usize> Sorter<W> {
         let file = Temporary::new(folder)?;
         let capacity = (memory / (helpers + 1)).max(MIN_CHUNK) / (8 * W);
         let capacity = capacity.min(usize::try_from(most).unwrap_or(capacity).max(16));
-        let helpers = (helpers > 0).then(|| Helpers::new(helpers, &file, equal));
+        let helpers = (helpers > 0).then(|| Helpers::new(helpers, &file, equal)).transpose()?;
         Ok(Sorter { chunk: Vec::new(), capacity, equal, file, runs: Vec::new(), helpers })
     }
 
@@ -126,13 +126,13 @@ impl<const W: usize> Sorter<W> {
 }
 
 impl<const W: usize> Helpers<W> {
-    fn new(n: usize, file: &Arc<Temporary>, equal: Equal) -> Self {
+    fn new(n: usize, file: &Arc<Temporary>, equal: Equal) -> io::Result<Self> {
         let (full, work) = channel::<Vec<Record<W>>>();
         let work = Arc::new(std::sync::Mutex::new(work));
         let (results, done) = channel();
         let threads = (0..n).map(|_| {
             let (work, results, file) = (Arc::clone(&work), results.clone(), Arc::clone(file));
-            thread::spawn(move || {
+            thread::Builder::new().spawn(move || {
                 loop {
                     let chunk = work.lock().ok().and_then(|work| work.recv().ok());
                     let Some(mut chunk) = chunk else { return };
@@ -145,9 +145,9 @@ impl<const W: usize> Helpers<W> {
                 }
             })
         });
-        let threads: Vec<_> = threads.collect();
+        let threads = threads.collect::<io::Result<_>>()?;
         let empty = (0..n).map(|_| Vec::new()).collect();
-        Helpers { full, done, threads, empty, working: 0 }
+        Ok(Helpers { full, done, threads, empty, working: 0 })
     }
 
     fn next_empty(&mut self, runs: &mut Vec<Run>) -> io::Result<Vec<Record<W>>> {
@@ -271,7 +271,7 @@ impl<const W: usize> Sorted<W> {
             return Ok(Records { source: Source::Here(merged) });
         }
         let (batches, received) = sync_channel(2);
-        thread::spawn(move || send_batches(merged, &batches));
+        thread::Builder::new().spawn(move || send_batches(merged, &batches))?;
         Ok(Records { source: Source::Ahead(received, Vec::new().into_iter()) })
     }
 
