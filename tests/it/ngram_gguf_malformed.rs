@@ -10,7 +10,7 @@ use mote_tests::ngram::{Words, convert, convert_to};
 
 /// A model of 13 words, trigrams, exact values.
 fn tiny() -> Vec<u8> {
-    convert(&fixture("ngram/tiny.arpa")).unwrap()
+    convert(&fixture("ngram/tiny/lmplz.order3.arpa")).unwrap()
 }
 
 /// A model large enough to be cut in many places: trigrams of 300 words.
