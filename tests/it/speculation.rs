@@ -5,7 +5,8 @@ use mote_formats::Mapping;
 use mote_kernels::{CacheType, QuantType, arch};
 use mote_runtime::speculate::{Draft, Drafted, Drafter, KINDS, Lookup, MAX_DRAFTS, Speculator};
 use mote_runtime::{
-    Completion, CompletionOptions, Origin, Precision, Session, SessionError, StopReason, sample,
+    Completion, CompletionOptions, LanguageModel, Origin, Precision, SessionError, StopReason,
+    sample,
 };
 use mote_tests::models::{encoded, fixture};
 use mote_tests::shared::{real_model, root};
@@ -71,14 +72,14 @@ struct Written {
 
 /// Writes on from `prompt`; ends after `steps` at the latest.
 fn write(
-    session: &mut Session<'_>,
+    session: &mut dyn LanguageModel<'_>,
     prompt: &[u32],
     options: CompletionOptions<'_>,
     steps: usize,
     drafters: [Option<&mut dyn Drafter>; 2],
 ) -> (Written, Drafted) {
     session.rewind(0);
-    let mut memory = vec![0; Completion::bytes_needed(session.model().tokenizer(), &options)];
+    let mut memory = vec![0; Completion::bytes_needed(session.tokenizer(), &options)];
     let mut completion = Completion::new(session, options, &mut memory).unwrap();
     let [drafter, other] = drafters;
     if let Some(drafter) = drafter {
@@ -98,15 +99,15 @@ fn write(
     let generated = (0..tokens.len()).map(|i| session.origin(i) == Some(Origin::Generated));
     let generated = generated.collect();
     session.take_logits();
-    session.recall(|| true).unwrap();
+    session.recall(&mut || true).unwrap();
     let logits = session.logits().unwrap().iter().map(|v| (v + 0.0).to_bits()).collect();
     (Written { ids, text, stopped, tokens, generated, logits }, drafted)
 }
 
 /// Without drafts, then with good, mixed, bad ones and with prompt lookup. Returns what was drafted.
-fn assert_lossless(
+pub fn assert_lossless(
     name: &str,
-    session: &mut Session<'_>,
+    session: &mut dyn LanguageModel<'_>,
     prompt: &[u32],
     options: CompletionOptions<'_>,
     steps: usize,
@@ -133,7 +134,7 @@ fn assert_lossless(
 }
 
 /// The ways to choose a token.
-fn samplings() -> [sample::Options; 3] {
+pub fn samplings() -> [sample::Options; 3] {
     let default = sample::Options::default();
     [
         sample::Options { temperature: 0.0, repetition_penalty: 1.2, ..default },
@@ -143,7 +144,7 @@ fn samplings() -> [sample::Options; 3] {
 }
 
 /// As many tokens as are asked for, whatever they are.
-fn endless(sampling: sample::Options, max_tokens: usize) -> CompletionOptions<'static> {
+pub fn endless(sampling: sample::Options, max_tokens: usize) -> CompletionOptions<'static> {
     CompletionOptions { sampling, max_tokens, ignore_eos: true, ..CompletionOptions::default() }
 }
 

@@ -15,21 +15,15 @@ use crate::host::{Engine, Memory, with_any_model};
 pub struct MixOptions {
     /// A second model of the same vocabulary, as one trained by `mote ngram train --tokenizer`. What is
     /// computed with is a mixture of both
-    #[arg(long = "mix", value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    mix: Option<PathBuf>,
     /// How probabilities are mixed
-    #[arg(
-        long = "mix-kind",
-        value_enum,
-        value_name = "KIND",
-        default_value = "linear",
-        requires = "file"
-    )]
-    kind: Kind,
+    #[arg(long, value_enum, value_name = "KIND", default_value = "linear", requires = "mix")]
+    mix_kind: Kind,
     /// Weight of the model; the second one has the rest to 1 (`mote perplexity --tune` finds a good one)
-    #[arg(long = "mix-weight", value_name = "W", default_value = "0.9", requires = "file",
+    #[arg(long, value_name = "W", default_value = "0.9", requires = "mix",
           allow_negative_numbers = true, value_parser = weight)]
-    weight: f64,
+    mix_weight: f64,
 }
 
 /// `linear` or `log-linear`.
@@ -61,7 +55,7 @@ fn weight(text: &str) -> std::result::Result<f64, String> {
 impl MixOptions {
     /// How.
     pub fn mixing(&self) -> Mixing {
-        self.kind.mixing()
+        self.mix_kind.mixing()
     }
 
     /// Lets `work` have the mixture, or the model alone if nothing is mixed.
@@ -71,7 +65,7 @@ impl MixOptions {
         engine: &Engine,
         work: impl FnOnce(&mut dyn LanguageModel<'_>) -> Result<R>,
     ) -> Result<R> {
-        match self.file {
+        match self.mix {
             Some(_) => self.with_mix(model, engine, |mix| work(mix)),
             None => work(model),
         }
@@ -84,7 +78,7 @@ impl MixOptions {
         engine: &Engine,
         work: impl FnOnce(&mut Mix<'_, '_, '_>) -> Result<R>,
     ) -> Result<R> {
-        let Some(path) = &self.file else {
+        let Some(path) = &self.mix else {
             return Err(Failure::new(Code::Usage, "--tune: there is nothing to mix: --mix FILE"));
         };
         with_any_model(path, |other| {
@@ -93,7 +87,7 @@ impl MixOptions {
             let mut memory = Memory::new(AnySession::plan(other, &options)?.total_bytes)?;
             let (kernels, pool) = (engine.kernels, &engine.pool);
             let mut other = AnySession::new(other, &options, kernels, pool, &mut memory)?;
-            let (mixing, weight) = (self.mixing(), self.weight);
+            let (mixing, weight) = (self.mixing(), self.mix_weight);
             work(&mut Mix::new(model, other.as_model_mut(), mixing, weight)?)
         })
     }

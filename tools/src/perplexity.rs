@@ -44,7 +44,7 @@ pub struct Command {
     pub json: bool,
     /// Try all weights of --mix at once, and print the best one: of a text that is not the one to be
     /// judged by
-    #[arg(long)]
+    #[arg(long, requires = "mix")]
     tune: bool,
     #[command(flatten)]
     mix: MixOptions,

@@ -4,8 +4,8 @@ use mote_kernels::Kernels;
 
 use super::{Mixing, log_sum};
 
-/// Weights that are tried: 0, 1/16, ... 1.
-pub const WEIGHTS: usize = 17;
+/// Weights that are tried: 0, 1/16, ... 1, and closer at both ends, where curves bend most.
+pub const WEIGHTS: usize = 21;
 
 /// Negative log-likelihood of a text, by the weight of a mixture.
 #[derive(Clone, Copy, Debug)]
@@ -60,28 +60,38 @@ impl Curve {
     }
 
     /// The weight of least negative log-likelihood, and how large that is: the vertex of a parabola
-    /// through the least point and its neighbours. (In between there is one minimum: both kinds of
-    /// mixtures have a convex curve.)
+    /// through the least point and its neighbours. (There is one minimum: both kinds of mixtures have
+    /// a convex curve.)
     pub fn best(&self) -> (f64, f64) {
         let order = |a: &usize, b: &usize| self.nll[*a].total_cmp(&self.nll[*b]);
         let least = (0..WEIGHTS).min_by(order).unwrap_or(0);
-        let nll = self.nll[least];
-        let neighbours = (least.checked_sub(1), self.nll.get(least + 1));
-        let (Some(before), Some(&after)) = neighbours else { return (weight(least), nll) };
-        let before = self.nll[before];
-        // Both slopes lead away from the least point.
-        let (slope, bend) = ((after - before) / 2.0, after + before - 2.0 * nll);
+        let (x, y) = (weight(least), self.nll[least]);
+        if least == 0 || least + 1 == WEIGHTS {
+            return (x, y);
+        }
+        let [before, after] =
+            [least - 1, least + 1].map(|i| (weight(i) - x, (self.nll[i] - y) / (weight(i) - x)));
+        // y + slope dx + bend dx^2, through all three.
+        let bend = (after.1 - before.1) / (after.0 - before.0);
+        let slope = before.1 - bend * before.0;
         if bend > 0.0 {
-            let step = -slope / bend;
-            (weight(least) + step * weight(1), nll + slope * step / 2.0)
+            let step = -slope / (2.0 * bend);
+            (x + step, y + slope * step / 2.0)
         } else {
-            (weight(least), nll)
+            (x, y)
         }
     }
 }
 
 fn weight(i: usize) -> f64 {
-    i as f64 / (WEIGHTS - 1) as f64
+    /// Sixty-fourths up to the middle; the other half mirrors them.
+    const LOWER: [u8; WEIGHTS / 2 + 1] = [0, 1, 2, 4, 8, 12, 16, 20, 24, 28, 32];
+    match LOWER.get(i) {
+        Some(&part) => f64::from(part) / 64.0,
+        None => {
+            1.0 - f64::from(LOWER.get((WEIGHTS - 1).saturating_sub(i)).copied().unwrap_or(0)) / 64.0
+        }
+    }
 }
 
 /// ln(exp(a) + exp(b)).

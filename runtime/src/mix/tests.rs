@@ -110,7 +110,7 @@ fn a_curve_has_the_likelihoods_of_all_weights() {
         }
         let (best, least) = curve.best();
         assert!((0.0..=1.0).contains(&best));
-        assert!((nll(mixing, best) - least).abs() < 0.01 * least);
+        assert!((nll(mixing, best) - least).abs() < 0.001 * least);
         for step in 0..=200 {
             assert!(nll(mixing, step as f64 / 200.0) > nll(mixing, best) - 0.01, "{mixing:?}");
         }
