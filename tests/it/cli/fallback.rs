@@ -110,6 +110,21 @@ fn a_fallback_writes_where_logits_are_not_finite() {
 }
 
 #[test]
+fn the_switch_is_timed() {
+    let lm = n_grams("timed-lm.gguf");
+    let model = file("timed-model.gguf", &model());
+    let args =
+        ["bench", "fallback", "-m", &model, "--fallback", &lm, "-n", "20", "-t", "1", "--json"];
+    let report = mote(&args).json();
+    let n = |key: &str| report[key].as_u64().unwrap();
+    assert!((1..=20).contains(&n("strikes")));
+    assert_eq!((n("valid"), n("n_vocab")), (n("strikes"), 800));
+    let [switch, overrun] =
+        ["switch_ms", "overrun_ms"].map(|key| report[key]["p99"].as_f64().unwrap());
+    assert!(0.0 < switch && switch <= overrun, "{switch} {overrun}");
+}
+
+#[test]
 fn fallbacks_that_cannot_be_are_refused() {
     let lm = n_grams("refused-lm.gguf");
     let model = file("refused-model.gguf", &model());
