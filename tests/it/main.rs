@@ -17,6 +17,7 @@ mod ngram_convert;
 mod ngram_gguf_malformed;
 mod ngram_query;
 mod ngram_session;
+mod ngram_train;
 mod notes;
 mod reference;
 mod same_bits;

@@ -50,7 +50,7 @@ fn n_grams(text: &[u8]) -> BTreeMap<Vec<String>, (u32, u32)> {
 }
 
 fn tiny() -> String {
-    root().join("tests/fixtures/ngram/tiny.arpa").into_os_string().into_string().unwrap()
+    root().join("tests/fixtures/ngram/tiny/lmplz.order3.arpa").into_os_string().into_string().unwrap()
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn there_and_back_without_loss() {
     assert_eq!(report["counts"], serde_json::json!([13, 24, 30]));
     assert!(report["value_bits"].is_null());
     let bytes = fs::read(&text).unwrap();
-    assert_eq!(n_grams(&bytes), n_grams(&fixture("ngram/tiny.arpa")));
+    assert_eq!(n_grams(&bytes), n_grams(&fixture("ngram/tiny/lmplz.order3.arpa")));
     assert!(bytes.starts_with(b"\\data\\\nngram 1=13\n") && bytes.ends_with(b"\n\n\\end\\\n"));
     // Packed, it is smaller, and makes the same file.
     converted(&[&file, "-o", &packed]);
@@ -108,7 +108,7 @@ fn an_output_that_exists_is_kept() {
 /// What lmplz writes for a probability of 0 is taken when it is asked for.
 #[test]
 fn minus_infinity() {
-    let text = String::from_utf8(fixture("ngram/tiny.arpa")).unwrap();
+    let text = String::from_utf8(fixture("ngram/tiny/lmplz.order3.arpa")).unwrap();
     let file = place("inf.arpa");
     fs::write(&file, text.replace("-1.2552725\tsaw", "-inf\tsaw")).unwrap();
     assert_eq!(mote(&["ngram", "convert", &file, "-o", &place("inf.gguf")]).0, 3);
@@ -120,7 +120,7 @@ fn minus_infinity() {
 /// to fill holes.
 #[test]
 fn holes_change_nothing() {
-    let text = String::from_utf8(fixture("ngram/tiny.arpa")).unwrap();
+    let text = String::from_utf8(fixture("ngram/tiny/lmplz.order3.arpa")).unwrap();
     let all: Vec<&str> = text.split('\n').collect();
     let of_order = |line: &str, order: usize| {
         line.starts_with('-') && line.split('\t').nth(1).unwrap().split(' ').count() == order
@@ -182,7 +182,7 @@ fn eight_bits_are_near() {
     let file = place("eight.gguf");
     converted(&[&tiny(), "-o", &file]);
     let bytes = fs::read(&file).unwrap();
-    let exact = convert(&fixture("ngram/tiny.arpa")).unwrap();
+    let exact = convert(&fixture("ngram/tiny/lmplz.order3.arpa")).unwrap();
     let (coded, exact) = (Gguf::parse(&bytes).unwrap(), Gguf::parse(&exact).unwrap());
     let sentence = ["the", "dog", "saw", "the", "mouse", "</s>"];
     let pairs = [coded, exact].map(|gguf| Words::new(&gguf).scores(&sentence));

@@ -11,8 +11,13 @@ use mote_tools::ngram::convert::text_to_gguf;
 
 /// The GGUF file of an ARPA text, with exact values; or the sentence that refuses it.
 pub fn convert(text: &[u8]) -> Result<Vec<u8>, String> {
+    convert_to(text, 32)
+}
+
+/// The same with values of so many bits.
+pub fn convert_to(text: &[u8], value_bits: u32) -> Result<Vec<u8>, String> {
     let mut file = Vec::new();
-    match text_to_gguf(text, 32, &mut file) {
+    match text_to_gguf(text, value_bits, &mut file) {
         Ok(()) => Ok(file),
         Err(Failure { code, message, .. }) => {
             assert_eq!(code, Code::Format, "{message}");

@@ -52,7 +52,8 @@ figure by a half: all tokens (KenLM's perplexity including OOVs, 10^-(sum of log
 costs, whatever its letters); without the ends of sentences; without both. Of models over bytes or
 token ids, tokens that were never seen share p(<unk>); KenLM counts them as one unknown word
 (unknown_as_one). Per word, character and byte, an end of a sentence counts as one more. With
---lines each line is a sentence with a beginning and an end; without, all is one stream. JSON
+--lines each line is a sentence with a beginning and an end; without, all is one stream. What a
+model takes for impossible makes figures infinite (in JSON null). JSON
 keys: mode, sentences, words, characters, bytes, unknown; all, without_unknown, without_ends,
 without_ends_and_unknown and unknown_as_one, each with tokens, nll, bits_per_token, perplexity and,
 where no word is left out, bits_per_word, perplexity_per_word, bits_per_character, bits_per_byte;

@@ -1,10 +1,11 @@
 //! What a model of either kind thinks of sentences: the scores that `score --bits`, `score --compare`
 //! and `rescore` are made of.
 
+use std::f64::consts::LN_10;
 use std::ffi::OsString;
 
 use clap::Args;
-use mote_formats::ngram::Trie;
+use mote_formats::ngram::{NEVER, Trie};
 use mote_runtime::ngram::{State, score};
 use mote_runtime::tokenizer::{EncodeOptions, Tokenizer};
 use mote_runtime::{AnyModel, LanguageModel, Origin};
@@ -95,6 +96,14 @@ pub struct Scored {
     pub matched: Option<usize>,
 }
 
+impl Scored {
+    /// Whether an n-gram model takes the token for impossible: what stupid backoff has not seen, and
+    /// unknown words of a closed vocabulary. Its files have a very small probability in place of 0.
+    pub fn is_impossible(&self) -> bool {
+        self.matched.is_some() && self.ln <= f64::from(NEVER) * LN_10
+    }
+}
+
 /// A model that scores one sentence after the other.
 #[derive(Debug)]
 pub struct Scorer<'s, 'm> {
@@ -156,7 +165,7 @@ impl Scorer<'_, '_> {
         for (place, &id) in sentence.ids.iter().enumerate() {
             let (found, next) = score(trie, &state, id);
             if place >= sentence.given.max(1) {
-                let ln = f64::from(found.log10) * std::f64::consts::LN_10;
+                let ln = f64::from(found.log10) * LN_10;
                 scores.push(Scored { id, ln, matched: Some(found.matched) });
             }
             state = next;

@@ -1,7 +1,7 @@
 //! score --bits, score --compare, shannon and rescore, on models small enough to be worked out by hand,
 //! and on KenLM's figures.
 
-use mote_tests::shared::shared;
+use mote_tests::shared::{real_model, shared};
 
 use super::*;
 
@@ -189,6 +189,45 @@ fn kenlm_has_the_same_perplexities() {
             assert_eq!(fields[4], token["matched"].to_string(), "{name}: {line}");
         }
     }
+}
+
+/// Token ids have no unknown word: the ids that KenLM has not seen share what it gives to one.
+#[test]
+fn kenlm_has_the_same_perplexity_of_token_ids() {
+    let Some(folder) = shared("ngram/bpe_shake") else { return };
+    let Some(vocabulary) = real_model("SmolLM2-135M-Instruct.Q4_1.gguf") else { return };
+    let path = folder.join("o4_fb_prune_0_0_1.arpa");
+    let arpa = std::fs::read(&path).unwrap();
+    let model = ngram("kenlm_bpe", &arpa, &["--tokenizer", vocabulary.to_str().unwrap()]);
+    let test = folder.join("test.txt");
+    let args = ["score", "-m", &model, "--bits", "--lines", "--ids-file", test.to_str().unwrap()];
+    let report = mote(&[&args[..], &["--json"]].concat()).json();
+    let known = &json(&path.with_extension("json"))["models"]["arpa"];
+    for (ours, theirs) in [("unknown_as_one", "ppl_incl_oov"), ("without_unknown", "ppl_excl_oov")]
+    {
+        let (found, wanted) = (number(&report, &[ours, "perplexity"]), number(known, &[theirs]));
+        assert!((found / wanted - 1.0).abs() < 1e-5, "{ours} {found}, {wanted}");
+    }
+    assert!(number(&report, &["all", "perplexity"]) > number(known, &["ppl_incl_oov"]));
+    assert_eq!((&report["unknown"], &report["all"]["tokens"]), (&known["oov"], &known["tokens"]));
+}
+
+/// What stupid backoff has not seen is impossible.
+#[test]
+fn what_is_impossible_costs_infinitely_much() {
+    let text = file("stupid.txt", b"a b\na c\nb a\n");
+    let model = format!("{text}.gguf");
+    let train = ["ngram", "train", "-n", "2", "--smoothing", "stupid", "--value-bits", "32"];
+    let _ = std::fs::remove_file(&model);
+    mote(&[&train[..], &["-o", &model, &text]].concat()).text();
+    let args = ["score", "-m", &model, "--bits", "--lines", "--tokens", "--json"];
+    let report = mote_reading(&args, b"a x b\n").json();
+    assert!(report["all"]["perplexity"].is_null() && report["tokens"][1]["log10"].is_null());
+    // 2/3 of the lines begin with a; b is 2 of 9 after unknown words, times 0.4; 1/2 of b ends a line.
+    let nll = -(2.0f64 / 3.0 * 0.4 * 2.0 / 9.0 * 0.5).ln();
+    near(number(&report, &["without_unknown", "nll"]), nll);
+    let told = mote_reading(&args[..6], b"a x b\n");
+    assert!(told.text().contains("-inf") && told.text().contains(" inf"), "{}", told.out);
 }
 
 #[test]

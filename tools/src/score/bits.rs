@@ -137,11 +137,14 @@ impl Task<'_> {
             let scores = scorer.score(sentence)?;
             let last = scores.len().saturating_sub(1);
             let ends = self.options.lines && !self.around.no_end;
-            for (place, scored) in scores.iter().enumerate() {
+            for (place, mut scored) in scores.into_iter().enumerate() {
+                if scored.is_impossible() {
+                    scored.ln = f64::NEG_INFINITY;
+                }
                 let role = role(scored.id, tokenizer, unseen.as_ref(), ends && place == last);
                 tally.add(role, scored.ln);
                 if self.options.tokens {
-                    let token = TokenReport::new(number, scored, role, tokenizer);
+                    let token = TokenReport::new(number, &scored, role, tokenizer);
                     match self.json {
                         true => tokens.push(token),
                         false => token.print(streams.output)?,

@@ -23,6 +23,7 @@ mod level;
 pub mod lexicon;
 mod probability;
 mod record;
+pub mod shards;
 mod sort;
 mod temporary;
 pub mod text;
@@ -40,6 +41,7 @@ pub use discount::{Discounts, NoDiscount};
 pub use emit::{Gram, Sink, Unigrams};
 use probability::Grams;
 pub use probability::Values;
+use shards::Shards;
 use text::Tokens;
 
 /// How probabilities are estimated.
@@ -103,6 +105,32 @@ impl Settings {
 /// Bytes that sorting gets whatever is asked for.
 const LEAST: usize = 1 << 18;
 
+/// What is counted.
+pub enum Source {
+    /// A text's tokens.
+    Tokens(Tokens),
+    /// Counts made elsewhere.
+    Counts(Shards),
+}
+
+impl Source {
+    /// Tokens that are predicted, ends of sentences included.
+    pub fn predicted(&self) -> u64 {
+        match self {
+            Source::Tokens(tokens) => tokens.predicted,
+            Source::Counts(shards) => shards.predicted,
+        }
+    }
+
+    /// Sentences.
+    pub fn sentences(&self) -> u64 {
+        match self {
+            Source::Tokens(tokens) => tokens.sentences,
+            Source::Counts(shards) => shards.sentences,
+        }
+    }
+}
+
 /// The model's ids.
 #[derive(Clone, Debug)]
 pub struct Ids {
@@ -148,6 +176,8 @@ pub enum Error {
     Symbol { word: String, line: u64 },
     /// A number that is no id of the vocabulary.
     Id { word: String, line: u64 },
+    /// Counts made elsewhere that cannot be read.
+    Counts(String),
     /// A text that the tokenizer does not take.
     Encode(String),
     /// More than the format has ids for.
@@ -173,6 +203,7 @@ impl fmt::Display for Error {
             Error::Id { word, line } => {
                 write!(f, "line {line}: '{}' is no token id", word.escape_debug())
             }
+            Error::Counts(what) => write!(f, "counts: {what}"),
             Error::Encode(error) => write!(f, "the tokenizer does not take the text: {error}"),
             Error::TooManyWords => {
                 write!(f, "more than {} different words", vocabulary::MAX_WORDS)
@@ -250,20 +281,20 @@ macro_rules! with_width {
 
 /// Counts, discounts, probabilities. `bar` makes a progress bar of so many steps and a name.
 pub fn estimate(
-    tokens: Tokens,
+    source: Source,
     ids: &Ids,
     settings: &Settings,
     values: &mut dyn Values,
     bar: &dyn Fn(&'static str, u64) -> ProgressBar,
 ) -> Result<Estimated, Error> {
-    if tokens.predicted == 0 {
+    if source.predicted() == 0 {
         return Err(Error::Empty);
     }
     let layout = count::Layout::new(settings.order, ids.len);
     let adjusted = with_width!(
         layout.width(),
         [1 2 3 4 6 8 10],
-        counts(tokens, ids, layout, settings, bar)
+        counts(source, ids, layout, settings, bar)
     )?;
     for (i, tally) in adjusted.tallies.iter().enumerate() {
         if tally.different >= u64::from(u32::MAX) {
@@ -281,7 +312,7 @@ pub fn estimate(
 }
 
 fn counts<const W: usize>(
-    tokens: Tokens,
+    source: Source,
     ids: &Ids,
     layout: count::Layout,
     settings: &Settings,
@@ -289,10 +320,14 @@ fn counts<const W: usize>(
 ) -> Result<Adjusted, Error> {
     let memory = settings.memory_beside(0);
     let broken = settings.smoothing == Smoothing::Stupid;
-    let counting = bar("counting", tokens.predicted);
+    let counting = bar("counting", source.predicted());
     let told = Told(&counting);
-    let sorted = count::count::<W>(&tokens, ids, layout, settings, memory, broken, &told)?;
-    drop(tokens);
+    let sorted = match source {
+        Source::Tokens(tokens) => {
+            count::count::<W>(&tokens, ids, layout, settings, memory, broken, &told)?
+        }
+        Source::Counts(shards) => shards.count::<W>(ids, layout, settings, memory, &told)?,
+    };
     counting.finish_and_clear();
     let raw = settings.needs_raw();
     let dense = settings.order * (ids.len as usize + 1) * if raw { 16 } else { 8 };
