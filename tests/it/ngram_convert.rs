@@ -50,7 +50,11 @@ fn n_grams(text: &[u8]) -> BTreeMap<Vec<String>, (u32, u32)> {
 }
 
 fn tiny() -> String {
-    root().join("tests/fixtures/ngram/tiny/lmplz.order3.arpa").into_os_string().into_string().unwrap()
+    root()
+        .join("tests/fixtures/ngram/tiny/lmplz.order3.arpa")
+        .into_os_string()
+        .into_string()
+        .unwrap()
 }
 
 #[test]

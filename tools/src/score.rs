@@ -23,7 +23,7 @@ use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
 use crate::mix::MixOptions;
 use crate::options::{Bits, ModelOption, Purpose, SessionOptions, TextOptions, names};
-use crate::sentences::SentenceOptions;
+use crate::sentences::{Computing, SentenceOptions};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use bits::{BitsOptions, Source};
@@ -160,12 +160,12 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
 
 impl Command {
     fn score_sentences(&self, compares: bool, streams: &mut Streams<'_>) -> Result<()> {
-        let Command { around, session, json, .. } = self;
-        let json = *json;
+        let Command { around, session, mix, json, .. } = self;
+        let (computing, json) = (Computing { session, mix }, *json);
         with_any_model(&self.model.model, |model| {
             tell_unknown_rules(model.tokenizer(), streams);
             if compares {
-                let task = compare::Task { options: &self.compare, around, session, json };
+                let task = compare::Task { options: &self.compare, around, computing, json };
                 return task.execute(model, streams);
             }
             let read;
@@ -181,7 +181,7 @@ impl Command {
                 }
             };
             let options = &self.bits;
-            bits::Task { options, around, session, source, json }.execute(model, streams)
+            bits::Task { options, around, computing, source, json }.execute(model, streams)
         })
     }
 

@@ -230,6 +230,23 @@ fn what_is_impossible_costs_infinitely_much() {
     assert!(told.text().contains("-inf") && told.text().contains(" inf"), "{}", told.out);
 }
 
+/// A mixture of a model with itself is the model.
+#[test]
+fn mixtures_are_scored_too() {
+    let (llama, _) = baseline();
+    let score = |more: &[&str]| {
+        let args = ["score", "-m", &llama, "--bits", "--lines", "-p", "hello a\nworld", "--json"];
+        number(&mote(&[&args[..], more].concat()).json(), &["all", "nll"])
+    };
+    near(score(&["--mix", &llama]), score(&[]));
+    let lists = file("mixed_lists.tsv", LISTS);
+    let args = ["rescore", "-m", &llama, "--mix", &llama, "-f", &lists, "--json"];
+    assert!(mote(&args).json()["lists"][0]["hypotheses"][0]["language"].is_f64());
+    let args = ["shannon", "-m", &llama, "-p", "hello a world", "--json"];
+    let mixed = mote(&[&args[..], &["--mix", &llama]].concat()).json();
+    assert_eq!(mixed["ranks"], mote(&args).json()["ranks"]);
+}
+
 #[test]
 fn minimal_pairs_are_compared_token_by_token() {
     let model = ngram("compare", WORDS.as_bytes(), &[]);
