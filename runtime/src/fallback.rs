@@ -326,6 +326,9 @@ impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
         drafts: &[u32],
         go_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<usize, SessionError> {
+        if self.main.is_none() {
+            return self.spare.feed_drafted(token, drafts, go_on);
+        }
         let start = self.position();
         self.feed_by(&[token], Origin::Generated, go_on, &mut |main, spare, go_on| match main
             .position()
@@ -337,8 +340,11 @@ impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
     }
 
     fn most_drafts(&self) -> usize {
-        let main = self.main.as_ref().filter(|_| self.state.degraded.is_none());
-        main.map_or(0, |main| main.most_drafts())
+        match &self.main {
+            None => self.spare.most_drafts(),
+            Some(main) if self.state.degraded.is_none() => main.most_drafts(),
+            Some(_) => 0,
+        }
     }
 
     fn score_tokens(

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How much faster speculation writes: decoding with and without, in turns, of the prompts beside this file.
 
-usage: measure.py MODEL [--mote PROGRAM] [--rounds N] [--tokens N] [--how HOW] [-- OPTIONS OF MOTE RUN]
+usage: measure.py MODEL [--mote PROGRAM] [--rounds N] [--tokens N] [--how HOW] [--only GROUP] [-- OPTIONS OF MOTE RUN]
 
 Prints a table in Markdown: median tokens per second without drafts and with them, the ratio, and
 what was drafted. Fails if a text is not the same with drafts and without.
@@ -48,6 +48,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--how", default="lookup")
+    parser.add_argument("--only", choices=["copying", "prose"])
     own, rest = sys.argv[1:], []
     if "--" in own:
         own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
@@ -55,6 +56,8 @@ def main():
     print("| prompt | temperature | tokens | without | with | ratio | accepted / drafted |")
     print("|---|---|---|---|---|---|---|")
     for group, prompts in (("copying", COPIES), ("prose", PROSE)):
+        if options.only not in (None, group):
+            continue
         for temperature in ("0", "0.8"):
             ratios = []
             for prompt in prompts:

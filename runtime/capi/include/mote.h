@@ -264,9 +264,13 @@ typedef struct mote_session_options {
     uint32_t max_top_k;       /* largest top_k that will be asked for (8 bytes each); 0: any */
     uint32_t max_biases;      /* most logit biases; 0: 64 */
     uint32_t max_stop_bytes;  /* stop strings together, each with a NUL; 0: 256 */
-    uint32_t reserved;        /* 0 */
+    uint32_t drafts;          /* tokens that mote_session_next may guess from what the text had before,
+                                 to be checked in one pass, at most 7; 0: none. Faster where a text
+                                 repeats itself, the same text everywhere. Memory: 4 bytes times
+                                 vocabulary for each, 12 to 20 for each token of the context */
     uint64_t memory_budget;   /* most bytes that the session may take (the model's not counted); 0: no
-                                 limit. Batch, cache type and context are made to fit, in this order */
+                                 limit. Drafts, batch, cache type and context are made to fit, in this
+                                 order */
     void *memory;             /* memory of mote_session_plan_info.total_bytes, from a multiple of 8 on,
                                  lent until the session is freed. NULL: allocated. Threads beyond the
                                  first need some of the system's memory all the same */

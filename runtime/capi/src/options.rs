@@ -172,7 +172,7 @@ versioned! {
         max_top_k: u32 = 0,
         max_biases: u32 = 0,
         max_stop_bytes: u32 = 0,
-        reserved: u32 = 0,
+        drafts: u32 = 0,
         memory_budget: u64 = 0,
         memory: *mut c_void = null_mut(),
         memory_size: usize = 0,

@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mote_kernels::{CacheType, arch};
 use mote_runtime::executor::Executor;
+use mote_runtime::speculate::MAX_DRAFTS;
 use mote_runtime::{
     AnySession, Budget, Degraded, Fallback, LanguageModel, MAX_BATCH, Options, Plan, Precision,
 };
@@ -258,8 +259,10 @@ struct Resolved {
 
 impl Resolved {
     fn new(model: &ModelHandle, asked: &SessionOptions) -> Result<Resolved> {
-        options::reserved(asked.reserved)?;
         options::reserved(asked.reserved_2)?;
+        if asked.drafts as usize > MAX_DRAFTS {
+            return Err(Failure::invalid("drafts is more than 7"));
+        }
         if asked.degraded != 0 && !Code::ALL.iter().any(|&code| code as u32 == asked.degraded) {
             return Err(Failure::invalid("degraded is no status"));
         }
@@ -293,7 +296,8 @@ impl Resolved {
             0 => Threads::available(),
             threads => Threads::available().min(threads as usize),
         };
-        let wanted = Options { n_ctx, batch, logit_rows: 1, precision, cache, threads };
+        let logit_rows = 1 + asked.drafts as usize;
+        let wanted = Options { n_ctx, batch, logit_rows, precision, cache, threads };
         let rooms = Rooms::new(model.tokenizer().len(), asked)?;
         let (options, plan) = if asked.memory_budget == 0 {
             (wanted, AnySession::plan(model, &wanted)?)

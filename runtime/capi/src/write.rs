@@ -4,11 +4,13 @@ use core::ffi::c_char;
 
 use mote_kernels::Candidate;
 use mote_runtime::memory::{Carver, Measure};
+use mote_runtime::speculate::{Drafter, Lookup, Speculation};
 use mote_runtime::tokenizer::{DecodeOptions, Decoder, Tokenizer};
 use mote_runtime::{LanguageModel, Origin, Pieces, StopReason, sample};
 
 use crate::argument::{Out, room, slice, string};
 use crate::failure::{Failure, Result};
+use crate::host::CLOCK;
 use crate::options::{self, LogitBias, OutStruct, Piece, SessionOptions, WritingOptions};
 use crate::session::{Control, SessionHandle, State, with_state};
 #[cfg(feature = "std")]
@@ -25,6 +27,8 @@ pub(crate) struct Rooms {
     candidates: usize,
     biases: usize,
     stop_bytes: usize,
+    /// Tokens are drafted.
+    drafts: bool,
 }
 
 impl Rooms {
@@ -34,6 +38,7 @@ impl Rooms {
             candidates: or(asked.max_top_k, u32::MAX).min(n_vocab),
             biases: or(asked.max_biases, DEFAULT_BIASES),
             stop_bytes: or(asked.max_stop_bytes, DEFAULT_STOP_BYTES),
+            drafts: asked.drafts > 0,
         };
         if rooms.biases > 1 << 20 {
             return Err(Failure::invalid("max_biases is more than 1048576"));
@@ -49,8 +54,12 @@ impl Rooms {
         let mut measure = Measure::default();
         measure.add::<Candidate>(self.candidates).add::<f32>(n_ctx + self.biases);
         measure.add::<u32>(self.biases).add::<f32>(self.biases).add::<u8>(self.stop_bytes);
-        measure.add::<u8>(self.text_bytes(tokenizer));
+        measure.add::<u8>(self.text_bytes(tokenizer)).add::<u8>(self.lookup_bytes(n_ctx));
         measure.bytes()
+    }
+
+    fn lookup_bytes(&self, n_ctx: usize) -> usize {
+        if self.drafts { Lookup::bytes_needed(n_ctx) } else { 0 }
     }
 
     fn text_bytes(&self, tokenizer: &Tokenizer<'_>) -> usize {
@@ -81,6 +90,8 @@ pub(crate) struct Writing {
     pub unfed: Option<u32>,
     written: usize,
     stopped: Option<StopReason>,
+    lookup: Option<Lookup<'static>>,
+    speculation: Speculation,
 }
 
 impl Writing {
@@ -96,6 +107,10 @@ impl Writing {
         let (bias_ids, bias_values) = (carver.take(rooms.biases)?, carver.take(rooms.biases)?);
         let stops = carver.take(rooms.stop_bytes)?;
         let text = carver.take(rooms.text_bytes(tokenizer))?;
+        let lookup = carver.take(rooms.lookup_bytes(n_ctx))?;
+        let mut lookup = if rooms.drafts { Some(Lookup::new(n_ctx, lookup)?) } else { None };
+        let drafters = [lookup.as_mut().map(|lookup| lookup as &mut dyn Drafter), None];
+        let speculation = Speculation::new(&drafters, CLOCK);
         let decoder = Decoder::new(tokenizer, DecodeOptions::default());
         let defaults = WritingOptions::default();
         let mut sampling = sampling(&defaults)?;
@@ -118,6 +133,8 @@ impl Writing {
             unfed: None,
             written: 0,
             stopped: None,
+            lookup,
+            speculation,
         })
     }
 
@@ -262,10 +279,22 @@ impl State {
 
     /// Feeds the token that was drawn last.
     pub fn feed_drawn(&mut self, control: &mut Control<'_>) -> Result<()> {
-        if let Some(id) = self.writing.unfed {
-            self.feed(&[id], Origin::Generated, control)?;
-            self.writing.unfed = None;
+        let Some(id) = self.writing.unfed else { return Ok(()) };
+        let late = control.late;
+        let (mut model, writing) = self.parts(late);
+        let mut go_on = |done| control.go_on(done, 1);
+        let fed = match &mut writing.lookup {
+            Some(lookup) => {
+                let wanted = writing.max_tokens - writing.written.min(writing.max_tokens);
+                let drafters = &mut [Some(lookup as &mut dyn Drafter), None];
+                writing.speculation.feed(drafters, &mut *model, (id, wanted), &mut go_on)?
+            }
+            None => model.feed_with(&[id], Origin::Generated, &mut go_on)?,
+        };
+        if fed == 0 {
+            return Err(control.ended());
         }
+        writing.unfed = None;
         Ok(())
     }
 

@@ -20,7 +20,7 @@ const MOST: f32 = 0.5;
 const FORGOTTEN: f32 = 1.0 / 512.0;
 
 /// Drafts must promise as much more than a pass without.
-const LEAST_GAIN: f32 = 1.02;
+const LEAST_GAIN: f32 = 1.05;
 
 /// Times of passes, in whatever unit.
 #[derive(Clone, Copy, Debug)]

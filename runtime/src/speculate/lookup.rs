@@ -58,7 +58,7 @@ fn buckets(n_ctx: usize) -> usize {
 }
 
 impl<'m> Lookup<'m> {
-    /// Bytes that [`Lookup::new`] needs for a context of `n_ctx` tokens: about 8 for each.
+    /// Bytes that [`Lookup::new`] needs for a context of `n_ctx` tokens: 12 to 20 for each.
     pub fn bytes_needed(n_ctx: usize) -> usize {
         let mut measure = Measure::default();
         measure

@@ -59,10 +59,51 @@ pub struct Drafted {
     pub drafted_passes: usize,
 }
 
+/// One or two drafters, of which the better one is asked.
+pub type Drafters<'d> = [Option<&'d mut (dyn Drafter + 'd)>; 2];
+
 /// Feeds a model the tokens that are drawn from it, with drafts where these pay.
 #[derive(Debug)]
 pub struct Speculator<'d> {
-    guessers: [Option<Guesser<'d>>; 2],
+    drafters: Drafters<'d>,
+    speculation: Speculation,
+}
+
+impl<'d> Speculator<'d> {
+    /// With one or two drafters, of which the better one is asked. `clock`: nanoseconds since some
+    /// moment; without it the cost of a pass is a guess, too.
+    pub fn new(
+        drafter: &'d mut (dyn Drafter + 'd),
+        other: Option<&'d mut (dyn Drafter + 'd)>,
+        clock: Option<fn() -> u64>,
+    ) -> Self {
+        let drafters = [Some(drafter), other];
+        let speculation = Speculation::new(&drafters, clock);
+        Speculator { drafters, speculation }
+    }
+
+    /// What came of it so far.
+    pub fn drafted(&self) -> Drafted {
+        self.speculation.drafted
+    }
+
+    /// As [`Speculation::feed`].
+    pub fn feed<'m>(
+        &mut self,
+        model: &mut (dyn LanguageModel<'m> + '_),
+        id: u32,
+        wanted: usize,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<usize, SessionError> {
+        self.speculation.feed(&mut self.drafters, model, (id, wanted), go_on)
+    }
+}
+
+/// How well drafters do, what they expect, and what passes cost: a [`Speculator`] without its drafters,
+/// for callers that keep these elsewhere. Every call gets the same ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Speculation {
+    guesses: [Guesses; 2],
     costs: Costs,
     clock: Option<fn() -> u64>,
     /// Whose drafts are in the model, and how many of them are still to come.
@@ -71,10 +112,9 @@ pub struct Speculator<'d> {
     drafted: Drafted,
 }
 
-/// A drafter, how well it does, and what it expects.
-#[derive(Debug)]
-struct Guesser<'d> {
-    drafter: &'d mut dyn Drafter,
+/// What a drafter expects, and how well it does.
+#[derive(Clone, Copy, Debug)]
+struct Guesses {
     odds: Odds,
     drafts: [Draft; MAX_DRAFTS],
     /// `drafts[next..end]` are still to come.
@@ -84,16 +124,15 @@ struct Guesser<'d> {
     is_right: bool,
 }
 
-impl<'d> Speculator<'d> {
-    /// With one or two drafters, of which the better one is asked. `clock`: nanoseconds since some
-    /// moment; without it the cost of a pass is a guess, too.
-    pub fn new(
-        drafter: &'d mut dyn Drafter,
-        other: Option<&'d mut dyn Drafter>,
-        clock: Option<fn() -> u64>,
-    ) -> Self {
-        Speculator {
-            guessers: [Some(Guesser::new(drafter)), other.map(Guesser::new)],
+impl Speculation {
+    /// Before anything is known of these drafters. `clock` as for [`Speculator::new`].
+    pub fn new(drafters: &Drafters<'_>, clock: Option<fn() -> u64>) -> Self {
+        let [one, two] = drafters;
+        let prior = |drafter: &Option<&mut dyn Drafter>| {
+            drafter.as_ref().map_or([0.0; KINDS], |drafter| drafter.prior())
+        };
+        Speculation {
+            guesses: [Guesses::new(prior(one)), Guesses::new(prior(two))],
             costs: Costs::new(),
             clock,
             chosen: 0,
@@ -102,26 +141,18 @@ impl<'d> Speculator<'d> {
         }
     }
 
-    /// What came of it so far.
-    pub fn drafted(&self) -> Drafted {
-        self.drafted
-    }
-
     /// Feeds a token that was drawn; `wanted`: how many more will be drawn at most. Otherwise as
     /// [`LanguageModel::feed_with`] with one generated token.
     pub fn feed<'m>(
         &mut self,
+        drafters: &mut Drafters<'_>,
         model: &mut (dyn LanguageModel<'m> + '_),
-        id: u32,
-        wanted: usize,
+        (id, wanted): (u32, usize),
         go_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<usize, SessionError> {
         let ahead = core::mem::take(&mut self.ahead);
-        for guesser in self.guessers.iter_mut().flatten() {
-            guesser.learn(id);
-        }
-        if ahead > 0 && self.guessers[self.chosen].as_ref().is_some_and(|guesser| guesser.is_right)
-        {
+        self.guesses.iter_mut().for_each(|guesses| guesses.learn(id));
+        if ahead > 0 && self.guesses[self.chosen].is_right {
             let fed = model.feed_with(&[id], Origin::Generated, go_on)?;
             self.drafted.accepted += fed;
             self.ahead = (ahead - 1) * fed;
@@ -129,11 +160,8 @@ impl<'d> Speculator<'d> {
         }
         let room = model.capacity().saturating_sub(model.position() + 1);
         let most = model.most_drafts().min(MAX_DRAFTS).min(room).min(wanted.saturating_sub(1));
-        let n = if most > 0 { self.choose(model.tokens(), id, most) } else { 0 };
-        let mut drafts = [0; MAX_DRAFTS];
-        if let Some(guesser) = &self.guessers[self.chosen] {
-            drafts = guesser.drafts.map(|draft| draft.id);
-        }
+        let n = if most > 0 { self.choose(drafters, model.tokens(), id, most) } else { 0 };
+        let drafts = self.guesses[self.chosen].drafts.map(|draft| draft.id);
         let start = self.clock.map(|clock| clock());
         let fed = model.feed_drafted(id, &drafts[..n], go_on)?;
         if fed == 0 {
@@ -150,13 +178,20 @@ impl<'d> Speculator<'d> {
     }
 
     /// Asks the drafters, and chooses one and how many of its drafts are worth their time.
-    fn choose(&mut self, context: &[u32], last: u32, most: usize) -> usize {
+    fn choose(
+        &mut self,
+        drafters: &mut Drafters<'_>,
+        context: &[u32],
+        last: u32,
+        most: usize,
+    ) -> usize {
         let mut best = (0, 1.0);
-        for (i, guesser) in self.guessers.iter_mut().enumerate() {
-            let Some(guesser) = guesser else { continue };
-            guesser.guess(context, last);
-            let rates = guesser.drafts[..guesser.end.min(most)].iter();
-            let (n, gain) = self.costs.best(rates.map(|draft| guesser.odds.rate(draft.kind)));
+        for (i, (drafter, guesses)) in drafters.iter_mut().zip(&mut self.guesses).enumerate() {
+            let Some(drafter) = drafter else { continue };
+            let n = drafter.draft(context, last, &mut guesses.drafts);
+            (guesses.next, guesses.end) = (0, n.min(MAX_DRAFTS));
+            let rates = guesses.drafts[..guesses.end.min(most)].iter();
+            let (n, gain) = self.costs.best(rates.map(|draft| guesses.odds.rate(draft.kind)));
             if gain > best.1 {
                 (self.chosen, best) = (i, (n, gain));
             }
@@ -165,16 +200,10 @@ impl<'d> Speculator<'d> {
     }
 }
 
-impl<'d> Guesser<'d> {
-    fn new(drafter: &'d mut dyn Drafter) -> Self {
-        let odds = Odds::new(drafter.prior());
+impl Guesses {
+    fn new(prior: [f32; KINDS]) -> Self {
         let drafts = [Draft::default(); MAX_DRAFTS];
-        Guesser { drafter, odds, drafts, next: 0, end: 0, is_right: false }
-    }
-
-    fn guess(&mut self, context: &[u32], last: u32) {
-        let n = self.drafter.draft(context, last, &mut self.drafts);
-        (self.next, self.end) = (0, n.min(MAX_DRAFTS));
+        Guesses { odds: Odds::new(prior), drafts, next: 0, end: 0, is_right: false }
     }
 
     /// The token has come.

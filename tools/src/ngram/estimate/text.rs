@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use mote_runtime::tokenizer::MAX_TOKEN_BYTES;
+
 use super::Error;
 use super::temporary::{Temporary, Writer};
 use super::vocabulary::{BEGIN, END, SPECIAL, Words};
@@ -141,6 +143,9 @@ impl<'a> WordReader<'a> {
             self.cut(&block[..whole])?;
             block.copy_within(whole..filled, 0);
             filled -= whole;
+            if filled > MAX_TOKEN_BYTES {
+                return Err(Error::LongWord { line: self.line });
+            }
             if filled == block.len() {
                 block.resize(2 * filled, 0);
             }
@@ -191,6 +196,9 @@ impl<'a> WordReader<'a> {
         let id = self.words.insert(word);
         if id <= END {
             return self.symbol(id);
+        }
+        if word.len() > MAX_TOKEN_BYTES {
+            return Err(Error::LongWord { line: self.line });
         }
         if self.words.len() > super::vocabulary::MAX_WORDS {
             return Err(Error::TooManyWords);
@@ -259,9 +267,10 @@ mod tests {
     #[test]
     fn words_longer_than_a_block_are_words() {
         let rules = Rules { stream: false, skip_symbols: false };
-        let long = vec![b'x'; 3 * BLOCK];
-        let text = [&b"a "[..], &long, b" b\n"].concat();
-        let cut = tokens(&[&text], rules).unwrap();
-        assert_eq!(cut.len(), "a  b </s> /".len() + long.len());
+        let text = |n| [&b"a "[..], &vec![b'x'; n], b" b\n"].concat();
+        let cut = tokens(&[&text(3 * BLOCK)], rules).unwrap();
+        assert_eq!(cut.len(), "a  b </s> /".len() + 3 * BLOCK);
+        let error = tokens(&[&text(MAX_TOKEN_BYTES + BLOCK)], rules).unwrap_err();
+        assert!(matches!(error, Error::LongWord { line: 1 }), "{error}");
     }
 }
