@@ -5,8 +5,8 @@ use mote_tests::shared::{real_model, shared};
 
 use super::*;
 
-/// Bigrams of three words. log10 p: a after <s> -0.25, b after a -0.4, c after a -0.8, </s> after b -0.35;
-/// everything else backs off.
+/// Bigrams of three words. log10 p: a after <s> -0.25, b after a -0.4, c after a -0.8, </s> after b
+/// -0.35; everything else backs off.
 const WORDS: &str = "\
 \\data\\
 ngram 1=6
