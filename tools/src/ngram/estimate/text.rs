@@ -9,7 +9,7 @@ use mote_runtime::tokenizer::MAX_TOKEN_BYTES;
 
 use super::Error;
 use super::temporary::{Temporary, Writer};
-use super::vocabulary::{BEGIN, END, SPECIAL, Words};
+use super::vocabulary::{END, SPECIAL, Words};
 
 /// In the place of an id: a sentence ends here without `</s>`.
 pub const BREAK: u32 = u32::MAX;
@@ -213,7 +213,6 @@ impl<'a> WordReader<'a> {
         if self.rules.skip_symbols {
             return Ok(());
         }
-        debug_assert!(BEGIN <= END);
         let word = SPECIAL.get(id as usize).copied().unwrap_or_default();
         Err(Error::Symbol { word: String::from_utf8_lossy(word).into_owned(), line: self.line })
     }
