@@ -58,6 +58,11 @@ impl MixOptions {
         self.mix_kind.mixing()
     }
 
+    /// Whether something is mixed.
+    pub fn is_given(&self) -> bool {
+        self.mix.is_some()
+    }
+
     /// Lets `work` have the mixture, or the model alone if nothing is mixed.
     pub fn with<R>(
         &self,

@@ -17,8 +17,9 @@ use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::with_any_model;
 use crate::input;
+use crate::mix::MixOptions;
 use crate::options::{ModelOption, SessionOptions};
-use crate::sentences::{Frame, SentenceOptions, with_scorer};
+use crate::sentences::{Computing, Frame, SentenceOptions, with_scorer};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use errors::Errors;
@@ -94,6 +95,8 @@ pub struct Command {
     pub json: bool,
     #[command(flatten)]
     around: SentenceOptions,
+    #[command(flatten)]
+    mix: MixOptions,
     #[command(flatten)]
     session: SessionOptions,
 }
@@ -187,7 +190,9 @@ impl Command {
         });
         let sentences = sentences.collect::<Result<Vec<_>>>()?;
         let all = sentences.iter().flatten();
-        with_scorer(model, &self.session, all.clone(), streams, |scorer, streams| {
+        let Command { session, mix, .. } = self;
+        let computing = Computing { session, mix };
+        with_scorer(model, computing, all.clone(), streams, |scorer, streams| {
             let bar = streams.progress(all.map(|sentence| sentence.ids.len()).sum());
             let mut of_lists = Vec::with_capacity(lists.len());
             for (list, sentences) in lists.iter().zip(&sentences) {

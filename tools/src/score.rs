@@ -23,7 +23,7 @@ use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
 use crate::mix::MixOptions;
 use crate::options::{Bits, ModelOption, Purpose, SessionOptions, TextOptions, names};
-use crate::sentences::SentenceOptions;
+use crate::sentences::{Computing, SentenceOptions};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use bits::{BitsOptions, Source};
@@ -46,18 +46,18 @@ every instruction set, number of threads and batch.
 
 --bits: the cross-entropy of a text under a model is the number of bits that a token (word,
 character, byte) of it costs somebody who knows the model (Shannon 1948); perplexity, 2 to the power
-of that, is the number of equally probable choices. What is counted is a convention, which moves the
-figure by a half: all tokens (KenLM's perplexity including OOVs, 10^-(sum of log10 p /
+of that, is the number of equally probable choices. What is counted is a convention, which can halve
+the figure: all tokens (KenLM's perplexity including OOVs, 10^-(sum of log10 p /
 (words + lines))); without unknown words (excluding OOVs: an unknown word costs what being unknown
 costs, whatever its letters); without the ends of sentences; without both. Of models over bytes or
 token ids, tokens that were never seen share p(<unk>); KenLM counts them as one unknown word
 (unknown_as_one). Per word, character and byte, an end of a sentence counts as one more. With
 --lines each line is a sentence with a beginning and an end; without, all is one stream. What a
-model takes for impossible makes figures infinite (in JSON null). JSON
-keys: mode, sentences, words, characters, bytes, unknown; all, without_unknown, without_ends,
-without_ends_and_unknown and unknown_as_one, each with tokens, nll, bits_per_token, perplexity and,
-where no word is left out, bits_per_word, perplexity_per_word, bits_per_character, bits_per_byte;
-tokens (each with sentence, id, text, ln, log10, unknown, matched: tokens of the longest n-gram).
+model takes for impossible makes figures infinite (in JSON null). JSON keys: mode, sentences, words,
+characters, bytes, unknown; all, without_unknown, without_ends, without_ends_and_unknown and
+unknown_as_one, each with tokens, nll, bits_per_token, perplexity and, where no word is left out,
+bits_per_word, perplexity_per_word, bits_per_character, bits_per_byte; tokens (each with sentence,
+id, text, ln, log10, unknown, matched: tokens of the longest n-gram that ends there).
 
 --compare: two sentences that differ in one thing only show which of both a model takes for more
 probable (Linzen et al. 2016; accuracy over a file of pairs, the right one first: BLiMP, Warstadt
@@ -160,12 +160,12 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
 
 impl Command {
     fn score_sentences(&self, compares: bool, streams: &mut Streams<'_>) -> Result<()> {
-        let Command { around, session, json, .. } = self;
-        let json = *json;
+        let Command { around, session, mix, json, .. } = self;
+        let (computing, json) = (Computing { session, mix }, *json);
         with_any_model(&self.model.model, |model| {
             tell_unknown_rules(model.tokenizer(), streams);
             if compares {
-                let task = compare::Task { options: &self.compare, around, session, json };
+                let task = compare::Task { options: &self.compare, around, computing, json };
                 return task.execute(model, streams);
             }
             let read;
@@ -181,7 +181,7 @@ impl Command {
                 }
             };
             let options = &self.bits;
-            bits::Task { options, around, session, source, json }.execute(model, streams)
+            bits::Task { options, around, computing, source, json }.execute(model, streams)
         })
     }
 

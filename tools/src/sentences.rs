@@ -13,6 +13,7 @@ use mote_runtime::{AnyModel, LanguageModel, Origin};
 use crate::failure::Result;
 use crate::host::{Engine, with_any_session};
 use crate::input;
+use crate::mix::MixOptions;
 use crate::options::{Purpose, SessionOptions};
 use crate::streams::Streams;
 
@@ -113,14 +114,24 @@ pub struct Scorer<'s, 'm> {
     known: Vec<f64>,
 }
 
+/// How a scorer computes.
+#[derive(Clone, Copy, Debug)]
+pub struct Computing<'a> {
+    /// The model's session.
+    pub session: &'a SessionOptions,
+    /// What is mixed with it.
+    pub mix: &'a MixOptions,
+}
+
 /// Runs `work` with a scorer that has room for these sentences.
 pub fn with_scorer<'t, R>(
     model: &AnyModel<'_>,
-    options: &SessionOptions,
+    computing: Computing<'_>,
     sentences: impl IntoIterator<Item = &'t Sentence>,
     streams: &mut Streams<'_>,
     work: impl FnOnce(&mut Scorer<'_, '_>, &mut Streams<'_>) -> Result<R>,
 ) -> Result<R> {
+    let Computing { session: options, mix } = computing;
     let engine = &Engine::new(options, streams)?;
     let longest = sentences.into_iter().map(|sentence| sentence.ids.len()).max();
     let longest = longest.unwrap_or_default();
@@ -130,10 +141,12 @@ pub fn with_scorer<'t, R>(
         options.compute.session(model.all_float(), Purpose::Score, n_ctx, engine.threads());
     with_any_session(model, &options, engine, |session, _| {
         let trie = match model {
-            AnyModel::Ngram(model) => Some(*model.trie()),
-            AnyModel::Transformer(_) => None,
+            AnyModel::Ngram(model) if !mix.is_given() => Some(*model.trie()),
+            _ => None,
         };
-        work(&mut Scorer { session, trie, known: Vec::new() }, streams)
+        mix.with(session, engine, |session| {
+            work(&mut Scorer { session, trie, known: Vec::new() }, streams)
+        })
     })
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_any_model, with_any_session};
+use crate::mix::MixOptions;
 use crate::options::{Purpose, SessionOptions, TextOptions};
 use crate::sentences::tell_beyond_training;
 use crate::streams::Streams;
@@ -67,6 +68,8 @@ pub struct Command {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    mix: MixOptions,
     #[command(flatten)]
     session: SessionOptions,
 }
@@ -141,8 +144,9 @@ impl Command {
         let compute = &self.session.compute;
         let n_ctx = compute.ctx.map_or(game.ids.len(), |ctx| ctx.get());
         let options = compute.session(model.all_float(), Purpose::Score, n_ctx, engine.threads());
-        let played =
-            with_any_session(model, &options, &engine, |session, _| game.play(session, streams))?;
+        let played = with_any_session(model, &options, &engine, |session, _| {
+            self.mix.with(session, &engine, |session| game.play(session, streams))
+        })?;
         let symbols = if self.letters { "letters" } else { "tokens" };
         let mut report = Report::new("model", symbols, &played.ranks);
         let bits = played.nll / std::f64::consts::LN_2;

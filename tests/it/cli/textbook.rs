@@ -5,8 +5,8 @@ use mote_tests::shared::{real_model, shared};
 
 use super::*;
 
-/// Bigrams of three words. log10 p: a after <s> -0.25, b after a -0.4, c after a -0.8, </s> after b -0.35;
-/// everything else backs off.
+/// Bigrams of three words. log10 p: a after <s> -0.25, b after a -0.4, c after a -0.8, </s> after b
+/// -0.35; everything else backs off.
 const WORDS: &str = "\
 \\data\\
 ngram 1=6
@@ -228,6 +228,23 @@ fn what_is_impossible_costs_infinitely_much() {
     near(number(&report, &["without_unknown", "nll"]), nll);
     let told = mote_reading(&args[..6], b"a x b\n");
     assert!(told.text().contains("-inf") && told.text().contains(" inf"), "{}", told.out);
+}
+
+/// A mixture of a model with itself is the model.
+#[test]
+fn mixtures_are_scored_too() {
+    let (llama, _) = baseline();
+    let score = |more: &[&str]| {
+        let args = ["score", "-m", &llama, "--bits", "--lines", "-p", "hello a\nworld", "--json"];
+        number(&mote(&[&args[..], more].concat()).json(), &["all", "nll"])
+    };
+    near(score(&["--mix", &llama]), score(&[]));
+    let lists = file("mixed_lists.tsv", LISTS);
+    let args = ["rescore", "-m", &llama, "--mix", &llama, "-f", &lists, "--json"];
+    assert!(mote(&args).json()["lists"][0]["hypotheses"][0]["language"].is_f64());
+    let args = ["shannon", "-m", &llama, "-p", "hello a world", "--json"];
+    let mixed = mote(&[&args[..], &["--mix", &llama]].concat()).json();
+    assert_eq!(mixed["ranks"], mote(&args).json()["ranks"]);
 }
 
 #[test]

@@ -13,8 +13,9 @@ use super::unseen::Unseen;
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::input;
-use crate::options::SessionOptions;
-use crate::sentences::{Frame, Scored, Scorer, Sentence, SentenceOptions, lines, with_scorer};
+use crate::sentences::{
+    Computing, Frame, Scored, Scorer, Sentence, SentenceOptions, lines, with_scorer,
+};
 use crate::streams::Streams;
 
 /// Options of `--bits`.
@@ -49,7 +50,7 @@ pub struct Task<'a> {
     /// What stands around it.
     pub around: &'a SentenceOptions,
     /// How the model computes.
-    pub session: &'a SessionOptions,
+    pub computing: Computing<'a>,
     /// What is scored.
     pub source: Source<'a>,
     /// Whether the result is JSON.
@@ -91,7 +92,7 @@ impl Task<'_> {
     /// Scores.
     pub fn execute(&self, model: &AnyModel<'_>, streams: &mut Streams<'_>) -> Result<()> {
         let sentences = self.sentences(model.tokenizer())?;
-        with_scorer(model, self.session, &sentences, streams, |scorer, streams| {
+        with_scorer(model, self.computing, &sentences, streams, |scorer, streams| {
             if self.options.tokens && !self.json {
                 let [a, b, c, d, e] = ["sentence", "ln p", "log10 p", "matched", "id"];
                 writeln!(streams.output, "{a:>8}  {b:>12}  {c:>12}  {d:>7}  {e:>8}  token")?;

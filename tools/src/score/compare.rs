@@ -14,8 +14,7 @@ use super::align::{Step, align};
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::input;
-use crate::options::SessionOptions;
-use crate::sentences::{Frame, Scored, SentenceOptions, lines, with_scorer};
+use crate::sentences::{Computing, Frame, Scored, SentenceOptions, lines, with_scorer};
 use crate::streams::Streams;
 
 /// Options of `--compare`.
@@ -108,7 +107,7 @@ pub struct Task<'a> {
     /// What stands around the sentences.
     pub around: &'a SentenceOptions,
     /// How the model computes.
-    pub session: &'a SessionOptions,
+    pub computing: Computing<'a>,
     /// Whether the result is JSON.
     pub json: bool,
 }
@@ -125,7 +124,7 @@ impl Task<'_> {
         });
         let framed = framed.collect::<Result<Vec<_>>>()?;
         let sentences = framed.iter().flatten();
-        with_scorer(model, self.session, sentences.clone(), streams, |scorer, streams| {
+        with_scorer(model, self.computing, sentences.clone(), streams, |scorer, streams| {
             let bar = streams.progress(sentences.map(|sentence| sentence.ids.len()).sum());
             let mut reports = Vec::with_capacity(pairs.len());
             for (pair, [first, second]) in pairs.iter().zip(&framed) {

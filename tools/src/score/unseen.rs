@@ -4,8 +4,8 @@ use mote_formats::ngram::{Entry, NEVER, Trie};
 use mote_runtime::AnyModel;
 use mote_runtime::tokenizer::Tokenizer;
 
-/// The tokens among which a model over bytes or token ids shares the probability of the unknown word: they
-/// are as improbable as any token, and nothing is known to follow them.
+/// The tokens among which a model over bytes or token ids shares the probability of the unknown word:
+/// they are as improbable as any token, and nothing is known to follow them.
 #[derive(Clone, Copy, Debug)]
 pub struct Unseen<'a> {
     trie: Trie<'a>,
