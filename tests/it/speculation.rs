@@ -321,7 +321,8 @@ fn drafts_change_nothing_for_real_models() {
     ];
     let greedy = sample::Options { temperature: 0.0, ..sample::Options::default() };
     for name in ["SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-Q4_K_M.gguf"] {
-        let Some(path) = real_model(name) else { return };
+        // Unoptimised code takes minutes.
+        let Some(path) = real_model(name).filter(|_| !cfg!(debug_assertions)) else { return };
         let file = Mapping::open(&path).unwrap();
         for precision in [Precision::Bits8, Precision::Mixed] {
             let run = Run { precision, threads: 2, cache: CacheType::F16, ..Run::default() };

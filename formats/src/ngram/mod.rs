@@ -9,7 +9,7 @@ mod bits;
 mod error;
 pub mod level;
 mod packed;
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 mod quantize;
 #[cfg(all(test, feature = "std"))]
 mod tests;
@@ -21,7 +21,7 @@ pub use error::TrieError;
 pub use level::{Entry, Range};
 #[cfg(feature = "std")]
 pub use level::{LevelParts, LevelWriter};
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 pub use quantize::{Codebook, Histogram};
 pub use trie::{Smoothing, Trie};
 #[cfg(feature = "std")]

@@ -5,7 +5,7 @@
 //! Every token is drawn as it always is, from the same logits; a draft that is not what was drawn is
 //! forgotten (Leviathan et al. 2023, without their change of the draw). So the text is the same, bit
 //! for bit, with any drafts and without. How many are worth their time follows from how often
-//! guesses of their kind came true ([`Odds`]) and how long passes took ([`Costs`]).
+//! guesses of their kind came true (`odds.rs`) and how long passes took (`costs.rs`).
 
 mod costs;
 mod lookup;
