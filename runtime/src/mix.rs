@@ -27,8 +27,8 @@ pub enum Mixing {
     LogLinear,
 }
 
-/// Gets the index of a token, and the logits of both models after it.
-type Visit<'v> = dyn FnMut(usize, &mut [f32], &[f32]) + 'v;
+/// Sees the main model's logits after a token, which it may change, and the other's.
+type ShowBoth<'v> = dyn FnMut(usize, &mut [f32], &[f32]) + 'v;
 
 /// Two models as one. Both are fed everything; the logits are those of the mixture.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl<'x, 'm, 'o> Mix<'x, 'm, 'o> {
         tokens: &[u32],
         (origin, from): (Origin, usize),
         go_on: &mut dyn FnMut(usize) -> bool,
-        visit: &mut Visit<'_>,
+        visit: &mut ShowBoth<'_>,
     ) -> Result<usize, SessionError> {
         self.check(tokens)?;
         let start = self.position();

@@ -376,7 +376,7 @@ fn case_345_probabilities_that_sum_to_3() {
     let text = changed("-0.6\ta", "-0\ta").replace("-0.5\tb", "0\tb").replace("-0.7\t<", "0\t<");
     let (code, errors) = command("sum-3.arpa", text.as_bytes());
     assert_eq!(code, 0, "{errors}");
-    let note = "1 contexts have probabilities that sum to more than 1; after '' to 3.100";
+    let note = "contexts whose probabilities sum to more than 1: 1; after '' to 3.100";
     assert!(errors.contains(note), "{errors}");
     let ids = draw(&convert(text.as_bytes()).unwrap(), 200);
     for id in [2, 3, 4] {

@@ -117,7 +117,7 @@ fn minus_infinity() {
     fs::write(&file, text.replace("-1.2552725\tsaw", "-inf\tsaw")).unwrap();
     assert_eq!(mote(&["ngram", "convert", &file, "-o", &place("inf.gguf")]).0, 3);
     let report = converted(&[&file, "-o", &place("inf.gguf"), "--accept-inf"]);
-    assert_eq!(report["notes"][0], "1 values beyond -99 or 99 were set to these");
+    assert_eq!(report["notes"][0], "values beyond -99 or 99, set to these: 1");
 }
 
 /// n-grams are taken away at random: what is left says the same in either form, although the file has

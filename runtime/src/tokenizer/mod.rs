@@ -6,7 +6,7 @@
 //! - `llama`, SentencePiece's byte-pair encoding (Kudo and Richardson 2018): characters of the whole
 //!   text are merged to pieces, the piece of the best score first; characters that are no piece
 //!   become bytes.
-//! - `words` and `bytes`, of n-gram models ([`words`]): what stands between blanks, and each byte.
+//! - `words` and `bytes`, of n-gram models (`words.rs`): what stands between blanks, and each byte.
 //!
 //! The tables stay small because texts stay in the file: [`Tokenizer::new`] reads every token once
 //! and fills hash tables in lent memory. Nothing is allocated, here or in [`Tokenizer::encode`].

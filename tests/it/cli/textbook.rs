@@ -237,7 +237,7 @@ fn minimal_pairs_are_compared_token_by_token() {
     let report = mote(&[&args[..], &["--json"]].concat()).json();
     assert_eq!(keys(&report), ["pairs", "summary"]);
     let pair = &report["pairs"][0];
-    near(pair["ln"][0].as_f64().unwrap(), -1.0 * 10f64.ln());
+    near(pair["ln"][0].as_f64().unwrap(), -10f64.ln());
     near(pair["ln"][1].as_f64().unwrap(), -1.65 * 10f64.ln());
     near(number(pair, &["difference"]), 0.65 * 10f64.ln());
     near(number(pair, &["difference_per_token"]), 0.65 / 3.0 * 10f64.ln());

@@ -144,10 +144,7 @@ impl Strikes {
         let n_vocab = spare.n_vocab();
         main.rewind(0);
         main.feed(&self.context)?;
-        // How long a token takes, so that deadlines strike within it.
-        let begin = Instant::now();
-        main.feed_generated(&[0])?;
-        let token_ns = begin.elapsed().as_nanos() as f64;
+        let token_ns = shortest(main)?;
         let clock_start = Instant::now();
         let refused = Cell::new(0);
         let end = Cell::new(0);
@@ -163,15 +160,18 @@ impl Strikes {
         let mut id = 0;
         main.rewind(CONTEXT);
         let mut both = Fallback::new(main, spare)?;
-        for seed in 0..strikes as u64 {
+        for seed in 0..4 * strikes as u64 {
+            if switches.len() == strikes {
+                break;
+            }
             both.set_deadline(None);
             both.rewind(CONTEXT);
-            let moment = clock() + (uniform(seed, 0) * token_ns * 0.9) as u64;
+            let moment = clock() + (uniform(seed, 0) * token_ns) as u64;
             end.set(moment);
             both.set_deadline(Some(Deadline { clock: &clock, each: u64::MAX, moment }));
             both.feed_generated(&[id])?;
             if both.degraded().is_none() {
-                // Faster than usual: it was done before.
+                // It was done before.
                 continue;
             }
             id = self.draw(&mut both, seed)?;
@@ -188,4 +188,16 @@ impl Strikes {
         let (strikes, switch_ms) = (switches.len(), Times::of(switches));
         Ok(Report { strikes, switch_ms, overrun_ms: Times::of(overruns), n_vocab, valid })
     }
+}
+
+/// Nanoseconds that a token takes, at best: deadlines are to strike within it.
+fn shortest(main: &mut Session<'_>) -> Result<f64> {
+    let mut shortest = f64::INFINITY;
+    for _ in 0..20 {
+        main.rewind(CONTEXT);
+        let begin = Instant::now();
+        main.feed_generated(&[0])?;
+        shortest = shortest.min(begin.elapsed().as_nanos() as f64);
+    }
+    Ok(shortest)
 }

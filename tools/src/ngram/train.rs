@@ -28,6 +28,9 @@ use report::Report;
 /// Bits of values that are kept as they are.
 const EXACT: u32 = 32;
 
+/// Bytes of memory that the program and its small buffers take.
+const PROGRAM: usize = 8 << 20;
+
 /// Estimates a model and writes it.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     command.check()?;
@@ -46,7 +49,8 @@ fn train(command: &Command, tokenizer: Given<'_>, streams: &mut Streams<'_>) -> 
     let mut settings = command.settings();
     let Text { source, lexicon, ids } = read(command, tokenizer, &settings, streams)?;
     let mut report = Report::new(&source, &settings, start);
-    settings.memory = settings.memory.saturating_sub(lexicon.bytes());
+    let taken = PROGRAM + lexicon.bytes() + ids.bytes();
+    settings.memory = settings.memory.saturating_sub(taken);
     let coded = command.output.is_some() && command.value_bits != EXACT;
     let mut values = Histograms::new(settings.order, coded);
     let clock = RefCell::new(report.stages());

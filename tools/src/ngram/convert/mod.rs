@@ -106,7 +106,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     // A pipe cannot be looked at without reading it.
     let is_gguf = input.is_file() && from_arpa::starts_with(input, b"GGUF").map_err(unreadable)?;
     let mut report = if is_gguf {
-        with_gguf(input, |gguf| write_arpa(command, gguf))?
+        with_gguf(input, |gguf| write_arpa(command, gguf, streams))?
     } else {
         command.with_units(|units| write_gguf(command, units, streams))?
     };
@@ -217,36 +217,38 @@ impl Model {
         let mut notes = vocabulary.notes.clone();
         let inserted = table.inserted();
         if inserted > 0 {
-            notes.push(format!("{inserted} n-grams inserted: the first or last words of others"));
+            notes.push(format!("n-grams inserted, as first or last words of others: {inserted}"));
         }
         if *bounded > 0 {
-            notes.push(format!("{bounded} values beyond -99 or 99 were set to these"));
+            notes.push(format!("values beyond -99 or 99, set to these: {bounded}"));
         }
         let checks::Excess { contexts, sum, words } = checks::excess(table);
         if contexts > 0 {
             let words = vocabulary.spell(&words);
             let words = Text::from(&words[..]);
-            let what = "contexts have probabilities that sum to more than 1";
-            notes.push(format!("{contexts} {what}; after '{words}' to {sum:.3}"));
+            let what = "contexts whose probabilities sum to more than 1";
+            notes.push(format!("{what}: {contexts}; after '{words}' to {sum:.3}"));
         }
         notes
     }
 }
 
-fn write_arpa(command: &Command, gguf: &Gguf<'_>) -> Result<Report> {
+fn write_arpa(command: &Command, gguf: &Gguf<'_>, streams: &mut Streams<'_>) -> Result<Report> {
     command.check_output()?;
     let refused = |failure: Failure| failure.in_file(&command.input);
     let trie = Trie::new(gguf).map_err(|error| refused(Failure::new(Code::Model, error)))?;
     let text = to_arpa::Text::new(&trie).map_err(refused)?;
+    let bar = streams.steps("writing", text.counts().iter().skip(1).sum());
     command.write(|mut out| {
         if !is_gz(&command.output) {
-            return text.write(&mut out);
+            return text.write(&mut out, &bar);
         }
         let mut packed = GzEncoder::new(out, Compression::default());
-        text.write(&mut packed)?;
+        text.write(&mut packed, &bar)?;
         packed.finish()?;
         Ok(())
     })?;
+    bar.finish_and_clear();
     Ok(command.report(text.counts()))
 }
 

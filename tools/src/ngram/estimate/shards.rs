@@ -59,7 +59,8 @@ impl Shards {
         told: &Told<'_>,
     ) -> Result<Sorted<W>, Error> {
         let (helpers, folder) = (settings.threads - 1, &settings.folder);
-        let mut sorter = Sorter::<W>::new(memory, helpers, folder, Equal::Add(layout.count_bits))?;
+        let equal = Equal::Add(layout.count_bits);
+        let mut sorter = Sorter::<W>::new(memory, helpers, folder, equal, self.predicted)?;
         let order = layout.order as usize;
         for k in 2.min(order)..=order {
             each_line(&self.folder, k, |line| {

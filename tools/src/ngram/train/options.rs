@@ -209,6 +209,8 @@ impl Command {
         let closed = units == Units::Bytes || tokenizer;
         let wrong = if self.output.is_none() && self.arpa.is_none() {
             "nothing to write: give --output, --arpa or both"
+        } else if self.output.is_some() && self.output == self.arpa {
+            "--output and --arpa: two files"
         } else if prune.first().is_some_and(|first| *first > 0) {
             "--prune: single words are kept: the first number is 0"
         } else if !prune.is_sorted() {
@@ -242,6 +244,12 @@ impl Command {
             if path.symlink_metadata().is_ok() {
                 let sentence = "it exists: --force replaces it";
                 return Err(Failure::new(Code::Io, sentence).in_file(path));
+            }
+        }
+        for path in self.output.iter().chain(&self.arpa) {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if folder.is_some_and(|folder| !folder.is_dir()) {
+                return Err(Failure::new(Code::Io, "there is no such folder").in_file(path));
             }
         }
         Ok(())
