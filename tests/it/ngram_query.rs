@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use mote_formats::gguf::Value;
-use mote_formats::ngram::Trie;
+use mote_formats::ngram::{Index, Trie};
 use mote_formats::{Gguf, Mapping};
 use mote_kernels::Candidate;
-use mote_runtime::ngram::{State, distribution, score, top};
+use mote_runtime::ngram::{IndexState, State, distribution, score, score_by_index, top};
 use mote_tests::shared::shared;
 
 use crate::cli::mote;
@@ -135,5 +135,51 @@ fn the_top_is_the_top_of_the_distribution() {
             assert_eq!(ids, sorted[..n], "{}", arpa.display());
             assert!(best[..n].iter().all(|best| best.value == value(best.id)));
         }
+    }
+}
+
+/// `mote ngram convert --index`, from text and from GGUF: the same file, and the trie's answers.
+#[test]
+fn the_index_answers_as_the_trie() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for (i, arpa) in models().iter().enumerate() {
+        let bits = ["8", "32", "4"][i % 3];
+        let [plain, indexed, again] =
+            ["plain", "indexed", "again"].map(|name| folder.join(format!("index-{i}-{name}.gguf")));
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let convert = |from: &Path, to: &Path, options: &[&str]| {
+            let (from, to) = (text(from), text(to));
+            let command = ["ngram", "convert", &from, "-o", &to, "--force"];
+            mote(&[&command, options].concat()).text();
+        };
+        convert(arpa, &plain, &["--value-bits", bits]);
+        convert(arpa, &indexed, &["--value-bits", bits, "--index"]);
+        convert(&plain, &again, &["--index"]);
+        assert_eq!(std::fs::read(&indexed).unwrap(), std::fs::read(&again).unwrap());
+
+        let file = Mapping::open(&indexed).unwrap();
+        let gguf = Gguf::parse(&file).unwrap();
+        let trie = Trie::new(&gguf).unwrap();
+        trie.verify().unwrap();
+        let index = Index::new(&trie).unwrap().unwrap();
+        let (mut state, mut index_state, mut seed) = (State::EMPTY, IndexState::EMPTY, 9_u32);
+        for step in 0..20_000 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let random = ((u64::from(seed) * trie.n_words() as u64) >> 32) as u32;
+            let mut best = [Candidate::default(); 4];
+            let n = top(&trie, &state, &mut best);
+            let word = match step % 50 {
+                0 => 1,
+                17 => random,
+                33 => u32::MAX,
+                _ => best[(seed >> 16) as usize % n].id,
+            };
+            let (expected, next) = score(&trie, &state, word);
+            let found = score_by_index(&index, &mut index_state, word);
+            assert_eq!(found.log10.to_bits(), expected.log10.to_bits(), "{}", arpa.display());
+            assert_eq!(found.matched, expected.matched);
+            state = next;
+        }
+        [plain, indexed, again].iter().for_each(|path| std::fs::remove_file(path).unwrap());
     }
 }

@@ -22,6 +22,8 @@ pub enum TrieError {
         /// Words of the n-grams.
         level: usize,
     },
+    /// The hash index has another type or size than it must.
+    Index,
     /// The data is not what was written.
     Checksum {
         /// In the file.
@@ -45,6 +47,7 @@ impl fmt::Display for TrieError {
             TrieError::Directory { level } => {
                 write!(f, "the directory of the {level}-grams leads out of the file or backwards")
             }
+            TrieError::Index => f.write_str("tensor index.slots has the wrong type or length"),
             TrieError::Checksum { stored, computed } => {
                 write!(
                     f,

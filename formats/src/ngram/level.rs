@@ -162,6 +162,26 @@ impl Level<'_> {
         Some(bits::read(self.data, at, block.key_bits) as u32)
     }
 
+    /// The codes of probability and backoff of the entry of this index; 0 where there are no backoffs.
+    #[cfg(feature = "std")]
+    pub fn codes(&self, index: u32) -> Option<(u64, u64)> {
+        let index = index as usize;
+        let block = self.block(index / BLOCK)?;
+        let at = block.at
+            + (index % BLOCK) as u64 * u64::from(block.entry_bits)
+            + u64::from(block.key_bits + block.offset_bits);
+        let backoff = at + u64::from(self.probability.bits);
+        let read = |at, values: &Values<'_>| bits::read(self.data, at, values.bits);
+        Some((read(at, &self.probability), read(backoff, &self.backoff)))
+    }
+
+    /// What these codes stand for.
+    #[inline(always)]
+    pub fn values(&self, probability: u64, backoff: u64) -> (f32, f32) {
+        let backoff = if self.backoff.bits > 0 { self.backoff.get(backoff) } else { 0.0 };
+        (self.probability.get(probability), backoff)
+    }
+
     #[inline(always)]
     fn entry(&self, block: &Block, index: usize, key: u32) -> Entry {
         let i = index % BLOCK;

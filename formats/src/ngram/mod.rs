@@ -7,6 +7,7 @@
 pub mod arpa;
 mod bits;
 mod error;
+mod index;
 pub mod level;
 mod packed;
 #[cfg(feature = "std")]
@@ -18,6 +19,10 @@ mod trie;
 mod write;
 
 pub use error::TrieError;
+pub use index::Index;
+#[cfg(feature = "std")]
+pub use index::write_indexed;
+use level::VALUE_BITS_EXACT;
 pub use level::{Entry, Range};
 #[cfg(feature = "std")]
 pub use level::{LevelParts, LevelWriter};
@@ -50,4 +55,6 @@ pub mod keys {
     pub const VALUE_BITS: &str = "ngram.value_bits";
     /// u64: XXH64 (seed 0) of the tensors' data, in the order of the file, without padding.
     pub const CHECKSUM: &str = "ngram.checksum";
+    /// u64: the seed of the hashes, where the file has an index.
+    pub const INDEX_SEED: &str = "ngram.index_seed";
 }

@@ -166,3 +166,107 @@ fn changed_data_fails_the_checksum() {
     let trie = Trie::new(&Gguf::parse(&damaged).unwrap()).unwrap();
     assert!(matches!(trie.verify(), Err(TrieError::Checksum { .. })));
 }
+
+/// The file with an index.
+fn indexed(file: &[u8]) -> Vec<u8> {
+    let gguf = Gguf::parse(file).unwrap();
+    let mut out = Vec::new();
+    write_indexed(&Trie::new(&gguf).unwrap(), &mut out).unwrap();
+    out
+}
+
+fn hash(index: &Index<'_>, words: &[u32]) -> u64 {
+    let first = index.hash(words[0]);
+    words[1..].iter().fold(first, |hash, &word| index.extended(hash, word))
+}
+
+#[test]
+fn the_index_knows_what_the_trie_knows() {
+    for (order, bits) in [(1, 8), (2, 8), (3, 1), (5, 8), (5, 4), (5, VALUE_BITS_EXACT)] {
+        let all = n_grams(order, 40);
+        let plain = written(&all, order, bits);
+        let gguf = Gguf::parse(&plain).unwrap();
+        assert!(Index::new(&Trie::new(&gguf).unwrap()).unwrap().is_none());
+        let file = indexed(&plain);
+        let gguf = Gguf::parse(&file).unwrap();
+        let trie = Trie::new(&gguf).unwrap();
+        trie.verify().unwrap();
+        assert_eq!(indexed(&file), file, "written again, the same");
+        let index = Index::new(&trie).unwrap().unwrap();
+        for words in all.keys().filter(|words| words.len() > 1) {
+            let entry = find(&trie, words).unwrap();
+            let found = index.find(words.len(), hash(&index, words));
+            assert_eq!(found, Some((entry.probability, entry.backoff)), "{words:?}");
+        }
+        let mut absent = 0;
+        for words in (0..40 * 40 * 40).map(|i| [i / 1600, i / 40 % 40, i % 40]) {
+            if order >= 3 && find(&trie, &words).is_none() {
+                assert_eq!(index.find(3, hash(&index, &words)), None, "{words:?}");
+                absent += 1;
+            }
+        }
+        assert!(order < 3 || absent > 50_000);
+    }
+}
+
+#[test]
+fn damage_of_an_index_is_refused_or_harmless() {
+    let all = n_grams(3, 12);
+    for bits in [8, VALUE_BITS_EXACT] {
+        let file = indexed(&written(&all, 3, bits));
+        let slots = Gguf::parse(&file).unwrap().tensor(index::TENSOR).unwrap();
+        let (at, len) = (slots.offset(), slots.data().len());
+        let mut full = file.clone();
+        full[at..].fill(0xff);
+        let mut marked = file.clone();
+        marked[at..].iter_mut().skip(2).step_by(8).for_each(|byte| *byte |= 1);
+        let mut foreign = file.clone();
+        let codes = foreign[at..].iter_mut().step_by(8);
+        codes.for_each(|byte| *byte = 0xff);
+        for damaged in [full, marked, foreign] {
+            let gguf = Gguf::parse(&damaged).unwrap();
+            let trie = Trie::new(&gguf).unwrap();
+            let index = Index::new(&trie).unwrap().unwrap();
+            assert!(trie.verify().is_err());
+            for words in all.keys() {
+                index.find(words.len(), hash(&index, words));
+                index.find(words.len(), !hash(&index, words));
+            }
+            index.find(99, hash(&index, &[1, 2]));
+        }
+        // Too few slots, none, not whole buckets; and no seed.
+        for left in [len / 2 / 64 * 64, 8, len - 8] {
+            assert_eq!(refusal(&with_slots(&file, left, true)), TrieError::Index, "{left}");
+        }
+        assert_eq!(refusal(&with_slots(&file, len, false)), TrieError::Key(keys::INDEX_SEED));
+    }
+}
+
+/// The file with only so many bytes of slots, and with or without the hashes' seed.
+fn with_slots(file: &[u8], len: usize, with_seed: bool) -> Vec<u8> {
+    let gguf = Gguf::parse(file).unwrap();
+    let mut builder = Builder::new();
+    for (key, value) in gguf.metadata() {
+        if with_seed || key != keys::INDEX_SEED {
+            builder.set(key, value).unwrap();
+        }
+    }
+    let data = |tensor: &crate::gguf::Tensor<'_>| match tensor.name() {
+        index::TENSOR => len,
+        _ => tensor.data().len(),
+    };
+    for tensor in gguf.tensors() {
+        let dims = [(data(&tensor) / tensor.tensor_type().block_bytes() as usize) as u64];
+        builder.add_tensor(tensor.name(), &dims, tensor.tensor_type()).unwrap();
+    }
+    let mut out = Vec::new();
+    let mut writer = builder.write_index(&mut out).unwrap();
+    gguf.tensors().for_each(|tensor| writer.write(&tensor.data()[..data(&tensor)]).unwrap());
+    writer.finish().unwrap();
+    out
+}
+
+fn refusal(file: &[u8]) -> TrieError {
+    let gguf = Gguf::parse(file).unwrap();
+    Index::new(&Trie::new(&gguf).unwrap()).unwrap_err()
+}

@@ -215,6 +215,18 @@ impl<'a> Trie<'a> {
         self.level(length)?.key(index)
     }
 
+    /// log10 of probability and backoff that these codes of the level stand for.
+    #[inline(always)]
+    pub(super) fn values(&self, length: usize, probability: u64, backoff: u64) -> (f32, f32) {
+        self.level(length).map_or((NEVER, 0.0), |level| level.values(probability, backoff))
+    }
+
+    /// The codes of probability and backoff (0 without backoffs) of the n-gram that stands at `index`.
+    #[cfg(feature = "std")]
+    pub(super) fn codes(&self, length: usize, index: u32) -> Option<(u64, u64)> {
+        self.level(length)?.codes(index)
+    }
+
     #[inline]
     fn level(&self, length: usize) -> Option<&Level<'a>> {
         self.levels.get(length.checked_sub(2)?)
@@ -341,7 +353,7 @@ fn text<'a>(gguf: &Gguf<'a>, key: &str) -> Option<&'a str> {
     }
 }
 
-fn number(gguf: &Gguf<'_>, key: &'static str) -> Result<u64, TrieError> {
+pub(super) fn number(gguf: &Gguf<'_>, key: &'static str) -> Result<u64, TrieError> {
     match gguf.get(key) {
         Some(Value::U32(n)) => Ok(n.into()),
         Some(Value::U64(n)) => Ok(n),

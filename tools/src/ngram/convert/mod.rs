@@ -17,7 +17,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use mote_formats::file::{self, Existing};
 use mote_formats::gguf::{Gguf, Text};
-use mote_formats::ngram::Trie;
+use mote_formats::ngram::{Trie, write_indexed};
 use serde::Serialize;
 
 use crate::cli::write_json;
@@ -36,17 +36,20 @@ maps and asks directly; a GGUF file of an n-gram model becomes ARPA text, packed
 output's name ends in .gz. With --value-bits 32 nothing is lost on the way.
 
 n-grams whose first or last n-1 words are not in the text are given these, with what the model
-says of them anyway. A text without <unk>, <s> or </s> is given those with probability 0.
+says of them anyway. With --index a GGUF file is written again, with a hash index beside the
+trie: about four times as large, and asked in half the time. A text without <unk>, <s> or </s> is given those with probability 0.
 For models over bytes or token ids the text has these in decimal, and what it says of <unk> is
 shared by the ids that it does not have.
 
 JSON keys: input; output; order; counts: n-grams of each length; inserted: n-grams that were
-missing; bytes; bytes_per_n_gram; value_bits, null for text; notes: a list of sentences.
+missing; bytes; bytes_per_n_gram; value_bits, null for text; index: whether the file has one;
+notes: a list of sentences.
 
 Examples:
   mote ngram convert lm.arpa.gz -o lm.gguf
   mote ngram convert ids.arpa --tokenizer model.gguf --value-bits 4 -o lm.gguf
-  mote ngram convert lm.gguf -o lm.arpa")]
+  mote ngram convert lm.gguf -o lm.arpa
+  mote ngram convert lm.gguf --index -o fast.gguf")]
 pub struct Command {
     /// The model: ARPA text or GGUF
     #[arg(value_name = "FILE")]
@@ -66,6 +69,9 @@ pub struct Command {
     /// The vocabulary of token ids: a GGUF file, whose vocabulary is copied
     #[arg(long, value_name = "FILE", required_if_eq("units", "ids"))]
     tokenizer: Option<PathBuf>,
+    /// Write a GGUF file with a hash index
+    #[arg(long)]
+    index: bool,
     /// Take -inf, which lmplz --interpolate_unigrams 0 writes, for a probability of 0
     #[arg(long)]
     accept_inf: bool,
@@ -96,6 +102,7 @@ struct Report {
     bytes: u64,
     bytes_per_n_gram: f64,
     value_bits: Option<u32>,
+    index: bool,
     notes: Vec<String>,
 }
 
@@ -106,7 +113,10 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     // A pipe cannot be looked at without reading it.
     let is_gguf = input.is_file() && from_arpa::starts_with(input, b"GGUF").map_err(unreadable)?;
     let mut report = if is_gguf {
-        with_gguf(input, |gguf| write_arpa(command, gguf, streams))?
+        with_gguf(input, |gguf| match command.index {
+            true => index_gguf(command, gguf),
+            false => write_arpa(command, gguf, streams),
+        })?
     } else {
         command.with_units(|units| write_gguf(command, units, streams))?
     };
@@ -171,6 +181,7 @@ impl Command {
             bytes: 0,
             bytes_per_n_gram: 0.0,
             value_bits: None,
+            index: self.index,
             notes: Vec::new(),
         }
     }
@@ -194,7 +205,28 @@ fn write_gguf(command: &Command, units: &Units<'_>, streams: &mut Streams<'_>) -
     report.value_bits = Some(command.value_bits);
     report.inserted = table.inserted();
     report.notes = model.notes();
-    command.write(|out| model.write(units, command.value_bits, out))?;
+    if !command.index {
+        command.write(|out| model.write(units, command.value_bits, out))?;
+        return Ok(report);
+    }
+    let mut file = Vec::new();
+    model.write(units, command.value_bits, &mut file)?;
+    drop(model);
+    let gguf = Gguf::parse(&file)?;
+    let trie = Trie::new(&gguf).map_err(|error| Failure::new(Code::Model, error))?;
+    command.write(|out| Ok(write_indexed(&trie, out)?))?;
+    Ok(report)
+}
+
+fn index_gguf(command: &Command, gguf: &Gguf<'_>) -> Result<Report> {
+    command.check_output()?;
+    let refused = |error| Failure::new(Code::Model, error).in_file(&command.input);
+    let trie = Trie::new(gguf).map_err(refused)?;
+    trie.verify().map_err(refused)?;
+    command.write(|out| Ok(write_indexed(&trie, out)?))?;
+    let counts = (1..=trie.order()).map(|length| trie.n_grams(length) as u64);
+    let mut report = command.report(counts.collect());
+    report.value_bits = Some(trie.value_bits());
     Ok(report)
 }
 
