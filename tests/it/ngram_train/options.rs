@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use mote_formats::Gguf;
+use mote_formats::ngram::{Trie, keys};
 
 use super::*;
 
@@ -59,6 +60,30 @@ fn memory_and_threads_change_no_byte() {
             }
         }
     }
+}
+
+/// Whatever machine runs this: the checksum of everything that was estimated, and the file's length.
+#[test]
+fn the_model_is_the_same_bytes_on_every_cpu() {
+    let input = place("golden.txt");
+    std::fs::write(&input, long_text(20_000)).unwrap();
+    let golden = [
+        ("mkn", "8", 14158187296121226165, 66656),
+        ("mkn", "32", 13696320081554616966, 144896),
+        ("kn", "8", 2222501642524348580, 66656),
+        ("stupid", "4", 3243606775757547202, 40352),
+    ];
+    let found = golden.map(|(smoothing, bits, ..)| {
+        let path = place(&format!("golden-{smoothing}-{bits}.gguf"));
+        let args = ["--smoothing", smoothing, "--value-bits", bits, "-o", text(&path), text(&input)];
+        train(&args, b"").report();
+        let file = std::fs::read(path).unwrap();
+        let gguf = Gguf::parse(&file).unwrap();
+        let Some(mote_formats::gguf::Value::U64(checksum)) = gguf.get(keys::CHECKSUM) else { panic!("no checksum") };
+        Trie::new(&gguf).unwrap().verify().unwrap();
+        (smoothing, bits, checksum, file.len())
+    });
+    assert_eq!(found, golden);
 }
 
 #[test]
