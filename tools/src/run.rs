@@ -341,7 +341,7 @@ impl Work<'_, '_> {
         );
         let (n, speed) = (ids.len(), timings.decode_tokens_per_second);
         streams.fact("decode", format_args!("{n} tokens, {decode_ms:.1} ms, {speed:.1} tokens/s"));
-        if let Some(speculation) = speculation {
+        if let Some(speculation) = speculation.as_ref().filter(|report| report.drafted > 0) {
             streams.fact("drafts", speculation);
         }
         streams.fact("stop", stop);

@@ -75,11 +75,14 @@ fn the_model_is_the_same_bytes_on_every_cpu() {
     ];
     let found = golden.map(|(smoothing, bits, ..)| {
         let path = place(&format!("golden-{smoothing}-{bits}.gguf"));
-        let args = ["--smoothing", smoothing, "--value-bits", bits, "-o", text(&path), text(&input)];
+        let args =
+            ["--smoothing", smoothing, "--value-bits", bits, "-o", text(&path), text(&input)];
         train(&args, b"").report();
         let file = std::fs::read(path).unwrap();
         let gguf = Gguf::parse(&file).unwrap();
-        let Some(mote_formats::gguf::Value::U64(checksum)) = gguf.get(keys::CHECKSUM) else { panic!("no checksum") };
+        let Some(mote_formats::gguf::Value::U64(checksum)) = gguf.get(keys::CHECKSUM) else {
+            panic!("no checksum")
+        };
         Trie::new(&gguf).unwrap().verify().unwrap();
         (smoothing, bits, checksum, file.len())
     });

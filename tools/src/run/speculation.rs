@@ -76,7 +76,7 @@ pub fn clock() -> u64 {
 /// Tokens that were drafted, and accepted; passes with drafts, and without.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Report {
-    drafted: usize,
+    pub drafted: usize,
     accepted: usize,
     drafted_passes: usize,
     plain_passes: usize,

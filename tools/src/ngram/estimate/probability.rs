@@ -200,7 +200,9 @@ impl Model<'_> {
         if let Some(level) = adjusted.levels.first() {
             contexts = level.read(0, 1 << 12)?.next(&mut successors)?.children;
         }
-        let seen = successors.iter().filter(|s| s.word > 0).count() as u64;
+        // Words that are left out have no share in what the discounts give.
+        let kept = |s: &&Successor| s.word > 0 && s.word <= self.ids.allowed;
+        let seen = successors.iter().filter(kept).count() as u64;
         let sums = self.sums(1, &successors);
         let closed = self.ids.unknown.is_none() && seen == u64::from(self.ids.len);
         let types = (seen + u64::from(!closed)).max(settings.vocab_pad);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
@@ -48,7 +48,7 @@ pub fn read<'a>(
     let rules = command.rules();
     let buffer = (settings.memory / 16).clamp(1 << 12, 1 << 20);
     let mut spool = Spool::new(&settings.folder, buffer).map_err(temporary)?;
-    let inputs = Inputs::new(&command.inputs, streams)?;
+    let inputs = Inputs::new(command.inputs(), streams)?;
     let (lexicon, ids) = match (command.units(), tokenizer) {
         (Units::Bytes, _) => {
             let (lexicon, ids) = Lexicon::of_bytes();
@@ -97,14 +97,14 @@ struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    fn new(paths: &'a [PathBuf], streams: &Streams<'_>) -> Result<Self> {
+    fn new(paths: impl Iterator<Item = &'a Path>, streams: &Streams<'_>) -> Result<Self> {
         let unreadable =
             |path: &Path, error: io::Error| Failure::new(Code::Io, error).in_file(path);
         let (mut files, mut bytes) = (Vec::new(), 0);
         for path in paths {
             let file = File::open(path).map_err(|error| unreadable(path, error))?;
             bytes += file.metadata().map_err(|error| unreadable(path, error))?.len();
-            files.push((path.as_path(), file));
+            files.push((path, file));
         }
         if files.is_empty() && streams.terminal.input {
             let sentence = "no text: name files, or give it on standard input";

@@ -1,7 +1,8 @@
 //! The options of `mote ngram train`.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use mote_formats::ngram::MAX_ORDER;
@@ -44,7 +45,7 @@ Examples:
 pub struct Command {
     /// Texts; none: standard input
     #[arg(value_name = "FILE")]
-    pub inputs: Vec<PathBuf>,
+    inputs: Vec<PathBuf>,
     /// Words of the longest n-grams, 1 to 16
     #[arg(short = 'n', long, value_name = "N", default_value = "5", value_parser = order)]
     pub order: usize,
@@ -100,9 +101,9 @@ struct EstimationOptions {
     #[arg(long, value_enum, value_name = "NAME", default_value = "mkn")]
     smoothing: SmoothingName,
     /// Leave out n-grams that the text has at most so often: for 1-grams (0), 2-grams and so on,
-    /// the last number for all longer ones
-    #[arg(long, value_name = "N", num_args = 1.., value_delimiter = ',', value_terminator = ";")]
-    prune: Vec<u64>,
+    /// the last number for all longer ones. As 0,0,1 or 0 0 1; texts may follow
+    #[arg(long, value_name = "N", num_args = 1..)]
+    prune: Vec<OsString>,
     /// Discounts for orders whose counts give none: three numbers, or `off`
     #[arg(long, value_name = "D1,D2,D3", default_value = "0.5,1,1.5", value_parser = fallback)]
     discount_fallback: FallbackChoice,
@@ -192,17 +193,35 @@ fn fallback(text: &str) -> std::result::Result<FallbackChoice, String> {
     }
 }
 
+impl EstimationOptions {
+    /// The numbers of --prune, and the texts behind them.
+    fn prune(&self) -> (Vec<u64>, &[OsString]) {
+        let mut thresholds = Vec::new();
+        for (i, word) in self.prune.iter().enumerate() {
+            let word = word.to_str().unwrap_or_default();
+            let numbers: std::result::Result<Vec<u64>, _> =
+                word.split([',', ' ']).map(str::parse).collect();
+            match numbers {
+                Ok(numbers) => thresholds.extend(numbers),
+                Err(_) => return (thresholds, self.prune.get(i..).unwrap_or_default()),
+            }
+        }
+        (thresholds, &[])
+    }
+}
+
 impl Command {
+    /// The texts; none for standard input.
+    pub fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let behind = self.estimation.prune().1.iter().map(Path::new);
+        self.inputs.iter().map(PathBuf::as_path).chain(behind)
+    }
+
     /// Options that each are right, but not together.
     pub fn check(&self) -> Result<()> {
-        let EstimationOptions {
-            prune,
-            smoothing,
-            interpolate_unigrams,
-            vocab_pad,
-            vocab_limit,
-            ..
-        } = &self.estimation;
+        let EstimationOptions { smoothing, interpolate_unigrams, vocab_pad, vocab_limit, .. } =
+            &self.estimation;
+        let (prune, _) = self.estimation.prune();
         let stupid = *smoothing == SmoothingName::Stupid;
         let (units, tokenizer) = (self.units(), self.text.tokenizer.is_some());
         let counted = self.text.counts.is_some();
@@ -211,6 +230,8 @@ impl Command {
             "nothing to write: give --output, --arpa or both"
         } else if self.output.is_some() && self.output == self.arpa {
             "--output and --arpa: two files"
+        } else if !self.estimation.prune.is_empty() && prune.is_empty() {
+            "--prune: numbers, as 0,0,1"
         } else if prune.first().is_some_and(|first| *first > 0) {
             "--prune: single words are kept: the first number is 0"
         } else if !prune.is_sorted() {
@@ -227,7 +248,8 @@ impl Command {
             "--tokenizer: it makes tokens, or reads ids"
         } else if units == Units::Ids && !tokenizer && self.output.is_some() {
             "--units ids: for a model file, give the --tokenizer that the ids are of"
-        } else if counted && (units != Units::Words || !self.inputs.is_empty() || self.text.stream)
+        } else if counted
+            && (units != Units::Words || self.inputs().next().is_some() || self.text.stream)
         {
             "--counts: of words, and in the place of texts"
         } else if vocab_limit.is_some() && closed {
@@ -283,7 +305,7 @@ impl Command {
 
     /// What to estimate.
     pub fn settings(&self) -> Settings {
-        let EstimationOptions { smoothing, prune, .. } = &self.estimation;
+        let EstimationOptions { smoothing, .. } = &self.estimation;
         let cpus = || std::thread::available_parallelism().map_or(1, |n| n.get());
         Settings {
             order: self.order,
@@ -293,7 +315,7 @@ impl Command {
                 SmoothingName::Stupid => Smoothing::Stupid,
             },
             fallback: self.estimation.discount_fallback.0,
-            prune: prune.clone(),
+            prune: self.estimation.prune().0,
             interpolate_unigrams: self.estimation.interpolate_unigrams == YesNo::Yes,
             vocab_pad: self.estimation.vocab_pad,
             memory: self.means.memory.unwrap_or_else(half_of_free),
