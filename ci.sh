@@ -16,7 +16,7 @@ logs=$target_dir/ci
 
 # ---- The jobs, quick ones first
 
-jobs=(fmt clippy doc features models test test-release no-std capi)
+jobs=(fmt clippy doc features models test test-release no-std capi spark)
 # Emulated CPUs and cross-compilers: set up for an x86-64 host.
 [ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64 armv7 release bare-metal)
 
@@ -71,6 +71,16 @@ job_no_std() {
 job_capi() {
     cargo test -p mote-capi
     runtime/capi/check.sh
+}
+
+# Counts of n-grams by Spark: the same model as from the text. Needs Java.
+job_spark() {
+    local python=$target_dir/spark/bin/python text=${MOTE_SHARED:-../shared}/ngram/brown2k/train.txt
+    cargo build --release
+    [ -x "$python" ] || python3 -m venv "$target_dir/spark"
+    "$python" -m pip install --quiet --disable-pip-version-check pyspark==4.3.0
+    [ -e "$text" ] || text=
+    "$python" tests/spark/ngram_counts.py "$target_dir/release/mote" ${text:+"$text"}
 }
 
 # Kernels that became slower, without a clock: instructions under callgrind, which cannot run AVX-512,

@@ -39,7 +39,8 @@ sanitized() {
 
 # ---- The library
 library=$prefix/lib/libmote.so
-limit=1048576
+# 1.125 MiB: with n-gram models.
+limit=1179648
 size=$(stat -L -c %s "$library")
 echo "libmote.so: $size bytes stripped, of $limit allowed"
 { [ "$size" -le "$limit" ]; } || fail size
@@ -101,6 +102,13 @@ EOF
 ok "stream.cpp, a stop string"
 { ./stream "$model" "$(printf 'word %.0s' {1..90})" "never comes" 1000 > cut.txt 2> why.txt && grep -q cancelled why.txt; } || fail "stream.cpp, cancelled"
 ok "stream.cpp, cancelled"
+$c -o fallback "$examples/fallback.c" $link
+(cd "$here/../.." && cargo run -q -p mote-tools -- ngram train -n 3 --tokenizer "$model" -o "$out/lm.gguf" README.md) > train.txt 2>&1 || fail "mote ngram train: $(cat train.txt)"
+text_of ./fallback "$model" lm.gguf "a text" 100000000 > in_time.txt 2> why.txt
+{ [ ! -s why.txt ] && text_of ./fallback "$model" lm.gguf "a text" 0 > late.txt 2> why.txt && grep -q 'degraded: .*deadline' why.txt; } || fail "fallback.c, a deadline"
+head -c 50000 "$model" > cut.gguf
+{ text_of ./fallback cut.gguf lm.gguf "a text" 0 > cut.txt 2> why.txt && grep -q 'degraded: .*GGUF' why.txt && cmp -s late.txt cut.txt; } || fail "fallback.c, a damaged model"
+ok "fallback.c"
 "$examples/embed.sh" "$fixtures/models/gemma3.gguf" > model.h
 $c -I. -o embedded_model "$examples/embedded_model.c" "$prefix/lib/libmote.a" $private
 { ./embedded_model > embedded.txt && grep -q 'allocations 0$' embedded.txt && tail -1 embedded.txt; } || fail embedded_model.c

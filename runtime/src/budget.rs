@@ -60,7 +60,7 @@ impl From<SessionError> for BudgetError {
 
 impl Plan {
     /// The options nearest to `wanted` that fit a budget, and their plan. What is given up, in this
-    /// order: batches are halved, down to 32 tokens (which changes speed, not results); an F32 cache
+    /// order: rows of logits but one (which changes speed, not results); batches are halved, down to 32 tokens (which changes speed, not results); an F32 cache
     /// becomes F16; the context becomes shorter. `beside` says what the program itself needs with some
     /// options, in bytes; more for a longer context, if that.
     pub fn within(
@@ -69,13 +69,26 @@ impl Plan {
         budget: &Budget,
         beside: impl Fn(&Options) -> usize,
     ) -> Result<(Options, Plan), BudgetError> {
+        Plan::fitting(&|options| Plan::new(config, options), wanted, budget, &beside)
+    }
+
+    /// The same for any kind of model.
+    pub(crate) fn fitting(
+        plan_of: &dyn Fn(&Options) -> Result<Plan, SessionError>,
+        wanted: &Options,
+        budget: &Budget,
+        beside: &dyn Fn(&Options) -> usize,
+    ) -> Result<(Options, Plan), BudgetError> {
         let fits = |options: &Options| -> Result<Option<(Options, Plan)>, SessionError> {
-            let plan = Plan::new(config, options)?;
+            let plan = plan_of(options)?;
             let bytes = plan.total_bytes.saturating_add(beside(options));
             Ok((bytes <= budget.bytes).then_some((*options, plan)))
         };
         let narrow = budget.may_narrow.then_some(CacheType::F16);
-        let mut options = *wanted;
+        if let Some(found) = fits(wanted)? {
+            return Ok(found);
+        }
+        let mut options = Options { logit_rows: 1, ..*wanted };
         for cache in [wanted.cache].into_iter().chain(narrow) {
             (options.cache, options.batch) = (cache, wanted.batch);
             loop {
@@ -92,7 +105,7 @@ impl Plan {
         let (mut low, mut high) = (budget.least_ctx.clamp(1, wanted.n_ctx), wanted.n_ctx);
         let least = Options { n_ctx: low, ..options };
         let Some(mut found) = fits(&least)? else {
-            let needed = Plan::new(config, &least)?.total_bytes.saturating_add(beside(&least));
+            let needed = plan_of(&least)?.total_bytes.saturating_add(beside(&least));
             return Err(BudgetError::TooSmall { budget: budget.bytes, needed, n_ctx: low });
         };
         while high - low > 1 {

@@ -6,11 +6,13 @@ use core::fmt;
 use mote_kernels::Candidate;
 
 use crate::error::SessionError;
+use crate::fallback::Degraded;
 use crate::language_model::LanguageModel;
 use crate::memory::{Carver, Measure};
 use crate::pieces::Pieces;
 use crate::precision::Origin;
 use crate::sample;
+use crate::speculate::{Drafted, Speculator};
 use crate::tokenizer::{DecodeOptions, Decoder, Tokenizer};
 
 /// How a text is continued, and where it ends.
@@ -80,6 +82,8 @@ pub struct Step<'t> {
     /// The text that is certain now. It may belong to earlier tokens: the beginning of a character
     /// or of what could become a stop string is held back.
     pub text: &'t str,
+    /// Why the token is not the main model's: see [`Fallback`](crate::Fallback).
+    pub degraded: Option<Degraded>,
 }
 
 /// A text that a language model continues. Its memory is lent; nothing is allocated.
@@ -96,6 +100,7 @@ pub struct Completion<'c, 'm> {
     unfed: Option<u32>,
     pieces: Pieces<'c, 'm>,
     stopped: Option<StopReason>,
+    speculator: Option<Speculator<'c>>,
 }
 
 impl<'c, 'm> Completion<'c, 'm> {
@@ -134,7 +139,18 @@ impl<'c, 'm> Completion<'c, 'm> {
             unfed: None,
             pieces: Pieces::new(decoder, text),
             stopped: None,
+            speculator: None,
         })
+    }
+
+    /// Has tokens drafted from now on. The text stays the same; it is written sooner, or as soon.
+    pub fn speculate(&mut self, speculator: Speculator<'c>) {
+        self.speculator = Some(speculator);
+    }
+
+    /// What came of drafting; `None` where nothing is to be drafted.
+    pub fn drafted(&self) -> Option<Drafted> {
+        self.speculator.as_ref().map(Speculator::drafted)
     }
 
     /// Appends tokens to the text without showing them: the prompt. `go_on` is asked before each
@@ -157,13 +173,13 @@ impl<'c, 'm> Completion<'c, 'm> {
             return Ok(None);
         }
         self.feed_last()?;
-        let kernels = self.model.kernels();
+        let (kernels, degraded) = (self.model.kernels(), self.model.degraded());
         let (logits, recent) = self.model.logits_and_tokens().ok_or(SessionError::Empty)?;
         let id = sample::pick(kernels, &self.options.sampling, logits, recent, self.candidates)?;
         self.written += 1;
         self.unfed = Some(id);
         self.show(id)?;
-        Ok(Some(Step { id, text: self.pieces.text() }))
+        Ok(Some(Step { id, text: self.pieces.text(), degraded }))
     }
 
     /// Why the text ended; `None` while it goes on.
@@ -184,10 +200,15 @@ impl<'c, 'm> Completion<'c, 'm> {
 
     /// Feeding waits until the next token is wanted, so that a token's text is not held up by it.
     fn feed_last(&mut self) -> Result<(), SessionError> {
-        if let Some(id) = self.unfed {
-            self.model.feed_generated(&[id])?;
-            self.unfed = None;
+        let Some(id) = self.unfed else { return Ok(()) };
+        match &mut self.speculator {
+            Some(speculator) => {
+                let wanted = self.options.max_tokens - self.written;
+                speculator.feed(self.model, id, wanted, &mut |_| true)?;
+            }
+            None => self.model.feed_generated(&[id])?,
         }
+        self.unfed = None;
         Ok(())
     }
 

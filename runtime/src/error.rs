@@ -3,6 +3,7 @@
 use core::fmt;
 
 use mote_formats::gguf::ShortName;
+use mote_formats::ngram::TrieError;
 
 use crate::memory::TooSmall;
 use crate::tokenizer;
@@ -21,13 +22,15 @@ pub enum LoadError {
     Tensor(&'static str, Option<u32>, TensorError),
     /// The vocabulary.
     Tokenizer(tokenizer::LoadError),
-    /// The vocabulary and the embedding disagree about the number of tokens.
+    /// The vocabulary and the model disagree about the number of tokens.
     Vocabulary {
         /// Tokens in the vocabulary.
         tokens: usize,
-        /// Rows of the embedding.
+        /// Rows of the embedding, or words of the n-grams.
         rows: usize,
     },
+    /// The n-grams.
+    Ngram(TrieError),
     /// The file's bytes do not begin at a multiple of 4: float tensors are used where they lie.
     Misaligned,
     /// The lent memory is too small.
@@ -92,8 +95,9 @@ impl fmt::Display for LoadError {
             }
             LoadError::Tokenizer(error) => write!(f, "{error}"),
             LoadError::Vocabulary { tokens, rows } => {
-                write!(f, "the vocabulary has {tokens} tokens, the embedding {rows} rows")
+                write!(f, "the vocabulary has {tokens} tokens, the model {rows}")
             }
+            LoadError::Ngram(error) => write!(f, "{error}"),
             LoadError::Misaligned => write!(f, "the file's bytes are not aligned to 4"),
             LoadError::Memory(error) => write!(f, "{error}"),
         }
@@ -105,6 +109,12 @@ impl core::error::Error for LoadError {}
 impl From<TooSmall> for LoadError {
     fn from(error: TooSmall) -> Self {
         LoadError::Memory(error)
+    }
+}
+
+impl From<TrieError> for LoadError {
+    fn from(error: TrieError) -> Self {
+        LoadError::Ngram(error)
     }
 }
 

@@ -5,7 +5,9 @@ use core::fmt::Debug;
 use mote_kernels::Kernels;
 
 use crate::error::SessionError;
+use crate::fallback::Degraded;
 use crate::precision::Origin;
+use crate::score::log_probability;
 use crate::tokenizer::Tokenizer;
 
 /// One text in the making: a context of tokens, and p(next token | context) as logits. A
@@ -65,6 +67,46 @@ pub trait LanguageModel<'m>: Debug {
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<usize, SessionError>;
 
+    /// As feeding one generated token. A model to which it is cheap computes what follows the `drafts`,
+    /// too, so that feeding them next, each as a generated token, costs nothing. Results are the same
+    /// with any drafts and without.
+    fn feed_drafted(
+        &mut self,
+        token: u32,
+        drafts: &[u32],
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<usize, SessionError> {
+        let _ = drafts;
+        self.feed_with(&[token], Origin::Generated, go_on)
+    }
+
+    /// Most drafts that [`LanguageModel::feed_drafted`] has a use for.
+    fn most_drafts(&self) -> usize {
+        0
+    }
+
+    /// Appends tokens and shows `visit` the index and the natural logarithm of the probability of each
+    /// after all before it; not of a text's first one, which nothing predicts. `go_on` as in
+    /// [`LanguageModel::feed_with`]. Returns the number of tokens that are in the context now. Afterwards
+    /// there are no logits.
+    ///
+    /// The results are those of [`log_probability`] of the logits, unless the model knows them without.
+    fn score_tokens(
+        &mut self,
+        tokens: &[u32],
+        origin: Origin,
+        go_on: &mut dyn FnMut(usize) -> bool,
+        visit: &mut dyn FnMut(usize, f64),
+    ) -> Result<usize, SessionError> {
+        score_by_logits(self, tokens, origin, go_on, visit)
+    }
+
+    /// Why the logits that are there now, or were shown last, come from another model than was asked
+    /// for: see [`Fallback`](crate::Fallback).
+    fn degraded(&self) -> Option<Degraded> {
+        None
+    }
+
     /// Tokens in the vocabulary.
     fn n_vocab(&self) -> usize {
         self.tokenizer().len()
@@ -116,4 +158,33 @@ pub trait LanguageModel<'m>: Debug {
     ) -> Result<(), SessionError> {
         self.score_with(tokens, origin, from, &mut |_| true, visit).map(|_| ())
     }
+}
+
+/// [`LanguageModel::score_tokens`] of a model that knows no shorter way than the logits of all tokens.
+pub(crate) fn score_by_logits<'m>(
+    model: &mut (impl LanguageModel<'m> + ?Sized),
+    tokens: &[u32],
+    origin: Origin,
+    go_on: &mut dyn FnMut(usize) -> bool,
+    visit: &mut dyn FnMut(usize, f64),
+) -> Result<usize, SessionError> {
+    model.check(tokens)?;
+    let kernels = model.kernels();
+    let mut show = |i: usize, logits: &mut [f32]| {
+        let token = tokens.get(i);
+        if let Some(ln) = token.and_then(|&token| log_probability(kernels, logits, token)) {
+            visit(i, ln);
+        }
+    };
+    if model.position() > 0 {
+        if !model.recall(&mut || go_on(0))? {
+            return Ok(0);
+        }
+        let logits = model.take_logits().unwrap_or_default();
+        if !kernels.is_finite(logits) {
+            return Err(SessionError::NotFinite);
+        }
+        show(0, logits);
+    }
+    model.score_with(tokens, origin, 0, go_on, &mut |i, logits| show(i + 1, logits))
 }

@@ -14,6 +14,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod any;
 pub mod arch;
 mod budget;
 mod cache;
@@ -22,9 +23,11 @@ pub mod config;
 mod engine;
 mod error;
 pub mod executor;
+mod fallback;
 mod forward;
 mod language_model;
 pub mod memory;
+pub mod mix;
 mod model;
 pub mod ngram;
 mod notes;
@@ -36,17 +39,21 @@ pub mod sample;
 mod save;
 pub mod score;
 mod session;
+pub mod speculate;
 #[cfg(feature = "std")]
 pub mod threads;
 pub mod tokenizer;
 pub mod weights;
 
+pub use any::{AnyModel, AnySession};
 pub use budget::{Budget, BudgetError};
 pub use complete::{Completion, CompletionOptions, Step, StopReason};
 pub use config::Config;
 pub use error::{KeyError, LoadError, SessionError, TensorError};
+pub use fallback::{Deadline, Degraded, Fallback, FallbackState};
 pub use language_model::LanguageModel;
 pub use model::Model;
+pub use ngram::{NgramModel, NgramSession};
 pub use pieces::Pieces;
 pub use plan::{MAX_BATCH, Options, Plan};
 pub use precision::{Origin, Precision};

@@ -12,7 +12,7 @@
 //!     checksum of everything before it, u64
 //! ```
 //!
-//! Numbers are little-endian. Logits are not kept: [`Session::recall`] computes them again. Nothing
+//! An n-gram model has neither keys nor values, and zeros for its options. Numbers are little-endian. Logits are not kept: [`Session::recall`] computes them again. Nothing
 //! in the bytes is trusted: a length, an id or an option that does not fit is an error, and a session
 //! that refuses them stays as it was.
 
@@ -24,7 +24,7 @@ use mote_kernels::{CacheType, KEY_TILE};
 
 use crate::memory::TooSmall;
 use crate::plan::Store;
-use crate::precision::{Precision, origin_bytes};
+use crate::precision::{Origins, Precision, origin_bytes};
 use crate::session::Session;
 
 const MAGIC: [u8; 8] = *b"MOTEsave";
@@ -104,8 +104,7 @@ impl Session<'_> {
             Store::F16 { .. } => size_of::<u16>(),
         };
         let values = config.kv_dim() * (tokens.next_multiple_of(KEY_TILE) + tokens);
-        let context = tokens * size_of::<u32>() + origin_bytes(tokens);
-        HEADER + context + config.n_layers * values * element + CHECKSUM
+        saved_bytes(tokens, config.n_layers * values * element)
     }
 
     /// Writes the context to `out`, and returns the number of bytes. The same context gives the same
@@ -113,25 +112,12 @@ impl Session<'_> {
     pub fn save(&self, out: &mut [u8]) -> Result<usize, TooSmall> {
         let (needed, given) = (self.saved_bytes(), out.len());
         let out = out.get_mut(..needed).ok_or(TooSmall { needed, given })?;
-        let (body, end) = out.split_at_mut(needed - CHECKSUM);
-        let (header, mut rest) = body.split_at_mut(HEADER);
-        header.copy_from_slice(&self.header(self.position, needed));
-        put(self.tokens(), &mut rest);
-        let origins = origin_bytes(self.position);
-        put(&self.origins.0[..origins], &mut rest);
-        if !self.position.is_multiple_of(8)
-            && let Some(last) = body[..HEADER + self.position * 4 + origins].last_mut()
-        {
-            // Bits behind the end are whatever the memory held.
-            *last &= (1 << (self.position % 8)) - 1;
-        }
-        let mut rest = &mut body[HEADER + self.position * 4 + origins..];
         let size = (self.position, self.model.config().kv_dim(), self.model.config().n_layers);
-        match &self.store {
-            Store::F32 { keys, values } => put_cache(keys, values, size, &mut rest),
-            Store::F16 { keys, values } => put_cache(keys, values, size, &mut rest),
-        }
-        end.copy_from_slice(&checksum(body).to_le_bytes());
+        let cache = |rest: &mut &mut [u8]| match &self.store {
+            Store::F32 { keys, values } => put_cache(keys, values, size, rest),
+            Store::F16 { keys, values } => put_cache(keys, values, size, rest),
+        };
+        write_saved(&self.kind(), self.tokens(), &self.origins, out, cache);
         Ok(needed)
     }
 
@@ -139,25 +125,53 @@ impl Session<'_> {
     /// from its saved bytes. What the session held before is forgotten, unless the bytes are refused.
     /// What follows are the same bits as in the session that was saved.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
-        let n_tokens = self.check_saved(bytes)?;
-        let (ids, rest) = bytes[HEADER..].split_at(n_tokens * size_of::<u32>());
-        for (token, id) in self.tokens.iter_mut().zip(ids.chunks_exact(4)) {
-            *token = u32_at(id, 0);
-        }
-        let (origins, mut rest) = rest.split_at(origin_bytes(n_tokens));
-        self.origins.0[..origins.len()].copy_from_slice(origins);
+        let n_tokens = self.kind().check(bytes, &|tokens| self.saved_bytes_of(tokens))?;
+        let mut rest = read_saved(n_tokens, bytes, self.tokens, &mut self.origins);
         let size = (n_tokens, self.model.config().kv_dim(), self.model.config().n_layers);
         match &mut self.store {
             Store::F32 { keys, values } => take_cache(keys, values, size, &mut rest),
             Store::F16 { keys, values } => take_cache(keys, values, size, &mut rest),
         }
         self.position = n_tokens;
-        self.has_logits = false;
+        (self.has_logits, self.drafted) = (false, 0);
         Ok(())
     }
 
-    /// Whether the bytes fit this session; the number of their tokens.
-    fn check_saved(&self, bytes: &[u8]) -> Result<usize, RestoreError> {
+    fn kind(&self) -> Kind {
+        Kind {
+            cache: match self.options.cache {
+                CacheType::F32 => 0,
+                CacheType::F16 => 1,
+            },
+            precision: match self.options.precision {
+                Precision::Bits8 => 0,
+                Precision::Bits16 => 1,
+                Precision::Mixed => 2,
+            },
+            fingerprint: fingerprint(self.model.gguf()),
+            n_ctx: self.options.n_ctx,
+            n_vocab: self.model.config().n_vocab,
+        }
+    }
+}
+
+/// What a session must have in common with the one that was saved.
+pub(crate) struct Kind {
+    pub cache: u32,
+    pub precision: u32,
+    pub fingerprint: u64,
+    pub n_ctx: usize,
+    pub n_vocab: usize,
+}
+
+impl Kind {
+    /// Whether the bytes fit a session in which so many tokens take `bytes_of`; the number of their
+    /// tokens.
+    pub fn check(
+        &self,
+        bytes: &[u8],
+        bytes_of: &dyn Fn(usize) -> usize,
+    ) -> Result<usize, RestoreError> {
         let given = bytes.len() as u64;
         if !bytes.starts_with(&MAGIC) {
             return Err(RestoreError::Foreign);
@@ -179,51 +193,41 @@ impl Session<'_> {
             return Err(RestoreError::Checksum);
         }
         let (n_ctx, tokens) = (u64_at(body, 32), u64_at(body, 40));
-        if u64_at(body, 24) != fingerprint(self.model.gguf()) {
+        if u64_at(body, 24) != self.fingerprint {
             return Err(RestoreError::Model);
         }
-        if n_ctx != self.options.n_ctx as u64 {
+        if n_ctx != self.n_ctx as u64 {
             return Err(RestoreError::Context(n_ctx));
         }
         let n_tokens = usize::try_from(tokens)
             .ok()
-            .filter(|&tokens| tokens <= self.options.n_ctx)
+            .filter(|&tokens| tokens <= self.n_ctx)
             .ok_or(RestoreError::Tokens(tokens))?;
         if body[..HEADER] != self.header(n_tokens, bytes.len()) {
             return Err(RestoreError::Options);
         }
-        let expected = self.saved_bytes_of(n_tokens) as u64;
+        let expected = bytes_of(n_tokens) as u64;
         if expected != given {
             return Err(RestoreError::Length { expected, given });
         }
-        let n_vocab = self.model.config().n_vocab;
         let ids = body[HEADER..][..n_tokens * size_of::<u32>()].chunks_exact(4);
-        match ids.map(|id| u32_at(id, 0)).find(|&id| id as usize >= n_vocab) {
+        match ids.map(|id| u32_at(id, 0)).find(|&id| id as usize >= self.n_vocab) {
             Some(id) => Err(RestoreError::Token(id)),
             None => Ok(n_tokens),
         }
     }
 
     fn header(&self, tokens: usize, bytes: usize) -> [u8; HEADER] {
-        let cache: u32 = match self.options.cache {
-            CacheType::F32 => 0,
-            CacheType::F16 => 1,
-        };
-        let precision: u32 = match self.options.precision {
-            Precision::Bits8 => 0,
-            Precision::Bits16 => 1,
-            Precision::Mixed => 2,
-        };
         let mut header = [0; HEADER];
         let fields: [&[u8]; 8] = [
             &MAGIC,
             &VERSION.to_le_bytes(),
-            &cache.to_le_bytes(),
+            &self.cache.to_le_bytes(),
             &(bytes as u64).to_le_bytes(),
-            &fingerprint(self.model.gguf()).to_le_bytes(),
-            &(self.options.n_ctx as u64).to_le_bytes(),
+            &self.fingerprint.to_le_bytes(),
+            &(self.n_ctx as u64).to_le_bytes(),
             &(tokens as u64).to_le_bytes(),
-            &precision.to_le_bytes(),
+            &self.precision.to_le_bytes(),
         ];
         let mut at = 0;
         for field in fields {
@@ -232,6 +236,50 @@ impl Session<'_> {
         }
         header
     }
+}
+
+/// Bytes of a saved context, of which keys and values take `cache`.
+pub(crate) fn saved_bytes(tokens: usize, cache: usize) -> usize {
+    HEADER + tokens * size_of::<u32>() + origin_bytes(tokens) + cache + CHECKSUM
+}
+
+/// Writes a context to all of `out`; `put_cache` writes keys and values to what lies behind it.
+pub(crate) fn write_saved(
+    kind: &Kind,
+    tokens: &[u32],
+    origins: &Origins<'_>,
+    out: &mut [u8],
+    put_cache: impl FnOnce(&mut &mut [u8]),
+) {
+    let needed = out.len();
+    let (body, end) = out.split_at_mut(needed - CHECKSUM);
+    let (header, mut rest) = body.split_at_mut(HEADER);
+    header.copy_from_slice(&kind.header(tokens.len(), needed));
+    put(tokens, &mut rest);
+    let (bits, mut cache) = rest.split_at_mut(origin_bytes(tokens.len()));
+    bits.copy_from_slice(&origins.0[..bits.len()]);
+    if let Some(last) = bits.last_mut().filter(|_| !tokens.len().is_multiple_of(8)) {
+        // Bits behind the end are whatever the memory held.
+        *last &= (1 << (tokens.len() % 8)) - 1;
+    }
+    put_cache(&mut cache);
+    end.copy_from_slice(&checksum(body).to_le_bytes());
+}
+
+/// Takes tokens and origins from bytes that were checked; returns what lies behind them.
+pub(crate) fn read_saved<'b>(
+    n_tokens: usize,
+    bytes: &'b [u8],
+    tokens: &mut [u32],
+    origins: &mut Origins<'_>,
+) -> &'b [u8] {
+    let (ids, rest) = bytes[HEADER..].split_at(n_tokens * size_of::<u32>());
+    for (token, id) in tokens.iter_mut().zip(ids.chunks_exact(4)) {
+        *token = u32_at(id, 0);
+    }
+    let (bits, rest) = rest.split_at(origin_bytes(n_tokens));
+    origins.0[..bits.len()].copy_from_slice(bits);
+    rest
 }
 
 /// Copies values to the front of `out`, which becomes the rest of it.
@@ -289,7 +337,7 @@ fn take_cache<T: Pod>(
 
 /// Tells models apart: the file's index (every key and tensor), its size, and the first bytes of
 /// every tensor. Reading all weights would take seconds.
-fn fingerprint(gguf: &Gguf<'_>) -> u64 {
+pub(crate) fn fingerprint(gguf: &Gguf<'_>) -> u64 {
     const SAMPLE: usize = 256;
     let index = gguf.bytes().get(..gguf.index_bytes()).unwrap_or_default();
     let start = checksum(index) ^ gguf.bytes().len() as u64;

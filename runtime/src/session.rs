@@ -1,5 +1,7 @@
 //! A session: tokens in, logits out, over a cache that remembers the context.
 
+mod drafted;
+
 use mote_kernels::{Kernels, inverse_frequencies};
 
 use crate::config::Rope;
@@ -13,6 +15,7 @@ use crate::notes::note;
 use crate::pace::Pace;
 use crate::plan::{Buffers, Options, Plan, Store, carve};
 use crate::precision::{Origin, Origins};
+use crate::speculate::MAX_DRAFTS;
 use crate::tokenizer::Tokenizer;
 
 /// One text in the making. It belongs to one thread at a time; its memory is lent, and nothing is
@@ -33,8 +36,13 @@ pub struct Session<'s> {
     buffers: Buffers<'s>,
     /// Tokens in the cache.
     pub(crate) position: usize,
-    /// Whether row 0 of the logits belongs to the last token.
+    /// Whether the logits in `row` belong to the last token.
     pub(crate) has_logits: bool,
+    /// The row of the logits that belongs to the last token.
+    row: usize,
+    /// Tokens behind the end of the context that have been computed, with their rows of logits, and
+    /// become part of it when they are fed (see [`Session::feed_drafted`]).
+    pub(crate) drafted: usize,
 }
 
 impl core::fmt::Debug for Session<'_> {
@@ -83,6 +91,8 @@ impl<'s> Session<'s> {
             buffers,
             position: 0,
             has_logits: false,
+            row: 0,
+            drafted: 0,
         })
     }
 
@@ -127,6 +137,7 @@ impl<'s> Session<'s> {
         if position < self.position {
             self.position = position;
             self.has_logits = false;
+            self.drafted = 0;
         }
     }
 
@@ -152,6 +163,14 @@ impl<'s> Session<'s> {
         mut go_on: impl FnMut(usize) -> bool,
     ) -> Result<usize, SessionError> {
         self.check(tokens)?;
+        if self.was_drafted(tokens, origin) {
+            if !go_on(0) {
+                return Ok(0);
+            }
+            self.take_draft();
+            return Ok(1);
+        }
+        self.drafted = 0;
         let start = self.start(tokens);
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
@@ -169,7 +188,7 @@ impl<'s> Session<'s> {
             self.advance(batch, origin);
             done += batch.len();
         }
-        self.has_logits = true;
+        (self.has_logits, self.row) = (true, 0);
         self.stop(start);
         note!(trace, "{} tokens fed, {} in the context", done, self.position);
         Ok(done)
@@ -184,6 +203,7 @@ impl<'s> Session<'s> {
         }
         let last = self.position.checked_sub(1).ok_or(SessionError::Empty)?;
         let (token, origin) = ([self.tokens[last]], self.origins.get(last));
+        self.drafted = 0;
         self.position = last;
         let fed = self.feed_with(&token, origin, |_| go_on());
         // An unfinished pass wrote nothing but what the token had written there before.
@@ -194,21 +214,21 @@ impl<'s> Session<'s> {
     /// Logits of what follows the last token; `None` before anything was fed. They may be changed
     /// (penalties, a bias) until the next feeding.
     pub fn logits(&mut self) -> Option<&mut [f32]> {
-        let n_vocab = self.model.config().n_vocab;
-        self.has_logits.then(|| &mut self.buffers.logits[..n_vocab])
+        self.logits_and_tokens().map(|(logits, _)| logits)
     }
 
     /// The logits, for good: [`Session::recall`] computes them again.
     pub fn take_logits(&mut self) -> Option<&mut [f32]> {
         let n_vocab = self.model.config().n_vocab;
-        core::mem::take(&mut self.has_logits).then(|| &mut self.buffers.logits[..n_vocab])
+        let row = self.row * n_vocab;
+        core::mem::take(&mut self.has_logits).then(|| &mut self.buffers.logits[row..][..n_vocab])
     }
 
     /// The logits, as [`Session::logits`], and the tokens that they follow.
     pub fn logits_and_tokens(&mut self) -> Option<(&mut [f32], &[u32])> {
         let n_vocab = self.model.config().n_vocab;
-        let tokens = &self.tokens[..self.position];
-        self.has_logits.then(|| (&mut self.buffers.logits[..n_vocab], tokens))
+        let (tokens, row) = (&self.tokens[..self.position], self.row * n_vocab);
+        self.has_logits.then(|| (&mut self.buffers.logits[row..][..n_vocab], tokens))
     }
 
     /// Appends tokens of the prompt and shows `visit` the logits after each of them: the index of the
@@ -245,8 +265,8 @@ impl<'s> Session<'s> {
     ) -> Result<usize, SessionError> {
         self.check(tokens)?;
         let n_vocab = self.model.config().n_vocab;
-        let rows = self.options.logit_rows.min(self.options.batch).min(self.options.n_ctx);
-        self.has_logits = false;
+        let rows = self.rows();
+        (self.has_logits, self.drafted) = (false, 0);
         self.threads = self.executor.threads();
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
@@ -353,8 +373,8 @@ impl<'s> Session<'s> {
     }
 }
 
-impl<'s> LanguageModel<'s> for Session<'s> {
-    fn tokenizer(&self) -> &'s Tokenizer<'s> {
+impl<'m, 's: 'm> LanguageModel<'m> for Session<'s> {
+    fn tokenizer(&self) -> &'m Tokenizer<'m> {
         self.model.tokenizer()
     }
 
@@ -385,6 +405,19 @@ impl<'s> LanguageModel<'s> for Session<'s> {
         go_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<usize, SessionError> {
         self.feed_with(tokens, origin, go_on)
+    }
+
+    fn feed_drafted(
+        &mut self,
+        token: u32,
+        drafts: &[u32],
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<usize, SessionError> {
+        self.feed_drafted(token, drafts, go_on)
+    }
+
+    fn most_drafts(&self) -> usize {
+        MAX_DRAFTS.min(self.rows() - 1)
     }
 
     fn recall(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<bool, SessionError> {

@@ -4,9 +4,11 @@ use std::hint::black_box;
 
 use mote_formats::Gguf;
 use mote_kernels::{CacheType, QuantType};
+use mote_runtime::executor::Serial;
 use mote_runtime::threads::ThreadPool;
 use mote_runtime::{
-    Completion, CompletionOptions, Model, Options, Precision, Session, StopReason, sample,
+    Completion, CompletionOptions, Deadline, Fallback, Model, NgramModel, NgramSession, Options,
+    Precision, Session, StopReason, sample,
 };
 use mote_tests::allocations::{Counting, Watching, allocations};
 use mote_tests::models;
@@ -49,6 +51,49 @@ fn completing(file: &[u8], precision: Precision, cache: CacheType) -> usize {
     assert_eq!((steps, completion.stopped()), (50, Some(StopReason::Length)));
     assert!(bytes > 0);
     count
+}
+
+/// The same with an n-gram model at hand, which answers from some layer on. Returns how many of the
+/// tokens are the n-gram model's, too.
+fn answering(late_after: u64) -> (usize, usize) {
+    let file = models::llama();
+    let text: Vec<u32> = (0..300).map(|i| 3 + i * i % 29).collect();
+    let lm = mote_tests::ngrams::ngram(&file, &text, 3);
+    let (gguf, lm) = (Gguf::parse(&file).unwrap(), Gguf::parse(&lm).unwrap());
+    let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
+    let model = Model::new(&gguf, &mut tables).unwrap();
+    let mut tables = vec![0; NgramModel::bytes_needed(&lm).unwrap()];
+    let lm = NgramModel::new(&lm, &mut tables).unwrap();
+    let options = Options { n_ctx: 100, batch: 7, ..Options::default() };
+    let mut memory = vec![0; Session::plan(&model, &options).unwrap().total_bytes];
+    let kernels = mote_kernels::arch::best();
+    let mut main = Session::new(&model, &options, kernels, &Serial, &mut memory).unwrap();
+    let mut memory = vec![0; NgramSession::plan(&lm, 100).unwrap().total_bytes];
+    let mut spare = NgramSession::new(&lm, 100, kernels, &mut memory).unwrap();
+    let now = std::cell::Cell::new(0);
+    let clock = || now.replace(now.get() + 1);
+    let mut both = Fallback::new(&mut main, &mut spare).unwrap();
+    both.set_deadline(Some(Deadline { clock: &clock, each: u64::MAX, moment: late_after }));
+    let options = CompletionOptions { ignore_eos: true, max_tokens: 50, ..Default::default() };
+    let mut lent = vec![0; Completion::bytes_needed(model.tokenizer(), &options)];
+    let mut completion = Completion::new(&mut both, options, &mut lent).unwrap();
+    let mut degraded = 0;
+    let count = allocations(|| {
+        completion.feed(&text[..40], |_| true).unwrap();
+        while let Some(step) = completion.step().unwrap() {
+            degraded += usize::from(step.degraded.is_some());
+        }
+    });
+    (count, degraded)
+}
+
+#[test]
+fn nothing_is_allocated_by_a_fallback() {
+    assert_eq!(answering(u64::MAX), (0, 0));
+    assert_eq!(answering(0), (0, 50));
+    let (count, degraded) = answering(60);
+    assert_eq!(count, 0);
+    assert!((1..50).contains(&degraded), "{degraded}");
 }
 
 #[test]

@@ -12,9 +12,11 @@ use mote_tools::streams::{Streams, Terminal};
 use serde_json::Value;
 
 mod errors;
+mod fallback;
 mod golden;
 mod numbers;
 mod text;
+mod textbook;
 mod verbose;
 
 /// What a command left behind.
@@ -59,10 +61,13 @@ fn mote_writing(
     mote_tools::run(args, &mut Streams { input, output, errors, terminal })
 }
 
-/// A file for one test. The name is the test's own.
+/// A file for one test. The name is the test's own, or its bytes are always the same: whoever reads
+/// it meanwhile finds all of it.
 fn file(name: &str, bytes: &[u8]) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, bytes).unwrap();
+    let begun = path.with_file_name(format!("{name}.{:?}", std::thread::current().id()));
+    std::fs::write(&begun, bytes).unwrap();
+    std::fs::rename(&begun, &path).unwrap();
     path.into_os_string().into_string().unwrap()
 }
 

@@ -18,7 +18,7 @@ const THREADS: [usize; 3] = [1, 2, 3];
 const PRECISIONS: [Precision; 3] = [Precision::Bits8, Precision::Bits16, Precision::Mixed];
 
 /// The GGUF files of a folder that mote can run, in the order of their names.
-fn models(folder: PathBuf) -> Vec<PathBuf> {
+pub fn models(folder: PathBuf) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.unwrap().path())

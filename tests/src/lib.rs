@@ -6,6 +6,8 @@ pub mod equal;
 #[path = "../support/guard.rs"]
 pub mod guard;
 pub mod models;
+pub mod ngram;
+pub mod ngrams;
 pub mod random;
 pub mod shared;
 pub mod speak;

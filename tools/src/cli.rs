@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::failure::{Code, Failure, Result};
 use crate::streams::{Streams, Terminal};
-use crate::{bench, inspect, ngram, notes, perplexity, score, tokenize};
+use crate::{bench, inspect, ngram, notes, perplexity, rescore, score, shannon, tokenize};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -57,6 +57,8 @@ enum Command {
     Tokenize(tokenize::Command),
     Score(score::Command),
     Perplexity(perplexity::Command),
+    Shannon(shannon::Command),
+    Rescore(rescore::Command),
     Inspect(inspect::Command),
     Ngram(ngram::Command),
     Bench(bench::Command),
@@ -69,6 +71,8 @@ impl Command {
             Command::Tokenize(command) => command.json,
             Command::Score(command) => command.json,
             Command::Perplexity(command) => command.json,
+            Command::Shannon(command) => command.json,
+            Command::Rescore(command) => command.json,
             Command::Inspect(command) => command.json,
             Command::Ngram(command) => command.json(),
             Command::Bench(command) => command.json(),
@@ -81,6 +85,8 @@ impl Command {
             Command::Tokenize(command) => tokenize::execute(command, streams),
             Command::Score(command) => score::execute(command, streams),
             Command::Perplexity(command) => perplexity::execute(command, streams),
+            Command::Shannon(command) => shannon::execute(command, streams),
+            Command::Rescore(command) => rescore::execute(command, streams),
             Command::Inspect(command) => inspect::execute(command, streams),
             Command::Ngram(command) => ngram::execute(command, streams),
             Command::Bench(command) => bench::execute(command, streams),

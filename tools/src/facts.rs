@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use mote_formats::gguf::Gguf;
+use mote_formats::gguf::{Gguf, Value};
+use mote_formats::ngram;
 use mote_runtime::Plan;
 
 /// Sizes of a file's tensors.
@@ -15,6 +16,8 @@ pub struct FileFacts {
     pub architecture: Option<String>,
     /// Numbers in all tensors.
     pub parameters: u64,
+    /// Of an n-gram model: how many n-grams it has of each length.
+    pub n_grams: Option<Vec<u64>>,
     /// The file's bytes.
     pub bytes: u64,
     /// By encoding: tensors, numbers and bytes.
@@ -49,9 +52,19 @@ impl FileFacts {
             name: text("general.name"),
             architecture: text("general.architecture"),
             parameters,
+            n_grams: n_grams(gguf),
             bytes: gguf.bytes().len() as u64,
             encodings,
         }
+    }
+}
+
+/// Of each length, where the file is an n-gram model.
+fn n_grams(gguf: &Gguf<'_>) -> Option<Vec<u64>> {
+    let counts = gguf.get(ngram::keys::COUNTS).filter(|_| ngram::Trie::is_in(gguf))?;
+    match counts {
+        Value::Array(counts) => Some(counts.elements::<u64>()?.iter().collect()),
+        _ => None,
     }
 }
 
@@ -63,7 +76,13 @@ impl fmt::Display for FileFacts {
             Some(name) => write!(f, "{name} ({architecture})")?,
             None => write!(f, "{architecture}")?,
         }
-        write!(f, ", {}, {}", Count(self.parameters), Bytes(self.bytes))?;
+        match &self.n_grams {
+            Some(counts) => {
+                let total = counts.iter().fold(0_u64, |sum, &count| sum.saturating_add(count));
+                write!(f, ", order {}, {total} n-grams, {}", counts.len(), Bytes(self.bytes))?;
+            }
+            None => write!(f, ", {}, {}", Count(self.parameters), Bytes(self.bytes))?,
+        }
         let mut largest: Vec<_> = self.encodings.iter().collect();
         largest.sort_by_key(|(_, total)| core::cmp::Reverse(total.bytes));
         for (i, (name, total)) in largest.into_iter().enumerate() {
@@ -105,7 +124,8 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A session's memory: `26.7 MiB (cache 22.5, activations 3.9, logits 0.2, scratch 0.1)`.
+/// A session's memory: `26.7 MiB (cache 22.5 MiB, activations 3.9 MiB, logits 192.0 KiB)`, without what
+/// takes none.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanFacts(pub Plan);
 
@@ -115,9 +135,15 @@ impl fmt::Display for PlanFacts {
             self.0;
         let bytes = |bytes: usize| Bytes(bytes as u64);
         write!(f, "{} (cache {}", bytes(total_bytes), bytes(cache_bytes))?;
-        write!(f, ", activations {}", bytes(activation_bytes))?;
-        write!(f, ", logits {}", bytes(logit_bytes))?;
-        write!(f, ", scratch {})", bytes(scratch_bytes))
+        let others = [
+            ("activations", activation_bytes),
+            ("logits", logit_bytes),
+            ("scratch", scratch_bytes),
+        ];
+        for (name, n) in others.into_iter().filter(|&(_, n)| n > 0) {
+            write!(f, ", {name} {}", bytes(n))?;
+        }
+        write!(f, ")")
     }
 }
 

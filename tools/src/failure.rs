@@ -6,6 +6,7 @@ use std::path::Path;
 
 use mote_formats::gguf::{Gguf, ParseError, Text};
 use mote_formats::mmap::OpenError;
+use mote_formats::ngram::TrieError;
 use mote_runtime::tokenizer::{self, EncodeError};
 use mote_runtime::{LoadError, SessionError};
 
@@ -93,6 +94,9 @@ impl Failure {
     pub fn load(error: LoadError, gguf: &Gguf<'_>) -> Self {
         let code = match error {
             LoadError::Memory(_) => Code::Memory,
+            LoadError::Ngram(TrieError::Directory { .. } | TrieError::Checksum { .. }) => {
+                Code::Format
+            }
             _ => Code::Model,
         };
         Failure { offset: offset(&error, gguf), ..Failure::new(code, error) }

@@ -9,7 +9,7 @@ use mote_formats::gguf::Gguf;
 use mote_kernels::{Kernels, arch};
 use mote_runtime::executor::Executor;
 use mote_runtime::threads::ThreadPool;
-use mote_runtime::{Model, Options, Plan, Session};
+use mote_runtime::{AnyModel, AnySession, LanguageModel, Model, Options, Plan, Session};
 
 use crate::failure::{Code, Failure, Result};
 use crate::options::SessionOptions;
@@ -61,6 +61,36 @@ pub fn with_model<R>(path: &Path, work: impl FnOnce(&Model<'_>) -> Result<R>) ->
         let model = Model::new(gguf, &mut tables).map_err(refused)?;
         work(&model)
     })
+}
+
+/// A model of either kind.
+pub fn with_any_model<R>(path: &Path, work: impl FnOnce(&AnyModel<'_>) -> Result<R>) -> Result<R> {
+    try_any_model(path, |model| work(model?))
+}
+
+/// A model of either kind, or why there is none.
+pub fn try_any_model<R>(
+    path: &Path,
+    work: impl FnOnce(Result<&AnyModel<'_>>) -> Result<R>,
+) -> Result<R> {
+    let file = match Mapping::open(path) {
+        Ok(file) => file,
+        Err(error) => return work(Err(Failure::from(error).in_file(path))),
+    };
+    let gguf = match Gguf::parse(&file) {
+        Ok(gguf) => gguf,
+        Err(error) => return work(Err(Failure::from(error).in_file(path))),
+    };
+    let refused = |error| Failure::load(error, &gguf).in_file(path);
+    let tables = AnyModel::bytes_needed(&gguf).map_err(refused).and_then(Memory::new);
+    let mut tables = match tables {
+        Ok(tables) => tables,
+        Err(failure) => return work(Err(failure)),
+    };
+    match AnyModel::new(&gguf, &mut tables).map_err(refused) {
+        Ok(model) => work(Ok(&model)),
+        Err(failure) => work(Err(failure)),
+    }
 }
 
 /// Who computes: a kernel table and threads.
@@ -131,4 +161,17 @@ pub fn with_session<R>(
     let mut memory = Memory::new(plan.total_bytes)?;
     let mut session = Session::new(model, options, engine.kernels, &engine.pool, &mut memory)?;
     work(&mut session, &plan)
+}
+
+/// The same for a model of either kind.
+pub fn with_any_session<R>(
+    model: &AnyModel<'_>,
+    options: &Options,
+    engine: &Engine,
+    work: impl FnOnce(&mut dyn LanguageModel<'_>, &Plan) -> Result<R>,
+) -> Result<R> {
+    let plan = AnySession::plan(model, options)?;
+    let mut memory = Memory::new(plan.total_bytes)?;
+    let mut session = AnySession::new(model, options, engine.kernels, &engine.pool, &mut memory)?;
+    work(session.as_model_mut(), &plan)
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use mote_runtime::tokenizer::{EncodeOptions, MAX_TEXT_BYTES, Tokenizer};
+use mote_runtime::tokenizer::{DecodeOptions, Decoder, EncodeOptions, MAX_TEXT_BYTES, Tokenizer};
 
 use crate::failure::{Code, Failure, Result};
 use crate::options::TextOptions;
@@ -48,6 +48,20 @@ fn read_limited(reader: impl Read) -> std::io::Result<Vec<u8>> {
 /// The ids of a text.
 pub fn encode(tokenizer: &Tokenizer<'_>, text: &[u8], options: EncodeOptions) -> Result<Vec<u32>> {
     Ok(tokenizer.encode_to_vec(text, options)?)
+}
+
+/// The text of ids, without that of control and unknown tokens.
+pub fn decode(tokenizer: &Tokenizer<'_>, ids: &[u32]) -> Result<Vec<u8>> {
+    let options = DecodeOptions { skip_special: true, text_start: true, raw: true };
+    let mut decoder = Decoder::new(tokenizer, options);
+    let mut buffer = vec![0; decoder.max_text_bytes()];
+    let mut text = Vec::new();
+    for &id in ids {
+        let len = decoder.push(id, &mut buffer);
+        let len = len.map_err(|error| Failure::new(Code::Text, error))?;
+        text.extend_from_slice(&buffer[..len]);
+    }
+    Ok(text)
 }
 
 /// Ids written in decimal with commas, blanks or line ends between them, in brackets or not.

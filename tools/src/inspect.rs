@@ -1,5 +1,6 @@
 //! `mote inspect`: what is in a GGUF file.
 
+mod ngram;
 mod report;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::facts::{Bytes, Count, FileFacts};
 use crate::failure::{Result, shown};
 use crate::host::with_gguf;
 use crate::streams::Streams;
+use ngram::NgramReport;
 use report::{Report, SessionReport};
 
 /// Show what is in a GGUF file
@@ -21,11 +23,13 @@ Shows the metadata (long values are cut short, and escaped so that they cannot d
 terminal), the tensors, what they add up to by encoding, and the memory of a session. The file
 may be of any architecture, or hold a vocabulary alone.
 
-JSON keys: version; alignment; bytes; name; architecture; parameters; metadata: a list of
+JSON keys: version; alignment; bytes; name; architecture; parameters; n_grams (of an n-gram
+model: how many of each length); metadata: a list of
 {key, type, value}, for arrays {key, type, length, first}; tensors: a list of {name, type,
 shape, bytes, offset}; encodings: by name {tensors, parameters, bytes}; session: {n_ctx, kv,
 activations, tables_bytes, cache_bytes, activation_bytes, logit_bytes, scratch_bytes,
-total_bytes}, null if mote cannot run the file; why_not: the reason, null if it can.
+total_bytes}, null if mote cannot run the file; why_not: the reason, null if it can; ngram: of an
+n-gram model {order, counts, smoothing, alpha, value_bits, bytes_per_n_gram}.
 
 Example:
   mote inspect model.gguf")]
@@ -51,6 +55,9 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         writeln!(out, "{facts}")?;
         print_metadata(gguf, streams)?;
         print_tensors(gguf, &facts, streams)?;
+        if let Some(report) = NgramReport::new(gguf) {
+            report.print(&mut *streams.output)?;
+        }
         print_session(gguf, streams)
     })
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use mote_kernels::CacheType;
-use mote_runtime::{Model, Options, Precision};
+use mote_runtime::{Options, Precision};
 use serde::{Serialize, Serializer};
 
 /// `-m FILE`, demanded.
@@ -135,15 +135,15 @@ impl ComputeOptions {
         arguments
     }
 
-    /// The session's options for a context of `n_ctx`.
+    /// The session's options for a context of `n_ctx`; of models that hold floats alone, exact ones.
     pub fn session(
         &self,
-        model: &Model<'_>,
+        all_float: bool,
         purpose: Purpose,
         n_ctx: usize,
         threads: usize,
     ) -> Options {
-        let exact = purpose == Purpose::Score || model.weights().all_float();
+        let exact = purpose == Purpose::Score || all_float;
         let cache = match self.kv {
             CacheChoice::Auto if exact => CacheType::F32,
             CacheChoice::F32 => CacheType::F32,

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mote_runtime::score::{Figures, log_probability};
+use mote_runtime::mix::{Curve, Mix};
+use mote_runtime::score::Figures;
 use mote_runtime::tokenizer::Tokenizer;
-use mote_runtime::{Origin, Session};
+use mote_runtime::{LanguageModel, Origin, SessionError};
 use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, with_model, with_session};
+use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
+use crate::mix::MixOptions;
 use crate::options::{Bits, ModelOption, Purpose, SessionOptions, names};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
@@ -25,10 +27,12 @@ model expects before a text, in place of the window's first. The tokens of its s
 scored. llama-perplexity does the same, so the figures compare. With mixed activations, the
 second half counts as generated.
 
-JSON keys: perplexity; tokens (scored); windows; nll (natural logarithms); activations; kv.
+JSON keys: perplexity; tokens (scored); windows; nll (natural logarithms); activations; kv; with --tune
+weight (the best one), and curve (each: weight, perplexity) of which it is the least point.
 
-Example:
-  mote perplexity -m model.gguf -f text.txt -c 512")]
+Examples:
+  mote perplexity -m model.gguf -f text.txt -c 512
+  mote perplexity -m model.gguf -f heldout.txt --mix lm.gguf --tune")]
 pub struct Command {
     #[command(flatten)]
     model: ModelOption,
@@ -38,6 +42,12 @@ pub struct Command {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Try all weights of --mix at once, and print the best one: of a text that is not the one to be
+    /// judged by
+    #[arg(long, requires = "mix")]
+    tune: bool,
+    #[command(flatten)]
+    mix: MixOptions,
     #[command(flatten)]
     session: SessionOptions,
 }
@@ -55,6 +65,17 @@ struct Report {
     nll: f64,
     activations: Bits,
     kv: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    curve: Option<Vec<Point>>,
+}
+
+/// What a weight leads to.
+#[derive(Serialize)]
+struct Point {
+    weight: f64,
+    perplexity: f64,
 }
 
 /// Measures.
@@ -65,7 +86,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         return Err(Failure::new(Code::Usage, sentence));
     }
     let engine = Engine::new(&command.session, streams)?;
-    with_model(&command.model.model, |model| {
+    with_any_model(&command.model.model, |model| {
         let tokenizer = model.tokenizer();
         tell_unknown_rules(tokenizer, streams);
         let text = input::read_file(&command.file)?;
@@ -76,51 +97,106 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
             return Err(Failure::new(Code::Text, sentence));
         }
         let threads = engine.threads();
-        let options = command.session.compute.session(model, Purpose::Score, window, threads);
-        with_session(model, &options, &engine, |session, _| {
-            let figures = score_windows(session, tokenizer, &ids, window, streams)?;
+        let options =
+            command.session.compute.session(model.all_float(), Purpose::Score, window, threads);
+        with_any_session(model, &options, &engine, |session, _| {
             let (activations, kv) = names(&options);
-            let windows = ids.len() / window;
+            let windows = Windows { tokenizer, ids: &ids, window };
+            let (figures, curve) = if command.tune {
+                let curve = Curve::new(command.mix.mixing());
+                let tune = |mix: &mut Mix<'_, '_, '_>| windows.tune(mix, curve, streams);
+                let curve = command.mix.with_mix(session, &engine, tune)?;
+                let (_, nll) = curve.best();
+                (Figures { nll, tokens: curve.tokens(), bytes: 0 }, Some(curve))
+            } else {
+                let score = |session: &mut dyn LanguageModel<'_>| windows.score(session, streams);
+                (command.mix.with(session, &engine, score)?, None)
+            };
             let Figures { nll, tokens, .. } = figures;
             let perplexity = figures.perplexity();
+            let windows = ids.len() / window;
+            let weight = curve.as_ref().map(|curve| curve.best().0);
+            let curve = curve.map(|curve| points(&curve));
             if command.json {
-                let report = Report { perplexity, tokens, windows, nll, activations, kv };
+                let report =
+                    Report { perplexity, tokens, windows, nll, activations, kv, weight, curve };
                 return write_json(&report, streams);
             }
             let out = &mut *streams.output;
+            for Point { weight, perplexity } in curve.into_iter().flatten() {
+                writeln!(out, "weight {weight:.4}  perplexity {perplexity:.4}")?;
+            }
+            if let Some(weight) = weight {
+                writeln!(out, "best weight {weight:.4}")?;
+            }
             Ok(writeln!(out, "perplexity {perplexity:.4} ({tokens} tokens, {windows} windows)")?)
         })
     })
 }
 
-fn score_windows(
-    session: &mut Session<'_>,
-    tokenizer: &Tokenizer<'_>,
-    ids: &[u32],
+fn points(curve: &Curve) -> Vec<Point> {
+    let perplexity = |nll| Figures { nll, tokens: curve.tokens(), bytes: 0 }.perplexity();
+    curve.points().map(|(weight, nll)| Point { weight, perplexity: perplexity(nll) }).collect()
+}
+
+/// A text in pieces that are contexts of their own.
+struct Windows<'t> {
+    tokenizer: &'t Tokenizer<'t>,
+    ids: &'t [u32],
     window: usize,
-    streams: &Streams<'_>,
-) -> Result<Figures> {
-    let kernels = session.kernels();
-    let first = tokenizer.bos().filter(|_| tokenizer.adds_bos());
-    let bar = streams.progress(ids.len() / window * window);
-    let mut figures = Figures::default();
-    let mut tokens = vec![0; window];
-    for part in ids.chunks_exact(window) {
-        tokens.copy_from_slice(part);
-        if let Some(first) = first {
-            tokens[0] = first;
-        }
-        session.rewind(0);
-        let (prompt, scored) = tokens.split_at(window / 2);
-        session.feed(prompt)?;
-        // Nothing follows the last token.
-        session.score_from(&scored[..scored.len() - 1], Origin::Generated, 0, |i, logits| {
-            if let Some(logprob) = log_probability(kernels, logits, scored[i + 1]) {
-                figures.add(logprob, 0);
+}
+
+impl Windows<'_> {
+    /// `work` gets the tokens of each window: those that are given, and those that are scored (of
+    /// which the first is given, too).
+    fn each(
+        &self,
+        streams: &Streams<'_>,
+        mut work: impl FnMut(&[u32], &[u32]) -> std::result::Result<(), SessionError>,
+    ) -> Result<()> {
+        let first = self.tokenizer.bos().filter(|_| self.tokenizer.adds_bos());
+        let bar = streams.progress(self.ids.len() / self.window * self.window);
+        let mut tokens = vec![0; self.window];
+        for part in self.ids.chunks_exact(self.window) {
+            tokens.copy_from_slice(part);
+            if let Some(first) = first {
+                tokens[0] = first;
             }
-        })?;
-        bar.inc(window as u64);
+            let (prompt, scored) = tokens.split_at(self.window / 2);
+            work(prompt, scored)?;
+            bar.inc(self.window as u64);
+        }
+        bar.finish_and_clear();
+        Ok(())
     }
-    bar.finish_and_clear();
-    Ok(figures)
+
+    fn score(&self, model: &mut dyn LanguageModel<'_>, streams: &Streams<'_>) -> Result<Figures> {
+        let mut figures = Figures::default();
+        self.each(streams, |prompt, scored| {
+            model.rewind(0);
+            model.feed(prompt)?;
+            let mut add = |i, logprob| {
+                // The first of them is only given.
+                if i > 0 {
+                    figures.add(logprob, 0);
+                }
+            };
+            model.score_tokens(scored, Origin::Generated, &mut |_| true, &mut add).map(|_| ())
+        })?;
+        Ok(figures)
+    }
+
+    fn tune(
+        &self,
+        mix: &mut Mix<'_, '_, '_>,
+        mut curve: Curve,
+        streams: &Streams<'_>,
+    ) -> Result<Curve> {
+        self.each(streams, |prompt, scored| {
+            mix.rewind(0);
+            mix.feed(prompt)?;
+            mix.tune(scored, Origin::Generated, &mut curve)
+        })?;
+        Ok(curve)
+    }
 }

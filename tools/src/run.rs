@@ -2,26 +2,33 @@
 
 mod prompt;
 mod sampling;
+mod speaker;
+mod speculation;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use mote_runtime::speculate::{Drafter, MAX_DRAFTS, Speculator};
 use mote_runtime::{
-    Budget, BudgetError, Completion, CompletionOptions, Model, Options, Plan, Session, StopReason,
+    AnyModel, AnySession, Budget, BudgetError, Completion, CompletionOptions, Options, Plan,
+    StopReason,
 };
 use serde::Serialize;
 
 use crate::cli::write_json;
-use crate::facts::{FileFacts, PlanFacts, per_second};
+use crate::facts::{PlanFacts, per_second};
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, Memory, with_model, with_session};
+use crate::host::{Engine, Memory};
+use crate::mix::MixOptions;
 use crate::options::{CacheChoice, Purpose, SessionOptions};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use prompt::{Prompt, PromptOptions};
 use sampling::SamplingOptions;
+use speaker::{DegradedReport, FallbackOptions, Models};
+use speculation::Speculation;
 
 /// Continue a text
 #[derive(Args, Debug)]
@@ -35,12 +42,15 @@ where it ends, the text ends, with the reason length. On a terminal, control cha
 shown and not obeyed.
 
 JSON keys: text; ids (of the continuation, the end token included); prompt_tokens; stop (stop,
-eos or length); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
-the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first).
+eos or length); degraded (where the fallback wrote: reason, which is missing, damaged, memory,
+deadline or not_finite, and tokens); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
+the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first);
+speculation (null if off): drafted, accepted (tokens), drafted_passes, plain_passes.
 
 Examples:
   mote run 'Once upon a time'
   mote run -m model.gguf -f prompt.txt -n 500 --temp 0
+  mote run -m model.gguf --fallback lm.gguf --deadline 50 'Once upon a time'
   mote run -m model.gguf --special --stop '<|im_end|>' -p \"$CHAT\" --json")]
 pub struct Command {
     /// The model: a GGUF file [default: one that models/fetch.sh got]
@@ -73,9 +83,17 @@ pub struct Command {
     /// long batches (speed only), an f32 cache where f16 will do, a long context
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     ram: Option<usize>,
+    /// Draft tokens, and let the model check several at once: off, lookup (what the text had before
+    /// is expected again), or an n-gram model's file (that, too). The text stays the same
+    #[arg(long, value_name = "HOW", default_value = "lookup", value_parser = Speculation::parse)]
+    speculate: Speculation,
     /// Print JSON, when all is written
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    fallback: FallbackOptions,
+    #[command(flatten)]
+    mix: MixOptions,
     #[command(flatten)]
     sampling: SamplingOptions,
     #[command(flatten)]
@@ -88,7 +106,10 @@ struct Report {
     ids: Vec<u32>,
     prompt_tokens: usize,
     stop: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<DegradedReport>,
     timings: Timings,
+    speculation: Option<speculation::Report>,
 }
 
 /// Milliseconds, and tokens per second.
@@ -116,8 +137,9 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     };
     let source = command.prompt.read(streams)?;
     let engine = Engine::new(&command.session, streams)?;
-    with_model(&path, |model| {
-        let prompt = Prompt::new(source, model.tokenizer(), command.special)?;
+    command.fallback.with_models(&path, |models| {
+        let (model, tokenizer) = (models.any()?, models.tokenizer()?);
+        let prompt = Prompt::new(source, tokenizer, command.special)?;
         let n_ctx = command.context(model, prompt.ids.len(), streams)?;
         let options = CompletionOptions {
             sampling: options,
@@ -127,18 +149,33 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
             show_special: command.special,
             text_start: prompt.is_empty_text,
         };
-        let compute = &command.session.compute;
-        let session = compute.session(model, Purpose::Generate, n_ctx, engine.threads());
-        let session = command.within_ram(model, session, prompt.ids.len())?;
-        with_session(model, &session, &engine, |session, plan| {
+        let (compute, exact) = (&command.session.compute, model.all_float());
+        let mut session = compute.session(exact, Purpose::Generate, n_ctx, engine.threads());
+        if command.speculate != Speculation::Off {
+            session.logit_rows = 1 + MAX_DRAFTS;
+        }
+        let session = command.within_ram(model, session, prompt.ids.len());
+        models.with_session((n_ctx, session), &engine, |session, plan| {
             let timings = Timings { load_ms: milliseconds(start), ..Timings::default() };
-            introduce(model, plan, session, streams);
-            let mut memory = Memory::new(Completion::bytes_needed(model.tokenizer(), &options))?;
-            let completion = Completion::new(session, options, &mut memory)?;
-            let mut work = Work { start, timings, streams, shows: !command.json };
-            let report = work.complete(completion, &prompt, command.echo)?;
-            work.conclude(&report);
-            if command.json { write_json(&report, work.streams) } else { Ok(()) }
+            introduce(models, plan, session.capacity(), streams);
+            tell_unknown_rules(tokenizer, streams);
+            let mut memory = Memory::new(Completion::bytes_needed(tokenizer, &options))?;
+            command.mix.with(session, &engine, |session| {
+                let shows = !command.json;
+                let mut work = Work { start, timings, streams, shows, echo: command.echo };
+                let n_ctx = session.capacity();
+                let report = command.speculate.with(n_ctx, tokenizer, |drafters| {
+                    let mut completion = Completion::new(session, options, &mut memory)?;
+                    if let Some((drafter, other)) = drafters {
+                        let other = other.map(|other| other as &mut dyn Drafter);
+                        let clock = Some(speculation::clock as fn() -> u64);
+                        completion.speculate(Speculator::new(drafter, other, clock));
+                    }
+                    work.complete(completion, &prompt)
+                })?;
+                work.conclude(&report);
+                if command.json { write_json(&report, work.streams) } else { Ok(()) }
+            })
         })
     })
 }
@@ -147,11 +184,11 @@ impl Command {
     /// Positions for the prompt and what is to be written.
     fn context(
         &self,
-        model: &Model<'_>,
+        model: &AnyModel<'_>,
         prompt_tokens: usize,
         streams: &mut Streams<'_>,
     ) -> Result<usize> {
-        let trained = model.config().n_ctx_train;
+        let trained = model.n_ctx_train();
         let n_ctx = match self.session.compute.ctx.map(NonZeroUsize::get) {
             Some(asked) => {
                 if asked > trained {
@@ -175,11 +212,11 @@ impl Command {
 
 impl Command {
     /// The options that fit `--ram`, with room for the prompt and a token.
-    fn within_ram(&self, model: &Model<'_>, wanted: Options, prompt: usize) -> Result<Options> {
+    fn within_ram(&self, model: &AnyModel<'_>, wanted: Options, prompt: usize) -> Result<Options> {
         let Some(bytes) = self.ram else { return Ok(wanted) };
         let may_narrow = self.session.compute.kv == CacheChoice::Auto;
         let budget = Budget { bytes, least_ctx: prompt.saturating_add(1), may_narrow };
-        match Plan::within(model.config(), &wanted, &budget, |_| 0) {
+        match AnySession::plan_within(model, &wanted, &budget, &|_| 0) {
             Ok((options, _)) => Ok(options),
             Err(BudgetError::Options(error)) => Err(error.into()),
             Err(error) => Err(Failure::new(Code::Memory, format_args!("--ram: {error}"))),
@@ -219,11 +256,9 @@ fn fetched_model(folder: &Path) -> Result<PathBuf> {
     })
 }
 
-fn introduce(model: &Model<'_>, plan: &Plan, session: &Session<'_>, streams: &mut Streams<'_>) {
-    streams.fact("model", FileFacts::new(model.gguf()));
-    let n_ctx = session.capacity();
+fn introduce(models: &Models<'_>, plan: &Plan, n_ctx: usize, streams: &mut Streams<'_>) {
+    models.introduce(streams);
     streams.fact("memory", format_args!("{} for {n_ctx} tokens", PlanFacts(*plan)));
-    tell_unknown_rules(model.tokenizer(), streams);
 }
 
 fn milliseconds(since: Instant) -> f64 {
@@ -237,17 +272,14 @@ struct Work<'w, 's> {
     streams: &'w mut Streams<'s>,
     /// The text goes to the output as it comes.
     shows: bool,
+    /// The prompt is shown, too.
+    echo: bool,
 }
 
 impl Work<'_, '_> {
-    fn complete(
-        &mut self,
-        mut completion: Completion<'_, '_>,
-        prompt: &Prompt,
-        echo: bool,
-    ) -> Result<Report> {
-        let (mut text, mut ids) = (String::new(), Vec::new());
-        if echo {
+    fn complete(&mut self, mut completion: Completion<'_, '_>, prompt: &Prompt) -> Result<Report> {
+        let (mut text, mut ids, mut degraded) = (String::new(), Vec::new(), None);
+        if self.echo {
             text.push_str(&String::from_utf8_lossy(&prompt.text));
             self.show(&prompt.text)?;
         }
@@ -266,6 +298,7 @@ impl Work<'_, '_> {
                 decode = Instant::now();
             }
             ids.push(step.id);
+            DegradedReport::count(&mut degraded, &step);
             text.push_str(step.text);
             self.show(step.text.as_bytes())?;
         }
@@ -279,7 +312,8 @@ impl Work<'_, '_> {
         timings.decode_tokens_per_second =
             per_second(ids.len().saturating_sub(1), timings.decode_ms);
         let stop = completion.stopped().unwrap_or(StopReason::Length).name();
-        Ok(Report { text, ids, prompt_tokens, stop, timings: *timings })
+        let speculation = completion.drafted().map(speculation::Report::from);
+        Ok(Report { text, ids, prompt_tokens, stop, degraded, timings: *timings, speculation })
     }
 
     /// Text goes out at once, so that it is seen as it is written.
@@ -296,7 +330,7 @@ impl Work<'_, '_> {
     }
 
     fn conclude(&mut self, report: &Report) {
-        let Report { prompt_tokens, ids, stop, timings, .. } = report;
+        let Report { prompt_tokens, ids, stop, timings, speculation, .. } = report;
         let Timings { load_ms, prompt_ms, first_token_ms, decode_ms, .. } = timings;
         let streams = &mut *self.streams;
         streams.fact("load", format_args!("{load_ms:.1} ms, first token {first_token_ms:.1} ms"));
@@ -307,7 +341,13 @@ impl Work<'_, '_> {
         );
         let (n, speed) = (ids.len(), timings.decode_tokens_per_second);
         streams.fact("decode", format_args!("{n} tokens, {decode_ms:.1} ms, {speed:.1} tokens/s"));
+        if let Some(speculation) = speculation {
+            streams.fact("drafts", speculation);
+        }
         streams.fact("stop", stop);
+        if let Some(degraded) = &report.degraded {
+            streams.fact("degraded", degraded);
+        }
     }
 }
 

@@ -1,4 +1,11 @@
-//! `mote score`: how probable a text is, token by token.
+//! `mote score`: how probable a text is, token by token; as figures of a whole text (`bits.rs`); beside
+//! another (`compare.rs`).
+
+mod align;
+mod bits;
+mod compare;
+mod conventions;
+mod unseen;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,16 +14,20 @@ use clap::Args;
 use mote_formats::gguf::Text;
 use mote_runtime::score::{Figures, contract_bytes, log_probability};
 use mote_runtime::tokenizer::{DecodeOptions, Decoder, Tokenizer};
-use mote_runtime::{Model, Options, Origin, Precision, Session};
+use mote_runtime::{LanguageModel, Options, Origin, Precision};
 use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, with_model, with_session};
+use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
+use crate::mix::MixOptions;
 use crate::options::{Bits, ModelOption, Purpose, SessionOptions, TextOptions, names};
+use crate::sentences::{Computing, SentenceOptions};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
+use bits::{BitsOptions, Source};
+use compare::CompareOptions;
 
 /// Log-probability of every token of a text, given those before it
 #[derive(Args, Debug)]
@@ -33,9 +44,33 @@ The hash is BLAKE3 over the logits of all positions in order, as little-endian f
 NaN as 7fc00000), of which the first 16 bytes are printed in hexadecimal. It is the same for
 every instruction set, number of threads and batch.
 
+--bits: the cross-entropy of a text under a model is the number of bits that a token (word,
+character, byte) of it costs somebody who knows the model (Shannon 1948); perplexity, 2 to the power
+of that, is the number of equally probable choices. What is counted is a convention, which can halve
+the figure: all tokens (KenLM's perplexity including OOVs, 10^-(sum of log10 p /
+(words + lines))); without unknown words (excluding OOVs: an unknown word costs what being unknown
+costs, whatever its letters); without the ends of sentences; without both. Of models over bytes or
+token ids, tokens that were never seen share p(<unk>); KenLM counts them as one unknown word
+(unknown_as_one). Per word, character and byte, an end of a sentence counts as one more. With
+--lines each line is a sentence with a beginning and an end; without, all is one stream. What a
+model takes for impossible makes figures infinite (in JSON null). JSON keys: mode, sentences, words,
+characters, bytes, unknown; all, without_unknown, without_ends, without_ends_and_unknown and
+unknown_as_one, each with tokens, nll, bits_per_token, perplexity and, where no word is left out,
+bits_per_word, perplexity_per_word, bits_per_character, bits_per_byte; tokens (each with sentence,
+id, text, ln, log10, unknown, matched: tokens of the longest n-gram that ends there).
+
+--compare: two sentences that differ in one thing only show which of both a model takes for more
+probable (Linzen et al. 2016; accuracy over a file of pairs, the right one first: BLiMP, Warstadt
+et al. 2020). Differences are of natural logarithms, first less second; tokens are aligned by fewest
+differences. JSON keys: pairs (first, second, group, ln, tokens, difference, difference_per_token,
+aligned), summary (pairs, accuracy, accuracy_per_token, mean_difference), groups.
+
 Examples:
   mote score -m model.gguf -p 'The capital of France is Paris.'
-  mote score -m model.gguf --ids 1,2,3 --json --hash")]
+  mote score -m model.gguf --ids 1,2,3 --json --hash
+  mote score -m lm.gguf --bits --lines -f test.txt
+  mote score -m model.gguf --compare 'He is a nurse.' 'She is a nurse.'
+  mote score -m model.gguf --pairs pairs.tsv --json")]
 pub struct Command {
     #[command(flatten)]
     model: ModelOption,
@@ -61,8 +96,19 @@ pub struct Command {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
+    mix: MixOptions,
+    #[command(flatten)]
+    bits: BitsOptions,
+    #[command(flatten)]
+    compare: CompareOptions,
+    #[command(flatten)]
+    around: SentenceOptions,
+    #[command(flatten)]
     session: SessionOptions,
 }
+
+/// Options about the tokens and logits of one text, which the other kinds of scoring do not have.
+const RAW: [&str; 5] = ["ids", "ids_file", "generated_from", "logits", "hash"];
 
 #[derive(Serialize)]
 struct Report {
@@ -84,24 +130,61 @@ struct Report {
 
 /// Scores.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
+    let compares = command.compare.compare.is_some() || command.compare.pairs.is_some();
+    if command.bits.bits || compares {
+        return command.score_sentences(compares, streams);
+    }
+    if command.around.is_given() {
+        let sentence = "--begin and --no-end are for --bits, --compare and --pairs";
+        return Err(Failure::new(Code::Usage, sentence));
+    }
     let engine = Engine::new(&command.session, streams)?;
-    with_model(&command.model.model, |model| {
+    with_any_model(&command.model.model, |model| {
         tell_unknown_rules(model.tokenizer(), streams);
         let ids = command.ids(model.tokenizer(), streams)?;
         let n_ctx = command.session.compute.ctx.map_or(ids.len(), |ctx| ctx.get());
         let threads = engine.threads();
-        let options = command.session.compute.session(model, Purpose::Score, n_ctx, threads);
-        with_session(model, &options, &engine, |session, _| {
-            let report = command.score(session, ids, &options, streams)?;
+        let options =
+            command.session.compute.session(model.all_float(), Purpose::Score, n_ctx, threads);
+        with_any_session(model, &options, &engine, |session, _| {
+            let report = command
+                .mix
+                .with(session, &engine, |session| command.score(session, ids, &options, streams))?;
             if command.json {
                 return write_json(&report, streams);
             }
-            print(&report, model, streams)
+            print(&report, model.tokenizer(), streams)
         })
     })
 }
 
 impl Command {
+    fn score_sentences(&self, compares: bool, streams: &mut Streams<'_>) -> Result<()> {
+        let Command { around, session, mix, json, .. } = self;
+        let (computing, json) = (Computing { session, mix }, *json);
+        with_any_model(&self.model.model, |model| {
+            tell_unknown_rules(model.tokenizer(), streams);
+            if compares {
+                let task = compare::Task { options: &self.compare, around, computing, json };
+                return task.execute(model, streams);
+            }
+            let read;
+            let source = match (&self.ids, &self.ids_file) {
+                (Some(ids), _) => Source::Ids(ids.as_encoded_bytes()),
+                (None, Some(path)) => {
+                    read = input::read_file(path)?;
+                    Source::Ids(&read)
+                }
+                (None, None) => {
+                    read = self.text.read(streams)?;
+                    Source::Text(&read)
+                }
+            };
+            let options = &self.bits;
+            bits::Task { options, around, computing, source, json }.execute(model, streams)
+        })
+    }
+
     fn ids(&self, tokenizer: &Tokenizer<'_>, streams: &mut Streams<'_>) -> Result<Vec<u32>> {
         let ids = match (&self.ids, &self.ids_file) {
             (Some(ids), _) => input::parse_ids(ids.as_encoded_bytes())?,
@@ -119,7 +202,7 @@ impl Command {
 
     fn score(
         &self,
-        session: &mut Session<'_>,
+        session: &mut dyn LanguageModel<'_>,
         ids: Vec<u32>,
         options: &Options,
         streams: &Streams<'_>,
@@ -132,26 +215,33 @@ impl Command {
         let generated_from = self.generated_from.map_or(ids.len(), |from| from.min(ids.len()));
         let (prompt, generated) = ids.split_at(generated_from);
         let mut following = ids.iter().skip(1);
-        let mut visit = |_, logits: &mut [f32]| {
-            bar.inc(1);
-            if let Some(hasher) = &mut hasher {
-                contract_bytes(logits, |bytes| {
-                    hasher.update(bytes);
-                });
-            }
-            if let Some(all) = &mut all_logits {
-                all.push(logits.to_vec());
-            }
-            let next = following.next();
-            logprobs.extend(next.and_then(|&next| log_probability(kernels, logits, next)));
-        };
         for (tokens, origin) in [(prompt, Origin::Prompt), (generated, Origin::Generated)] {
-            if !tokens.is_empty() {
-                session.score_from(tokens, origin, 0, &mut visit)?;
+            if tokens.is_empty() {
+                continue;
             }
+            if !self.hash && !self.logits {
+                session.score_tokens(tokens, origin, &mut |_| true, &mut |_, logprob| {
+                    bar.inc(1);
+                    logprobs.push(logprob);
+                })?;
+                continue;
+            }
+            session.score_from(tokens, origin, 0, &mut |_, logits| {
+                bar.inc(1);
+                if let Some(hasher) = &mut hasher {
+                    contract_bytes(logits, |bytes| {
+                        hasher.update(bytes);
+                    });
+                }
+                if let Some(all) = &mut all_logits {
+                    all.push(logits.to_vec());
+                }
+                let next = following.next();
+                logprobs.extend(next.and_then(|&next| log_probability(kernels, logits, next)));
+            })?;
         }
         bar.finish_and_clear();
-        let figures = figures(session.model().tokenizer(), &ids, &logprobs)?;
+        let figures = figures(session.tokenizer(), &ids, &logprobs)?;
         let (activations, kv) = names(options);
         Ok(Report {
             ids,
@@ -185,9 +275,8 @@ fn figures(tokenizer: &Tokenizer<'_>, ids: &[u32], logprobs: &[f64]) -> Result<F
     Ok(figures)
 }
 
-fn print(report: &Report, model: &Model<'_>, streams: &mut Streams<'_>) -> Result<()> {
+fn print(report: &Report, tokenizer: &Tokenizer<'_>, streams: &mut Streams<'_>) -> Result<()> {
     let out = &mut *streams.output;
-    let tokenizer = model.tokenizer();
     writeln!(out, "{:>12}  {:>8}  token", "ln p", "id")?;
     for (i, &id) in report.ids.iter().enumerate() {
         let text = Text::from(tokenizer.text(id));

@@ -14,7 +14,7 @@ pub(super) fn read(bytes: &[u8], at: u64, width: u32) -> u64 {
 }
 
 /// Packs numbers.
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     bytes: alloc::vec::Vec<u8>,
@@ -23,7 +23,7 @@ pub(super) struct Writer {
     n_pending: u32,
 }
 
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 impl Writer {
     /// Appends the lowest `width` bits of `value`; the others are 0.
     pub(super) fn push(&mut self, value: u32, width: u32) {
@@ -48,12 +48,12 @@ impl Writer {
 }
 
 /// Bits that `value` takes.
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 pub(super) fn width(value: u32) -> u32 {
     u32::BITS - value.leading_zeros()
 }
 
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
 

@@ -24,6 +24,7 @@ pub const MAX_CODE_BITS: u32 = 8;
 /// Most bits of a key, and so of a word's id.
 pub(crate) const MAX_KEY_BITS: u32 = 22;
 /// Most bits of an offset: a block's entries have no more successors together.
+#[cfg(feature = "std")]
 pub(super) const MAX_OFFSET_BITS: u32 = 31;
 /// Blocks begin at multiples of so many bytes.
 pub(super) const DATA_UNIT: usize = 2;

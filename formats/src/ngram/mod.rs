@@ -10,7 +10,7 @@ mod error;
 mod index;
 pub mod level;
 mod packed;
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 mod quantize;
 #[cfg(all(test, feature = "std"))]
 mod tests;
@@ -26,7 +26,7 @@ use level::VALUE_BITS_EXACT;
 pub use level::{Entry, Range};
 #[cfg(feature = "std")]
 pub use level::{LevelParts, LevelWriter};
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 pub use quantize::{Codebook, Histogram};
 pub use trie::{Smoothing, Trie};
 #[cfg(feature = "std")]

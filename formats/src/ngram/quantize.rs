@@ -5,8 +5,8 @@
 //! hold equally many values (as KenLM's) and moves their bounds to where the squared error is least
 //! (Lloyd 1982, Max 1960).
 
-use alloc::vec;
-use alloc::vec::Vec;
+use std::vec;
+use std::vec::Vec;
 
 use super::level::{MAX_CODE_BITS, VALUE_BITS_EXACT};
 

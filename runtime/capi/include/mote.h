@@ -130,7 +130,8 @@ typedef struct mote_model_options {
 
 #define MOTE_MODEL_OPTIONS_INIT { sizeof(mote_model_options), NULL, 0, NULL, 0, NULL, NULL, 0, 0 }
 
-/* Opens a GGUF file (path: NUL-terminated, at most 4096 bytes) and checks all of it. The weights stay
+/* Opens a GGUF file (path: NUL-terminated, at most 4096 bytes), of a Transformer or an n-gram model, and
+ * checks all of it. The weights stay
  * in the mapped file: it must not be shortened or overwritten while the model lives (unless `copy`);
  * replacing it by renaming is harmless.
  * Result: *model, a handle to be freed. Errors: MOTE_IO, MOTE_FORMAT, MOTE_UNSUPPORTED,
@@ -163,19 +164,21 @@ typedef struct mote_model_info {
     size_t size;
     uint64_t file_bytes;   /* of the file: weights and vocabulary */
     uint64_t table_bytes;  /* of the tables in memory */
-    uint64_t n_parameters; /* numbers in all tensors */
+    uint64_t n_parameters; /* numbers in all tensors; of an n-gram model: n-grams of all lengths */
     uint32_t n_vocab;      /* tokens; ids are below it */
-    uint32_t n_ctx_train;  /* positions that the model was trained with */
-    uint32_t n_layers;
-    uint32_t n_embd;
+    uint32_t n_ctx_train;  /* positions that the model was trained with; UINT32_MAX: any number */
+    uint32_t n_layers;     /* 0 for an n-gram model */
+    uint32_t n_embd;       /* likewise */
     uint32_t bos;          /* the token that begins a text, or MOTE_NO_TOKEN */
     uint32_t eos;          /* the token that ends a text, or MOTE_NO_TOKEN */
     uint32_t eot;          /* the token that ends a turn by the file's keys, or MOTE_NO_TOKEN;
                               mote_token_ends knows more of them */
     uint32_t adds_bos;     /* 1 if the model expects bos before a text */
+    uint32_t order;        /* of an n-gram model: tokens of the longest n-grams; 0: a Transformer */
+    uint32_t reserved;
 } mote_model_info;
 
-#define MOTE_MODEL_INFO_INIT { sizeof(mote_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define MOTE_MODEL_INFO_INIT { sizeof(mote_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Fills *info (but for `size`, which says how much of it there is). */
 mote_status mote_model_get_info(const mote_model *model, mote_model_info *info);
@@ -261,9 +264,13 @@ typedef struct mote_session_options {
     uint32_t max_top_k;       /* largest top_k that will be asked for (8 bytes each); 0: any */
     uint32_t max_biases;      /* most logit biases; 0: 64 */
     uint32_t max_stop_bytes;  /* stop strings together, each with a NUL; 0: 256 */
-    uint32_t reserved;        /* 0 */
+    uint32_t drafts;          /* tokens that mote_session_next may guess from what the text had before,
+                                 to be checked in one pass, at most 7; 0: none. Faster where a text
+                                 repeats itself, the same text everywhere. Memory: 4 bytes times
+                                 vocabulary for each, 12 to 20 for each token of the context */
     uint64_t memory_budget;   /* most bytes that the session may take (the model's not counted); 0: no
-                                 limit. Batch, cache type and context are made to fit, in this order */
+                                 limit. Drafts, batch, cache type and context are made to fit, in this
+                                 order */
     void *memory;             /* memory of mote_session_plan_info.total_bytes, from a multiple of 8 on,
                                  lent until the session is freed. NULL: allocated. Threads beyond the
                                  first need some of the system's memory all the same */
@@ -272,10 +279,14 @@ typedef struct mote_session_options {
     void *progress_user;
     char *error;              /* as in mote_model_options; may be NULL */
     size_t error_size;
+    uint32_t degraded;        /* not 0: the model is a fallback for one that is not there, for want of
+                                 which this is the status. mote_piece.degraded says it, and no deadline
+                                 counts */
+    uint32_t reserved_2;      /* 0 */
 } mote_session_options;
 
 #define MOTE_SESSION_OPTIONS_INIT \
-    { sizeof(mote_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, 0 }
+    { sizeof(mote_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, 0, 0, 0 }
 
 typedef struct mote_session_plan_info {
     size_t size;
@@ -395,9 +406,11 @@ typedef struct mote_piece {
                          end of the text half a character becomes U+FFFD */
     uint32_t id;      /* the token, or MOTE_NO_TOKEN if the text had ended before */
     uint32_t stop;    /* enum mote_stop */
+    uint32_t degraded; /* not 0: the token is the fallback's, and this is why (mote_session_degraded) */
+    uint32_t reserved;
 } mote_piece;
 
-#define MOTE_PIECE_INIT { sizeof(mote_piece), NULL, 0, 0, 0 }
+#define MOTE_PIECE_INIT { sizeof(mote_piece), NULL, 0, 0, 0, 0, 0 }
 
 /* Draws the next token and gives the text that is certain by now. The token is fed by whichever call
  * needs it, so that its text is not held up. When the text has ended, further calls return MOTE_OK with
@@ -437,7 +450,8 @@ mote_status mote_session_tokens(mote_session *session, uint32_t *ids, size_t cap
  * yet. */
 mote_status mote_session_rewind(mote_session *session, size_t position);
 
-/* Bytes that mote_session_save writes. Feeds a token that mote_session_next has drawn. */
+/* Bytes that mote_session_save writes. Feeds a token that mote_session_next has drawn. MOTE_DEADLINE,
+ * MOTE_NOT_FINITE: the model has not taken in what its fallback went on with. */
 mote_status mote_session_saved_size(mote_session *session, size_t *size);
 
 /* Writes the context to bytes[0..capacity], its size to *size. Text that is held back is not part of
@@ -455,10 +469,30 @@ mote_status mote_session_restore(mote_session *session, const uint8_t *bytes, si
 #define MOTE_NO_DEADLINE UINT64_MAX
 
 /* Calls that compute end with MOTE_DEADLINE so many microseconds from now, within one layer; until
- * another deadline is set they do. */
+ * another deadline is set they do. With a fallback they are answered by it instead. */
 #ifndef MOTE_NO_STD
 mote_status mote_session_set_deadline(mote_session *session, uint64_t microseconds);
 #endif
+
+/* An n-gram model of the same vocabulary, which answers in the session's place, within a millisecond,
+ * after the deadline and where the model's logits are not finite (MOTE_DEADLINE and MOTE_NOT_FINITE are
+ * then no failures any more, but what mote_session_degraded says). It is kept alive; its text is the
+ * session's, whichever of the two wrote it. After a deadline the model takes in what it has missed with
+ * the next tokens, 8 at a time, when another deadline gives it time, and then goes on with the results
+ * that it would always have had. After logits that are not finite it is left alone until
+ * mote_session_rewind goes back to before the tokens that were fed then.
+ * fallback: NULL takes it away again, if the model has taken everything in (else MOTE_INVALID).
+ * memory: lent until then, or until the session is freed, from a multiple of 8 on; what
+ * mote_session_plan says for the fallback and the session's n_ctx is enough. NULL: allocated.
+ * Errors: MOTE_INVALID (no n-gram model, or another vocabulary), MOTE_TOO_SMALL, MOTE_NO_MEMORY; the
+ * session then has no fallback. Where the model itself cannot be opened, or its session not be made,
+ * make one of the fallback, with mote_session_options.degraded. */
+mote_status mote_session_set_fallback(mote_session *session, const mote_model *fallback, void *memory,
+                                      size_t memory_size);
+
+/* *why: MOTE_OK if the last results are the model's own. Else they are the fallback's, and this is what
+ * there would have been instead: MOTE_DEADLINE, MOTE_NOT_FINITE, or mote_session_options.degraded. */
+mote_status mote_session_degraded(mote_session *session, mote_status *why);
 
 /* Ends the call that is computing, within one layer, with MOTE_CANCELLED; if none is, the next one that
  * computes, unless mote_session_begin or mote_session_rewind comes before it.

@@ -134,6 +134,7 @@ struct Piece {
     std::uint32_t id; // MOTE_NO_TOKEN if the text had ended before
     std::string text; // whole UTF-8 characters
     mote_stop stop;
+    mote_status degraded; // not MOTE_OK: the token is the fallback's, and this is why
 };
 
 // How text is written: mote_writing_options with strings and vectors that it owns.
@@ -195,7 +196,7 @@ public:
         mote_piece piece = MOTE_PIECE_INIT;
         check(mote_session_next(session_, &piece));
         return Piece{piece.id, std::string(piece.text, piece.text_size),
-                     static_cast<mote_stop>(piece.stop)};
+                     static_cast<mote_stop>(piece.stop), static_cast<mote_status>(piece.degraded)};
     }
     // Shows each piece to `show`, which may throw, until the text ends or `show` returns false
     // (MOTE_STOP_NONE); why it ended.
@@ -249,6 +250,16 @@ public:
     }
     void deadline(std::uint64_t microseconds) {
         check(mote_session_set_deadline(session_, microseconds));
+    }
+    // Answers in time, and where logits are not finite. The session keeps it alive.
+    void fallback(const Model &model) {
+        check(mote_session_set_fallback(session_, model.get(), nullptr, 0));
+    }
+    // Why the last results are the fallback's; MOTE_OK if they are not.
+    mote_status degraded() const {
+        mote_status why = MOTE_OK;
+        check(mote_session_degraded(session_, &why));
+        return why;
     }
     // From any thread, while the session lives.
     void cancel() const { detail::check(mote_session_cancel(session_)); }

@@ -3,6 +3,7 @@
 
 use std::alloc::{alloc_zeroed, dealloc};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub(crate) use std::alloc::Layout;
@@ -30,6 +31,14 @@ pub(crate) unsafe fn allocate(layout: Layout) -> *mut u8 {
 pub(crate) unsafe fn give_back(start: *mut u8, layout: Layout) {
     // SAFETY: the caller's promise.
     unsafe { dealloc(start, layout) };
+}
+
+/// Nanoseconds since some moment, where there is a clock.
+pub(crate) const CLOCK: Option<fn() -> u64> = Some(nanoseconds);
+
+fn nanoseconds() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
 /// A moment that may come.

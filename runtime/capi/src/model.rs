@@ -5,7 +5,7 @@ use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use mote_formats::Gguf;
-use mote_runtime::Model;
+use mote_runtime::AnyModel;
 
 use crate::argument::{Out, slice};
 use crate::call::status;
@@ -33,7 +33,7 @@ pub struct ModelHandle {
     tag: AtomicUsize,
     /// Handles that the caller has, and sessions: the model lives as long as any of them.
     owners: AtomicUsize,
-    pub(crate) model: Model<'static>,
+    pub(crate) model: AnyModel<'static>,
     table_bytes: usize,
     log: Option<Log>,
     log_user: *mut c_void,
@@ -129,11 +129,11 @@ fn load(
     options: &ModelOptions,
 ) -> Result<*mut ModelHandle> {
     let gguf = Gguf::parse(bytes)?;
-    let table_bytes = Model::bytes_needed(&gguf)?;
+    let table_bytes = AnyModel::bytes_needed(&gguf)?;
     let block = Block::new(options.memory, options.memory_size, bytes_needed(table_bytes))?;
     // SAFETY: once, and used as long as the handle lives.
     let (handle, tables) = unsafe { block.split::<ModelHandle>() };
-    let model = match Model::new(&gguf, tables) {
+    let model = match AnyModel::new(&gguf, tables) {
         Ok(model) => model,
         Err(error) => {
             // SAFETY: the tables are not used any more.
@@ -260,7 +260,7 @@ pub unsafe extern "C" fn mote_model_memory(
     status(|| unsafe {
         let needed = Out::new(needed)?;
         let gguf = Gguf::parse(slice(bytes.cast::<u8>(), size)?)?;
-        needed.set(bytes_needed(Model::bytes_needed(&gguf)?));
+        needed.set(bytes_needed(AnyModel::bytes_needed(&gguf)?));
         Ok(())
     })
 }
@@ -307,21 +307,29 @@ pub unsafe extern "C" fn mote_model_get_info(model: *const ModelHandle, info: *m
     // SAFETY: as mote.h demands.
     status(|| unsafe {
         let (handle, out) = (alive(model)?, OutStruct::new(info)?);
-        let (config, tokenizer) = (handle.model.config(), handle.model.tokenizer());
-        let gguf = handle.model.gguf();
+        let (gguf, tokenizer) = (handle.model.gguf(), handle.model.tokenizer());
+        let (n_layers, n_embd, order) = match &handle.model {
+            AnyModel::Transformer(model) => (model.config().n_layers, model.config().n_embd, 0),
+            AnyModel::Ngram(model) => (0, 0, model.trie().order()),
+        };
+        let n_parameters = match &handle.model {
+            AnyModel::Transformer(_) => gguf.tensors().map(|tensor| tensor.n_elements()).sum(),
+            AnyModel::Ngram(model) => model.n_grams(),
+        };
         let id = |id: Option<u32>| id.unwrap_or(u32::MAX);
         out.set(&Info {
             file_bytes: gguf.bytes().len() as u64,
             table_bytes: handle.table_bytes as u64,
-            n_parameters: gguf.tensors().map(|tensor| tensor.n_elements()).sum(),
-            n_vocab: config.n_vocab as u32,
-            n_ctx_train: u32::try_from(config.n_ctx_train).unwrap_or(u32::MAX),
-            n_layers: config.n_layers as u32,
-            n_embd: config.n_embd as u32,
+            n_parameters,
+            n_vocab: tokenizer.len() as u32,
+            n_ctx_train: u32::try_from(handle.model.n_ctx_train()).unwrap_or(u32::MAX),
+            n_layers: n_layers as u32,
+            n_embd: n_embd as u32,
             bos: id(tokenizer.bos()),
             eos: id(tokenizer.eos()),
             eot: id(tokenizer.eot()),
             adds_bos: u32::from(tokenizer.adds_bos()),
+            order: order as u32,
             ..Info::default()
         });
         Ok(())

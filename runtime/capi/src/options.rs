@@ -155,6 +155,8 @@ versioned! {
         eos: u32 = 0,
         eot: u32 = 0,
         adds_bos: u32 = 0,
+        order: u32 = 0,
+        reserved: u32 = 0,
     }
 }
 
@@ -170,7 +172,7 @@ versioned! {
         max_top_k: u32 = 0,
         max_biases: u32 = 0,
         max_stop_bytes: u32 = 0,
-        reserved: u32 = 0,
+        drafts: u32 = 0,
         memory_budget: u64 = 0,
         memory: *mut c_void = null_mut(),
         memory_size: usize = 0,
@@ -178,6 +180,8 @@ versioned! {
         progress_user: *mut c_void = null_mut(),
         error: *mut c_char = null_mut(),
         error_size: usize = 0,
+        degraded: u32 = 0,
+        reserved_2: u32 = 0,
     }
 }
 
@@ -227,6 +231,8 @@ versioned! {
         text_size: usize = 0,
         id: u32 = 0,
         stop: u32 = 0,
+        degraded: u32 = 0,
+        reserved: u32 = 0,
     }
 }
 

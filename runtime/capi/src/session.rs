@@ -7,11 +7,15 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mote_kernels::{CacheType, arch};
 use mote_runtime::executor::Executor;
-use mote_runtime::{Budget, MAX_BATCH, Options, Plan, Precision, Session};
+use mote_runtime::speculate::MAX_DRAFTS;
+use mote_runtime::{
+    AnySession, Budget, Degraded, Fallback, LanguageModel, MAX_BATCH, Options, Plan, Precision,
+};
 
 use crate::argument::Out;
 use crate::call::{self, panic_if_asked, protected, status};
 use crate::failure::{Code, Failure, Result, Sentence};
+use crate::fallback::{Spare, Speaker};
 use crate::host::{Deadline, Threads};
 use crate::memory::Block;
 use crate::model::{ModelHandle, Shared, alive as alive_model};
@@ -52,7 +56,11 @@ pub struct SessionHandle {
 
 /// What a call works with.
 pub(crate) struct State {
-    pub session: Session<'static>,
+    pub session: AnySession<'static>,
+    /// Who answers where the session does not.
+    pub spare: Option<Spare>,
+    /// Why the session is of a fallback alone: a status, or 0.
+    alone: u32,
     pub writing: Writing,
     pub deadline: Option<Deadline>,
     progress: Option<Progress>,
@@ -60,11 +68,63 @@ pub(crate) struct State {
     error: Sentence,
 }
 
+impl State {
+    /// The context, to be looked at.
+    pub fn context(&self) -> &dyn LanguageModel<'static> {
+        match &self.spare {
+            Some(spare) => &spare.session,
+            None => self.session.as_model(),
+        }
+    }
+
+    /// The session and its fallback as one model; `late`: see [`Control`].
+    pub fn model<'a>(&'a mut self, late: &'a dyn Fn() -> u64) -> Speaker<'a> {
+        self.parts(late).0
+    }
+
+    /// The same, and how the text goes on.
+    pub fn parts<'a>(&'a mut self, late: &'a dyn Fn() -> u64) -> (Speaker<'a>, &'a mut Writing) {
+        let session = self.session.as_model_mut();
+        let speaker = match &mut self.spare {
+            None => {
+                Speaker { both: Fallback::resume(None, session, Default::default()), state: None }
+            }
+            Some(spare) => spare.with(session, late),
+        };
+        (speaker, &mut self.writing)
+    }
+
+    /// The session, if its context is that of its fallback.
+    pub fn whole_session(&self) -> Result<&AnySession<'static>> {
+        if self.session.as_model().position() == self.context().position() {
+            return Ok(&self.session);
+        }
+        let why = self.spare.as_ref().and_then(|spare| spare.state.degraded);
+        Err(why.map_or(Code::Deadline, code_of).into())
+    }
+
+    /// Why the answers are not the session's: a status, or 0.
+    pub fn degraded(&self) -> u32 {
+        let why = self.spare.as_ref().and_then(|spare| spare.state.degraded);
+        why.map_or(self.alone, |why| code_of(why) as u32)
+    }
+}
+
+/// The status that the model's failure has.
+pub(crate) fn code_of(why: Degraded) -> Code {
+    match why {
+        Degraded::Deadline => Code::Deadline,
+        _ => Code::NotFinite,
+    }
+}
+
 /// What a call is told from outside while it computes.
 pub(crate) struct Control<'c> {
     float: &'c FloatState,
     cancel: &'c AtomicBool,
     deadline: Option<Deadline>,
+    /// 1 when the deadline has passed, for a session with a fallback: no reason to end the call.
+    pub late: &'c dyn Fn() -> u64,
     progress: Option<Progress>,
     progress_user: *mut c_void,
     /// Why it had to end.
@@ -157,10 +217,13 @@ pub(crate) unsafe fn with_state(
         }
         // SAFETY: invariant 1.
         let state = unsafe { &mut *handle.state.get() };
+        let deadline = state.deadline;
+        let late = || u64::from(deadline.is_some_and(|deadline| deadline.has_passed()));
         let mut control = Control {
             float,
             cancel: &handle.cancel,
-            deadline: state.deadline,
+            deadline: deadline.filter(|_| state.spare.is_none() && state.alone == 0),
+            late: &late,
             progress: state.progress,
             progress_user: state.progress_user,
             reason: Code::Internal,
@@ -196,10 +259,16 @@ struct Resolved {
 
 impl Resolved {
     fn new(model: &ModelHandle, asked: &SessionOptions) -> Result<Resolved> {
-        options::reserved(asked.reserved)?;
-        let (model, config) = (&model.model, model.model.config());
+        options::reserved(asked.reserved_2)?;
+        if asked.drafts as usize > MAX_DRAFTS {
+            return Err(Failure::invalid("drafts is more than 7"));
+        }
+        if asked.degraded != 0 && !Code::ALL.iter().any(|&code| code as u32 == asked.degraded) {
+            return Err(Failure::invalid("degraded is no status"));
+        }
+        let model = &model.model;
         let n_ctx = match asked.n_ctx {
-            0 => config.n_ctx_train.clamp(1, DEFAULT_CTX),
+            0 => model.n_ctx_train().clamp(1, DEFAULT_CTX),
             n_ctx if n_ctx <= MAX_CTX => n_ctx as usize,
             _ => return Err(Failure::invalid("n_ctx is more than 16777216")),
         };
@@ -208,7 +277,7 @@ impl Resolved {
             batch if batch as usize <= MAX_BATCH => batch as usize,
             _ => return Err(Failure::invalid("batch is more than 65536")),
         };
-        let exact = model.weights().all_float();
+        let exact = model.all_float();
         let cache = match asked.cache {
             0 if exact => CacheType::F32,
             1 => CacheType::F32,
@@ -227,10 +296,11 @@ impl Resolved {
             0 => Threads::available(),
             threads => Threads::available().min(threads as usize),
         };
-        let wanted = Options { n_ctx, batch, logit_rows: 1, precision, cache, threads };
-        let rooms = Rooms::new(config.n_vocab, asked)?;
+        let logit_rows = 1 + asked.drafts as usize;
+        let wanted = Options { n_ctx, batch, logit_rows, precision, cache, threads };
+        let rooms = Rooms::new(model.tokenizer().len(), asked)?;
         let (options, plan) = if asked.memory_budget == 0 {
-            (wanted, Session::plan(model, &wanted)?)
+            (wanted, AnySession::plan(model, &wanted)?)
         } else {
             let bytes = usize::try_from(asked.memory_budget).unwrap_or(usize::MAX);
             let least_ctx = match asked.n_ctx_least {
@@ -239,14 +309,15 @@ impl Resolved {
             };
             let budget =
                 Budget { bytes, least_ctx: least_ctx as usize, may_narrow: asked.cache != 1 };
-            let beside = |options: &Options| total_bytes(rooms.bytes(model, options.n_ctx), 0);
-            Plan::within(config, &wanted, &budget, beside)?
+            let beside =
+                |options: &Options| total_bytes(rooms.bytes(model.tokenizer(), options.n_ctx), 0);
+            AnySession::plan_within(model, &wanted, &budget, &beside)?
         };
         Ok(Resolved { options, plan, rooms })
     }
 
     fn writing_bytes(&self, model: &ModelHandle) -> usize {
-        self.rooms.bytes(&model.model, self.options.n_ctx)
+        self.rooms.bytes(model.model.tokenizer(), self.options.n_ctx)
     }
 
     fn total_bytes(&self, model: &ModelHandle) -> usize {
@@ -327,7 +398,7 @@ pub unsafe extern "C" fn mote_session_new(
 unsafe fn make(model: &ModelHandle, asked: &SessionOptions) -> Result<*mut SessionHandle> {
     let resolved = Resolved::new(model, asked)?;
     let Resolved { options, rooms, .. } = resolved;
-    let trained = model.model.config().n_ctx_train;
+    let trained = model.model.n_ctx_train();
     if options.n_ctx > trained {
         let n_ctx = options.n_ctx;
         model.log(format_args!("the model was trained with {trained} positions, not {n_ctx}"));
@@ -349,9 +420,10 @@ unsafe fn make(model: &ModelHandle, asked: &SessionOptions) -> Result<*mut Sessi
         (threads.executor(), (*place).model.handle())
     };
     let (writing, memory) = memory.split_at_mut(resolved.writing_bytes(model));
-    let made = Writing::new(&shared.model, rooms, options.n_ctx, writing).and_then(|writing| {
-        Ok((writing, Session::new(&shared.model, &options, arch::best(), executor, memory)?))
-    });
+    let made =
+        Writing::new(shared.model.tokenizer(), rooms, options.n_ctx, writing).and_then(|writing| {
+            Ok((writing, AnySession::new(&shared.model, &options, arch::best(), executor, memory)?))
+        });
     let (writing, session) = match made {
         Ok(made) => made,
         Err(failure) => {
@@ -366,6 +438,8 @@ unsafe fn make(model: &ModelHandle, asked: &SessionOptions) -> Result<*mut Sessi
     };
     let state = State {
         session,
+        spare: None,
+        alone: asked.degraded,
         writing,
         deadline: None,
         progress: asked.progress,

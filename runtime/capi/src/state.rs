@@ -21,7 +21,7 @@ pub unsafe extern "C" fn mote_session_position(
         with_state(session, |state, _| {
             let (position, capacity) = (Out::new(position)?, Out::new(capacity)?);
             position.set(state.len());
-            capacity.set(state.session.capacity());
+            capacity.set(state.context().capacity());
             Ok(())
         })
     }
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn mote_session_tokens(
     unsafe {
         with_state(session, |state, _| {
             let (ids, n_ids) = (room(ids, capacity)?, Out::new(n_ids)?);
-            let (fed, drawn) = (state.session.tokens(), state.writing.unfed);
+            let (fed, drawn) = (state.context().tokens(), state.writing.unfed);
             let len = state.len();
             n_ids.set(len);
             let Some(ids) = ids.get_mut(..len) else {
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn mote_session_rewind(session: *mut SessionHandle, positi
             control.forget_cancel();
             if position < state.len() {
                 state.writing.unfed = None;
-                state.session.rewind(position);
+                state.model(control.late).rewind(position);
             }
             state.writing.restart();
             Ok(())
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn mote_session_saved_size(
         with_state(session, |state, control| {
             let size = Out::new(size)?;
             state.feed_drawn(control)?;
-            size.set(state.session.saved_bytes());
+            size.set(state.whole_session()?.saved_bytes());
             Ok(())
         })
     }
@@ -118,8 +118,9 @@ pub unsafe extern "C" fn mote_session_save(
         with_state(session, |state, control| {
             let (bytes, size) = (room(bytes, capacity)?, Out::new(size)?);
             state.feed_drawn(control)?;
-            size.set(state.session.saved_bytes());
-            state.session.save(bytes)?;
+            let session = state.whole_session()?;
+            size.set(session.saved_bytes());
+            session.save(bytes)?;
             Ok(())
         })
     }
@@ -139,6 +140,9 @@ pub unsafe extern "C" fn mote_session_restore(
     unsafe {
         with_state(session, |state, _| {
             state.session.restore(slice(bytes, size)?)?;
+            if let Some(spare) = &mut state.spare {
+                spare.follow(state.session.as_model_mut())?;
+            }
             state.writing.unfed = None;
             state.writing.restart();
             Ok(())
@@ -160,6 +164,9 @@ pub unsafe extern "C" fn mote_session_set_deadline(
     unsafe {
         with_state(session, |state, _| {
             state.deadline = Deadline::after(microseconds);
+            if let Some(spare) = &mut state.spare {
+                spare.try_again();
+            }
             Ok(())
         })
     }

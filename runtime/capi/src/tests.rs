@@ -2,8 +2,11 @@
 //! project's catalogue of bad input.
 
 mod arguments;
+mod fallback;
 mod handles;
 mod memory;
+#[path = "../../../tests/src/ngrams.rs"]
+mod ngrams;
 mod options;
 mod state;
 mod support;

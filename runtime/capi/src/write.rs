@@ -4,11 +4,13 @@ use core::ffi::c_char;
 
 use mote_kernels::Candidate;
 use mote_runtime::memory::{Carver, Measure};
-use mote_runtime::tokenizer::{DecodeOptions, Decoder};
-use mote_runtime::{Model, Origin, Pieces, Session, StopReason, sample, score};
+use mote_runtime::speculate::{Drafter, Lookup, Speculation};
+use mote_runtime::tokenizer::{DecodeOptions, Decoder, Tokenizer};
+use mote_runtime::{LanguageModel, Origin, Pieces, StopReason, sample};
 
 use crate::argument::{Out, room, slice, string};
 use crate::failure::{Failure, Result};
+use crate::host::CLOCK;
 use crate::options::{self, LogitBias, OutStruct, Piece, SessionOptions, WritingOptions};
 use crate::session::{Control, SessionHandle, State, with_state};
 #[cfg(feature = "std")]
@@ -25,6 +27,8 @@ pub(crate) struct Rooms {
     candidates: usize,
     biases: usize,
     stop_bytes: usize,
+    /// Tokens are drafted.
+    drafts: bool,
 }
 
 impl Rooms {
@@ -34,6 +38,7 @@ impl Rooms {
             candidates: or(asked.max_top_k, u32::MAX).min(n_vocab),
             biases: or(asked.max_biases, DEFAULT_BIASES),
             stop_bytes: or(asked.max_stop_bytes, DEFAULT_STOP_BYTES),
+            drafts: asked.drafts > 0,
         };
         if rooms.biases > 1 << 20 {
             return Err(Failure::invalid("max_biases is more than 1048576"));
@@ -45,16 +50,20 @@ impl Rooms {
     }
 
     /// Bytes that [`Writing::new`] needs.
-    pub fn bytes(&self, model: &Model<'_>, n_ctx: usize) -> usize {
+    pub fn bytes(&self, tokenizer: &Tokenizer<'_>, n_ctx: usize) -> usize {
         let mut measure = Measure::default();
         measure.add::<Candidate>(self.candidates).add::<f32>(n_ctx + self.biases);
         measure.add::<u32>(self.biases).add::<f32>(self.biases).add::<u8>(self.stop_bytes);
-        measure.add::<u8>(self.text_bytes(model));
+        measure.add::<u8>(self.text_bytes(tokenizer)).add::<u8>(self.lookup_bytes(n_ctx));
         measure.bytes()
     }
 
-    fn text_bytes(&self, model: &Model<'_>) -> usize {
-        let decoder = Decoder::new(model.tokenizer(), DecodeOptions::default());
+    fn lookup_bytes(&self, n_ctx: usize) -> usize {
+        if self.drafts { Lookup::bytes_needed(n_ctx) } else { 0 }
+    }
+
+    fn text_bytes(&self, tokenizer: &Tokenizer<'_>) -> usize {
+        let decoder = Decoder::new(tokenizer, DecodeOptions::default());
         Pieces::bytes_needed(&decoder, self.stop_bytes)
     }
 }
@@ -81,11 +90,13 @@ pub(crate) struct Writing {
     pub unfed: Option<u32>,
     written: usize,
     stopped: Option<StopReason>,
+    lookup: Option<Lookup<'static>>,
+    speculation: Speculation,
 }
 
 impl Writing {
     pub fn new(
-        model: &Model<'static>,
+        tokenizer: &Tokenizer<'static>,
         rooms: Rooms,
         n_ctx: usize,
         memory: &'static mut [u8],
@@ -95,8 +106,12 @@ impl Writing {
         let spare = carver.take(n_ctx + rooms.biases)?;
         let (bias_ids, bias_values) = (carver.take(rooms.biases)?, carver.take(rooms.biases)?);
         let stops = carver.take(rooms.stop_bytes)?;
-        let text = carver.take(rooms.text_bytes(model))?;
-        let decoder = Decoder::new(model.tokenizer(), DecodeOptions::default());
+        let text = carver.take(rooms.text_bytes(tokenizer))?;
+        let lookup = carver.take(rooms.lookup_bytes(n_ctx))?;
+        let mut lookup = if rooms.drafts { Some(Lookup::new(n_ctx, lookup)?) } else { None };
+        let drafters = [lookup.as_mut().map(|lookup| lookup as &mut dyn Drafter), None];
+        let speculation = Speculation::new(&drafters, CLOCK);
+        let decoder = Decoder::new(tokenizer, DecodeOptions::default());
         let defaults = WritingOptions::default();
         let mut sampling = sampling(&defaults)?;
         // The default top-k is a wish.
@@ -118,6 +133,8 @@ impl Writing {
             unfed: None,
             written: 0,
             stopped: None,
+            lookup,
+            speculation,
         })
     }
 
@@ -185,9 +202,9 @@ impl Writing {
     }
 
     /// The token for the next position. The logits stay as they are.
-    fn draw(&mut self, session: &mut Session<'_>) -> Result<u32> {
-        let kernels = session.kernels();
-        let Some((logits, recent)) = session.logits_and_tokens() else {
+    fn draw(&mut self, model: &mut dyn LanguageModel<'static>) -> Result<u32> {
+        let kernels = model.kernels();
+        let Some((logits, recent)) = model.logits_and_tokens() else {
             return Err(mote_runtime::SessionError::Empty.into());
         };
         let window = self.sampling.penalty_window.min(recent.len());
@@ -204,8 +221,8 @@ impl Writing {
     }
 
     /// Decodes a token that was drawn, and decides whether the text ends with it.
-    fn show(&mut self, model: &Model<'static>, id: u32, has_room: bool) -> Result<()> {
-        if !self.ignore_eos && model.tokenizer().is_end_of_generation(id) {
+    fn show(&mut self, tokenizer: &Tokenizer<'_>, id: u32, has_room: bool) -> Result<()> {
+        if !self.ignore_eos && tokenizer.is_end_of_generation(id) {
             self.stopped = Some(StopReason::Eos);
         } else if !has_room {
             self.stopped = Some(StopReason::Length);
@@ -257,21 +274,34 @@ fn check_biases(biases: &[LogitBias], n_vocab: usize, most: usize) -> Result<()>
 impl State {
     /// Tokens of the text, the last one of which may not be fed yet.
     pub fn len(&self) -> usize {
-        self.session.position() + usize::from(self.writing.unfed.is_some())
+        self.context().position() + usize::from(self.writing.unfed.is_some())
     }
 
     /// Feeds the token that was drawn last.
     pub fn feed_drawn(&mut self, control: &mut Control<'_>) -> Result<()> {
-        if let Some(id) = self.writing.unfed {
-            self.feed(&[id], Origin::Generated, control)?;
-            self.writing.unfed = None;
+        let Some(id) = self.writing.unfed else { return Ok(()) };
+        let late = control.late;
+        let (mut model, writing) = self.parts(late);
+        let mut go_on = |done| control.go_on(done, 1);
+        let fed = match &mut writing.lookup {
+            Some(lookup) => {
+                let wanted = writing.max_tokens - writing.written.min(writing.max_tokens);
+                let drafters = &mut [Some(lookup as &mut dyn Drafter), None];
+                writing.speculation.feed(drafters, &mut *model, (id, wanted), &mut go_on)?
+            }
+            None => model.feed_with(&[id], Origin::Generated, &mut go_on)?,
+        };
+        if fed == 0 {
+            return Err(control.ended());
         }
+        writing.unfed = None;
         Ok(())
     }
 
     fn feed(&mut self, ids: &[u32], origin: Origin, control: &mut Control<'_>) -> Result<()> {
-        let go_on = |done| control.go_on(done, ids.len());
-        match self.session.feed_with(ids, origin, go_on)? {
+        let late = control.late;
+        let mut go_on = |done| control.go_on(done, ids.len());
+        match self.model(late).feed_with(ids, origin, &mut go_on)? {
             fed if fed == ids.len() => Ok(()),
             _ => Err(control.ended()),
         }
@@ -287,14 +317,15 @@ impl State {
     /// Sees to it that there are logits.
     fn recall(&mut self, control: &mut Control<'_>) -> Result<()> {
         self.feed_drawn(control)?;
-        match self.session.recall(|| control.go_on(0, 1))? {
+        let late = control.late;
+        match self.model(late).recall(&mut || control.go_on(0, 1))? {
             true => Ok(()),
             false => Err(control.ended()),
         }
     }
 
     fn has_room(&self) -> bool {
-        self.writing.written < self.writing.max_tokens && self.len() < self.session.capacity()
+        self.writing.written < self.writing.max_tokens && self.len() < self.context().capacity()
     }
 
     /// Writes one more token; `None` when the text has ended.
@@ -309,42 +340,44 @@ impl State {
             return Err(control.ended());
         }
         self.recall(control)?;
-        let model = self.session.model();
-        let id = self.writing.draw(&mut self.session)?;
+        let id = self.draw(control)?;
+        let tokenizer = self.context().tokenizer();
         if core::mem::take(&mut self.writing.is_fresh) {
-            let bos = model.tokenizer().bos();
+            let bos = tokenizer.bos();
             let options = DecodeOptions {
                 skip_special: !self.writing.show_special,
-                text_start: self.session.tokens().iter().all(|&id| Some(id) == bos),
+                text_start: self.context().tokens().iter().all(|&id| Some(id) == bos),
                 raw: false,
             };
-            self.writing.pieces.restart(Decoder::new(model.tokenizer(), options));
+            self.writing.pieces.restart(Decoder::new(tokenizer, options));
         }
         self.writing.unfed = Some(id);
         self.writing.written += 1;
         let has_room = self.has_room();
-        self.writing.show(model, id, has_room)?;
+        self.writing.show(tokenizer, id, has_room)?;
         Ok(Some(id))
+    }
+
+    /// The token for the next position, where there are logits.
+    fn draw(&mut self, control: &Control<'_>) -> Result<u32> {
+        let (mut model, writing) = self.parts(control.late);
+        writing.draw(&mut *model)
     }
 
     /// ln p of each of the ids, given all before it.
     fn score(&mut self, ids: &[u32], out: &mut [f64], control: &mut Control<'_>) -> Result<()> {
         self.feed_drawn(control)?;
-        self.session.check(ids)?;
+        self.context().check(ids)?;
         self.writing.restart();
-        let kernels = self.session.kernels();
         out.fill(0.0);
-        if self.session.position() > 0 {
-            self.recall(control)?;
-            let logits = self.session.take_logits().unwrap_or_default();
-            out[0] = score::log_probability(kernels, logits, ids[0]).unwrap_or_default();
-        }
-        let go_on = |done| control.go_on(done, ids.len());
-        let done = self.session.score_with(ids, Origin::Prompt, 0, go_on, |i, logits| {
-            if let (Some(&id), Some(out)) = (ids.get(i + 1), out.get_mut(i + 1)) {
-                *out = score::log_probability(kernels, logits, id).unwrap_or_default();
+        let late = control.late;
+        let mut go_on = |done| control.go_on(done, ids.len());
+        let mut set = |i: usize, ln| {
+            if let Some(place) = out.get_mut(i) {
+                *place = ln;
             }
-        })?;
+        };
+        let done = self.model(late).score_tokens(ids, Origin::Prompt, &mut go_on, &mut set)?;
         if done < ids.len() { Err(control.ended()) } else { Ok(()) }
     }
 }
@@ -361,7 +394,7 @@ pub unsafe extern "C" fn mote_session_begin(
     // SAFETY: as mote.h demands.
     unsafe {
         with_state(session, |state, control| {
-            let n_vocab = state.session.model().config().n_vocab;
+            let n_vocab = state.context().n_vocab();
             state.writing.set(n_vocab, &options::read(options)?)?;
             control.forget_cancel();
             Ok(())
@@ -408,10 +441,11 @@ pub unsafe extern "C" fn mote_session_feed_text(
     // SAFETY: as mote.h demands.
     unsafe {
         with_state(session, |state, control| {
-            let (model, text) = (state.session.model(), slice(text.cast::<u8>(), text_size)?);
-            let mut options = tokens::encode_options(model.tokenizer(), flags)?;
+            let tokenizer = state.context().tokenizer();
+            let text = slice(text.cast::<u8>(), text_size)?;
+            let mut options = tokens::encode_options(tokenizer, flags)?;
             options.bos &= state.len() == 0;
-            tokens::encode(model.tokenizer(), text, options, |ids| {
+            tokens::encode(tokenizer, text, options, |ids| {
                 state.feed_given(ids, Origin::Prompt, control)
             })
         })
@@ -442,7 +476,8 @@ pub unsafe extern "C" fn mote_session_next(session: *mut SessionHandle, piece: *
                 Some(id) => {
                     let text = state.writing.pieces.text();
                     let start = if text.is_empty() { empty.text } else { text.as_ptr().cast() };
-                    Piece { text: start, text_size: text.len(), id, stop, ..empty }
+                    let degraded = state.degraded();
+                    Piece { text: start, text_size: text.len(), id, stop, degraded, ..empty }
                 }
             });
             Ok(())
@@ -464,7 +499,7 @@ pub unsafe extern "C" fn mote_session_sample(session: *mut SessionHandle, id: *m
                 return Err(control.ended());
             }
             state.recall(control)?;
-            id.set(state.writing.draw(&mut state.session)?);
+            id.set(state.draw(control)?);
             Ok(())
         })
     }
@@ -487,7 +522,8 @@ pub unsafe extern "C" fn mote_session_logits(
             logits.set(core::ptr::null());
             n_logits.set(0);
             state.recall(control)?;
-            let found = state.session.logits().unwrap_or_default();
+            let mut model = state.model(control.late);
+            let found = model.logits().unwrap_or_default();
             n_logits.set(found.len());
             logits.set(found.as_ptr());
             Ok(())

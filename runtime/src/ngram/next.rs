@@ -56,6 +56,31 @@ pub fn top(trie: &Trie<'_>, state: &State, out: &mut [Candidate]) -> usize {
     best.len
 }
 
+/// The most probable of the words that were seen after the context, or after its longest ending that
+/// has any, with log10 of its probability. Shorter endings are looked at, too, as long as `most`
+/// n-grams suffice; so it is nearly always the first of [`top`], and sooner there.
+pub fn likely(trie: &Trie<'_>, state: &State, most: usize) -> Option<Candidate> {
+    let (mut best, mut left): (Option<Candidate>, _) = (None, most);
+    for words in (1..=state.contexts()).rev() {
+        let successors = state.successors(words);
+        match left.checked_sub(successors.len()) {
+            Some(rest) => left = rest,
+            None => break,
+        }
+        let backoff = state.backoff(trie, words);
+        for index in successors {
+            let Some(entry) = trie.get(words + 1, index) else { break };
+            let value = entry.probability + backoff;
+            if best.is_none_or(|best| value > best.value)
+                && let Some((id, _)) = successor(trie, state, words, index)
+            {
+                best = Some(Candidate { id, value });
+            }
+        }
+    }
+    best
+}
+
 /// The successor at `index` of the context of so many words: its id and its entry.
 fn successor(trie: &Trie<'_>, state: &State, words: usize, index: u32) -> Option<(u32, Entry)> {
     let entry = trie.get(words + 1, index)?;

@@ -6,7 +6,7 @@
 //! - `llama`, SentencePiece's byte-pair encoding (Kudo and Richardson 2018): characters of the whole
 //!   text are merged to pieces, the piece of the best score first; characters that are no piece
 //!   become bytes.
-//! - `words` and `bytes`, of n-gram models ([`words`]): what stands between blanks, and each byte.
+//! - `words` and `bytes`, of n-gram models (`words.rs`): what stands between blanks, and each byte.
 //!
 //! The tables stay small because texts stay in the file: [`Tokenizer::new`] reads every token once
 //! and fills hash tables in lent memory. Nothing is allocated, here or in [`Tokenizer::encode`].
@@ -152,6 +152,12 @@ impl<'a> Tokenizer<'a> {
     /// no token. See [`token_bytes`](Self::token_bytes) for what it stands for.
     pub fn text(&self, id: u32) -> &'a [u8] {
         self.vocabulary.text(id)
+    }
+
+    /// Whether every id stands for the same text in both vocabularies.
+    pub fn has_same_ids(&self, other: &Tokenizer<'_>) -> bool {
+        self.len() == other.len()
+            && (0..self.len() as u32).all(|id| self.text(id) == other.text(id))
     }
 
     /// The token that the file spells so. Of several, the first that text can give.
@@ -364,10 +370,6 @@ impl<'a> Source<'a> {
     fn load(self, memory: &mut Carver<'a>) -> Result<Tokenizer<'a>, LoadError> {
         let mut specials = special::Builder::new(self.vocabulary.spelling(), memory)?;
         let (vocabulary, model) = match self.rules {
-            Rules::Bytes { pre, merges } => {
-                let vocabulary = self.vocabulary.load(memory, |token| specials.add(token))?;
-                (vocabulary, Model::Bytes { pre, merges: merges.load(&vocabulary, memory)? })
-            }
             Rules::Pieces { scores, prefix } => {
                 let mut notes = scores::Notes::new(memory)?;
                 let vocabulary = self.vocabulary.load(memory, |token| {
@@ -377,18 +379,19 @@ impl<'a> Source<'a> {
                 let pieces = scores.load(&vocabulary, notes, memory)?;
                 (vocabulary, Model::Pieces { pieces, prefix })
             }
-            Rules::Words => {
+            rules => {
                 let vocabulary = self.vocabulary.load(memory, |token| specials.add(token))?;
-                (vocabulary, Model::Words)
-            }
-            Rules::SingleBytes => {
-                let mut places = words::Places::default();
-                let vocabulary = self.vocabulary.load(memory, |token| {
-                    specials.add(token);
-                    places.add(token);
-                })?;
-                places.check(&vocabulary)?;
-                (vocabulary, Model::SingleBytes)
+                let model = match rules {
+                    Rules::Bytes { pre, merges } => {
+                        Model::Bytes { pre, merges: merges.load(&vocabulary, memory)? }
+                    }
+                    Rules::SingleBytes => {
+                        words::check_bytes(&vocabulary)?;
+                        Model::SingleBytes
+                    }
+                    _ => Model::Words,
+                };
+                (vocabulary, model)
             }
         };
         let mut ids = self.ids;

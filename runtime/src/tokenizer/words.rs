@@ -10,7 +10,6 @@
 //! `</s>`.
 
 use super::error::LoadError;
-use super::load::Token;
 use super::piece;
 use super::vocabulary::{TokenKind, Vocabulary};
 
@@ -19,7 +18,7 @@ pub(super) const WORDS: &str = "words";
 pub(super) const BYTES: &str = "bytes";
 
 /// The token of the byte 0.
-pub(super) const FIRST_BYTE: u32 = 3;
+const FIRST_BYTE: u32 = 3;
 
 /// The token of a byte.
 pub(super) fn id_of_byte(byte: u8) -> u32 {
@@ -32,24 +31,14 @@ pub(super) fn of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(separates).filter(|word| !word.is_empty())
 }
 
-/// Whether every byte has been seen at its place, and nothing else there.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    wrong: Option<u32>,
-}
-
-impl Places {
-    pub(super) fn add(&mut self, token: Token<'_>) {
-        let Token { id, kind, text, .. } = token;
-        let value = piece::byte_value(text).filter(|_| kind == TokenKind::Byte);
-        if value.map(id_of_byte) != (id >= FIRST_BYTE).then_some(id) {
-            self.wrong = self.wrong.or(Some(id));
-        }
-    }
-
-    pub(super) fn check(self, vocabulary: &Vocabulary<'_>) -> Result<(), LoadError> {
-        let end = id_of_byte(u8::MAX) as usize + 1;
-        let missing = (vocabulary.len() < end).then_some(vocabulary.len() as u32);
-        self.wrong.or(missing).map_or(Ok(()), |id| Err(LoadError::BytePlace(id)))
-    }
+/// Whether every byte is at its place, and nothing else behind the first three.
+pub(super) fn check_bytes(vocabulary: &Vocabulary<'_>) -> Result<(), LoadError> {
+    let is_byte = |id: u32| {
+        let value = piece::byte_value(vocabulary.text(id)).map(id_of_byte);
+        value == Some(id) && vocabulary.kind(id) == Some(TokenKind::Byte)
+    };
+    let wrong = (FIRST_BYTE..=id_of_byte(u8::MAX)).find(|&id| !is_byte(id));
+    let more = id_of_byte(u8::MAX) + 1;
+    let more = (vocabulary.len() > more as usize).then_some(more);
+    wrong.or(more).map_or(Ok(()), |id| Err(LoadError::BytePlace(id)))
 }

@@ -1,5 +1,7 @@
 //! run and tokenize.
 
+use mote_tests::ngrams::ngram;
+
 use super::*;
 
 #[test]
@@ -11,7 +13,10 @@ fn run_continues_the_reference_prompt() {
     assert_eq!(by_text["ids"], known["greedy_ids"]);
     assert_eq!(by_text["prompt_tokens"], known["prompt_ids"].as_array().unwrap().len());
     assert_eq!(by_text["stop"], "length");
-    assert_eq!(keys(&by_text), ["ids", "prompt_tokens", "stop", "text", "timings"]);
+    let expected = ["ids", "prompt_tokens", "speculation", "stop", "text", "timings"];
+    assert_eq!(keys(&by_text), expected);
+    let speculation = ["accepted", "drafted", "drafted_passes", "plain_passes"];
+    assert_eq!(keys(&by_text["speculation"]), speculation);
     let timings = [
         "decode_ms",
         "decode_tokens_per_second",
@@ -49,6 +54,53 @@ fn a_seed_is_a_text() {
     assert_ne!(first, text("2", &[]));
     assert!(text("1", &["--temp", "inf", "--top-k", "0"]).len() > 20);
     assert_eq!(text("1", &["--echo"]), format!("hello{first}"));
+}
+
+#[test]
+fn drafts_and_mixtures() {
+    let (model, _) = baseline();
+    let (bytes, text) = (std::fs::read(&model).unwrap(), (0..400).map(|i| 3 + i * i % 23));
+    let text: Vec<u32> = text.collect();
+    let ngrams = file("text_ngrams.gguf", &ngram(&bytes, &text, 3));
+    let run = |more: &[&str]| {
+        let args = ["run", "-m", &model, "hello hello hello", "--ignore-eos", "-n", "90", "--json"];
+        mote(&[&args[..], more].concat()).json()
+    };
+    for temperature in ["0", "0.9"] {
+        for mix in [&[][..], &["--mix", &ngrams], &["--mix", &ngrams, "--mix-kind", "log-linear"]] {
+            let text = |how| run(&[&["--temp", temperature, "--speculate", how], mix].concat());
+            let plain = text("off");
+            assert!(plain["speculation"].is_null());
+            for how in ["lookup", &ngrams] {
+                let drafted = text(how);
+                assert_eq!(drafted["ids"], plain["ids"], "{how}");
+                let passes = |key: &str| drafted["speculation"][key].as_u64().unwrap();
+                let fed = passes("accepted") + passes("drafted_passes") + passes("plain_passes");
+                assert_eq!(fed, 89, "the last token is not fed");
+            }
+        }
+    }
+    let perplexity = |more: &[&str]| {
+        let path = file("text_mix", "hello world ".repeat(40).as_bytes());
+        let args = ["perplexity", "-m", &model, "-f", &path, "-c", "30", "--json"];
+        mote(&[&args[..], more].concat()).json()
+    };
+    let curve = perplexity(&["--mix", &ngrams, "--tune"]);
+    let [best, weight] = ["perplexity", "weight"].map(|key| curve[key].as_f64().unwrap());
+    assert!((0.0..=1.0).contains(&weight));
+    for point in curve["curve"].as_array().unwrap() {
+        let weight = point["weight"].to_string();
+        let alone = perplexity(&["--mix", &ngrams, "--mix-weight", &weight]);
+        let [here, there] = [&alone, point].map(|report| report["perplexity"].as_f64().unwrap());
+        assert!((here / there - 1.0).abs() < 1e-4, "{weight}: {here}, {there}");
+        assert!(here >= best * 0.999);
+    }
+    let (code, errors) = (|args: &[&str]| mote(args).code, 2);
+    assert_eq!(code(&["run", "-m", &model, "x", "--speculate", &model]), errors);
+    assert_eq!(code(&["run", "-m", &model, "x", "--speculate", ""]), errors);
+    assert_eq!(code(&["run", "-m", &model, "x", "--mix-weight", "0.5"]), errors);
+    assert_eq!(code(&["run", "-m", &model, "x", "--mix", &ngrams, "--mix-weight", "2"]), errors);
+    assert_eq!(code(&["perplexity", "-m", &model, "-f", &model, "--tune"]), errors);
 }
 
 /// The text ends before the stop string, nothing of it is seen, and what only looked like its

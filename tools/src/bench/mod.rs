@@ -3,6 +3,7 @@
 mod busy;
 mod clock;
 mod compare;
+mod fallback;
 mod kernels;
 mod limits;
 mod machine;
@@ -119,6 +120,7 @@ pub struct Command {
 /// What else than a model can be measured.
 #[derive(Subcommand, Debug)]
 enum What {
+    Fallback(fallback::Command),
     Kernels(kernels::Command),
     Machine(machine::Command),
 }
@@ -127,6 +129,7 @@ impl Command {
     /// Whether the results, and a failure, are to be JSON.
     pub fn json(&self) -> bool {
         match &self.what {
+            Some(What::Fallback(command)) => command.json,
             Some(What::Kernels(command)) => command.json,
             Some(What::Machine(command)) => command.json,
             None => self.json,
@@ -137,6 +140,7 @@ impl Command {
 /// Measures.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     match &command.what {
+        Some(What::Fallback(command)) => fallback::execute(command, streams),
         Some(What::Kernels(command)) => kernels::execute(command, streams),
         Some(What::Machine(command)) => machine::execute(command, streams),
         None => command
@@ -233,7 +237,7 @@ fn threads(command: &Command, streams: &mut Streams<'_>) -> Vec<usize> {
 fn session_options(command: &Command, model: &Model<'_>, threads: usize) -> Options {
     let needed = tests(command).iter().map(|test| test.depth() + test.tokens()).max();
     let n_ctx = command.compute.ctx.map_or(needed.unwrap_or(1), NonZeroUsize::get);
-    command.compute.session(model, Purpose::Generate, n_ctx, threads)
+    command.compute.session(model.weights().all_float(), Purpose::Generate, n_ctx, threads)
 }
 
 /// Loads as often as tests are repeated, after once to have the file in memory.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use mote_formats::gguf::{Array, Gguf, Text, Value};
 use mote_kernels::CacheType;
-use mote_runtime::{Model, Options, Plan, Session};
+use mote_runtime::{AnyModel, AnySession, Options, Plan};
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::ngram::NgramReport;
 use crate::facts::{FileFacts, Total};
 use crate::failure::{Failure, Result};
 use crate::host::Memory;
@@ -25,11 +26,15 @@ pub struct Report {
     name: Option<String>,
     architecture: Option<String>,
     parameters: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_grams: Option<Vec<u64>>,
     metadata: Vec<Entry>,
     tensors: Vec<TensorReport>,
     encodings: BTreeMap<&'static str, Total>,
     session: Option<SessionReport>,
     why_not: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ngram: Option<NgramReport>,
 }
 
 #[derive(Serialize)]
@@ -75,7 +80,8 @@ pub struct SessionReport {
 impl Report {
     /// Of a file.
     pub fn new(gguf: &Gguf<'_>) -> Result<Report> {
-        let FileFacts { name, architecture, parameters, bytes, encodings } = FileFacts::new(gguf);
+        let FileFacts { name, architecture, parameters, n_grams, bytes, encodings } =
+            FileFacts::new(gguf);
         let (session, why_not) = match SessionReport::new(gguf) {
             Ok(session) => (Some(session), None),
             Err(failure) => (None, Some(failure.message)),
@@ -95,11 +101,13 @@ impl Report {
             name,
             architecture,
             parameters,
+            n_grams,
             metadata: metadata.collect(),
             tensors: tensors.collect(),
             encodings,
             session,
             why_not,
+            ngram: NgramReport::new(gguf),
         })
     }
 }
@@ -149,13 +157,13 @@ impl SessionReport {
     /// Loads the file as a model, to see whether it is one.
     pub fn new(gguf: &Gguf<'_>) -> Result<SessionReport> {
         let refused = |error| Failure::load(error, gguf);
-        let tables_bytes = Model::bytes_needed(gguf).map_err(refused)?;
+        let tables_bytes = AnyModel::bytes_needed(gguf).map_err(refused)?;
         let mut tables = Memory::new(tables_bytes)?;
-        let model = Model::new(gguf, &mut tables).map_err(refused)?;
-        let cache = if model.weights().all_float() { CacheType::F32 } else { CacheType::F16 };
+        let model = AnyModel::new(gguf, &mut tables).map_err(refused)?;
+        let cache = if model.all_float() { CacheType::F32 } else { CacheType::F16 };
         let options = Options { cache, ..Options::default() };
         let (activations, kv) = names(&options);
-        let plan = Session::plan(&model, &options)?;
+        let plan = AnySession::plan(&model, &options)?;
         let tables_bytes = tables_bytes as u64;
         Ok(SessionReport { n_ctx: options.n_ctx, kv, activations, tables_bytes, plan })
     }

@@ -1,7 +1,7 @@
 //! `mote ngram`: models of word sequences, from text to file.
 
 mod bench;
-mod convert;
+pub mod convert;
 mod estimate;
 mod train;
 
@@ -20,7 +20,7 @@ pub struct Command {
 /// Every one is a file with a `Command` (its options) and `execute`.
 #[derive(Subcommand, Debug)]
 enum What {
-    Train(train::Command),
+    Train(Box<train::Command>),
     Convert(convert::Command),
     Bench(bench::Command),
 }

@@ -68,8 +68,6 @@ pub enum Reason {
         /// Found in the section.
         found: u64,
     },
-    /// An n-gram before the first section.
-    NoHeading,
     /// Not so many words as the section says.
     Words {
         /// Of which order the section is.
@@ -164,7 +162,6 @@ impl fmt::Display for Reason {
                 let more = if found > announced { "or more" } else { "of them" };
                 write!(f, "{found} {more}")
             }
-            Reason::NoHeading => f.write_str("text before the first section"),
             _ => self.fmt_entry(f),
         }
     }

@@ -14,7 +14,7 @@ pub struct Reader<L> {
     number: u64,
     counts: [u64; MAX_ORDER],
     order: usize,
-    /// Whose section it is; 0 before the first.
+    /// Whose section it is; 0 in the header.
     section: usize,
     /// n-grams of this section so far.
     found: u64,
@@ -34,7 +34,7 @@ pub struct Entry<'a> {
     pub backoff: f32,
     /// The line that it stands in, from 1.
     pub line: u64,
-    /// The words with blanks between them.
+    /// The words with blanks between them, before and after perhaps.
     words: &'a [u8],
 }
 
@@ -45,7 +45,7 @@ pub struct Words<'a>(&'a [u8]);
 type Result<T, L> = core::result::Result<T, ReadError<<L as Lines>::Error>>;
 
 impl<L: Lines> Reader<L> {
-    /// Reads as far as the header goes: `\data\` and the counts.
+    /// Reads as far as the header goes: `\data\`, the counts, the first heading.
     pub fn new(lines: L) -> Result<Self, L> {
         let mut reader = Reader {
             lines,
@@ -92,9 +92,6 @@ impl<L: Lines> Reader<L> {
                 }
             }
         }
-        if self.section == 0 {
-            return Err(self.error(Reason::NoHeading));
-        }
         self.found += 1;
         if self.found > self.announced(self.section) {
             return Err(self.wrong_count());
@@ -137,23 +134,18 @@ impl<L: Lines> Reader<L> {
                 break;
             }
         }
-        // The header ends where the first heading stands or a blank line follows the counts.
-        while self.advance()? {
+        while self.next_text(Reason::NoEnd)? {
             let line = trimmed(self.lines.line());
-            if line.is_empty() && self.order == 0 {
-                continue;
-            }
-            if line.is_empty() {
-                break;
-            }
-            if line.starts_with(b"\\") {
-                // The first section without a blank line before it, or an end.
-                return self.check_header().and_then(|()| self.first_heading());
-            }
             let (order, count) = parse_count(line).map_err(|reason| self.error(reason))?;
             self.announce(order, count)?;
         }
-        self.check_header()
+        if self.announced(1) == 0 {
+            return Err(self.error(Reason::NoUnigrams));
+        }
+        match self.heading()? {
+            Some(order) => self.begin_section(order),
+            None => Err(self.error(Reason::NoSection(1))),
+        }
     }
 
     fn announce(&mut self, order: u64, count: u64) -> Result<(), L> {
@@ -167,21 +159,6 @@ impl<L: Lines> Reader<L> {
         }
         self.order = expected;
         Ok(())
-    }
-
-    fn check_header(&self) -> Result<(), L> {
-        if self.announced(1) == 0 {
-            return Err(self.error(Reason::NoUnigrams));
-        }
-        Ok(())
-    }
-
-    /// The current line is a heading, right after the counts.
-    fn first_heading(&mut self) -> Result<(), L> {
-        match self.heading()? {
-            Some(order) => self.begin_section(order),
-            None => Err(self.error(Reason::NoSection(1))),
-        }
     }
 
     /// The order of the current line `\ORDER-grams:`, or `None` for `\end\`.
@@ -259,7 +236,7 @@ impl<'a> Entry<'a> {
 
     /// Its words as they stand in the text, with blanks between them.
     pub fn text(&self) -> &'a [u8] {
-        self.words
+        trimmed(self.words)
     }
 }
 

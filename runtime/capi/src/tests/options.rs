@@ -58,7 +58,7 @@ fn case_357_values_that_are_none_of_the_list() {
         let refused = [
             SessionOptions { cache: value.max(3), ..base },
             SessionOptions { activations: value.max(3), ..base },
-            SessionOptions { reserved: value, ..base },
+            SessionOptions { drafts: value.max(8), ..base },
         ];
         for options in refused {
             // SAFETY: sound pointers.

@@ -37,6 +37,31 @@ fn the_text_of_a_seed_is_the_runtimes() {
 }
 
 #[test]
+fn drafts_change_nothing() {
+    for name in ["models/llama-f32.gguf", "models/gemma3.gguf"] {
+        let bytes = Bytes::fixture(name);
+        let model = bytes.model();
+        let plain = model.session(&small());
+        // The text repeats itself, so that there is something to draft.
+        let ids = [prompt(5), prompt(5), prompt(5)].concat();
+        for drafts in [1, 4, 7] {
+            let drafted = model.session(&SessionOptions { drafts, batch: 8, ..small() });
+            for seed in 0..8 {
+                let temperature = seed as f32 / 8.0;
+                let base = WritingOptions { seed, temperature, ignore_eos: 1, ..greedy() };
+                let texts = [&plain, &drafted].map(|session| {
+                    // SAFETY: a live session.
+                    unsafe { assert_eq!(mote_session_rewind(session.0, 0), OK) };
+                    assert_eq!((session.begin(&base), session.feed(&ids)), (OK, OK));
+                    session.write(15)
+                });
+                assert_eq!(texts[0], texts[1], "{name}, {drafts}, {seed}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_text_ends_before_a_stop_string() {
     let bytes = Bytes::fixture("models/llama-f32.gguf");
     let model = bytes.model();

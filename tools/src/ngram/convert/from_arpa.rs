@@ -63,7 +63,8 @@ struct Collector<'u> {
     bounded: u64,
 }
 
-fn read_text(text: impl BufRead, units: &Units<'_>, minus_infinity: bool) -> Result<Model> {
+/// Reads a text.
+pub fn read_text(text: impl BufRead, units: &Units<'_>, minus_infinity: bool) -> Result<Model> {
     let mut reader = Reader::new(ReadLines::new(text)).map_err(refused)?;
     if minus_infinity {
         reader = reader.accept_minus_infinity();

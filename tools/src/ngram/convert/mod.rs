@@ -9,14 +9,14 @@ mod vocabulary;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use mote_formats::file::{self, Existing};
-use mote_formats::gguf::Gguf;
+use mote_formats::gguf::{Gguf, Text};
 use mote_formats::ngram::{Trie, write_indexed};
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ For models over bytes or token ids the text has these in decimal, and what it sa
 shared by the ids that it does not have.
 
 JSON keys: input; output; order; counts: n-grams of each length; inserted: n-grams that were
-missing; bytes; bytes_per_ngram; value_bits, null for text; index: whether the file has one;
+missing; bytes; bytes_per_n_gram; value_bits, null for text; index: whether the file has one;
 notes: a list of sentences.
 
 Examples:
@@ -100,7 +100,7 @@ struct Report {
     counts: Vec<u64>,
     inserted: u64,
     bytes: u64,
-    bytes_per_ngram: f64,
+    bytes_per_n_gram: f64,
     value_bits: Option<u32>,
     index: bool,
     notes: Vec<String>,
@@ -115,14 +115,14 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let mut report = if is_gguf {
         with_gguf(input, |gguf| match command.index {
             true => index_gguf(command, gguf),
-            false => write_arpa(command, gguf),
+            false => write_arpa(command, gguf, streams),
         })?
     } else {
         command.with_units(|units| write_gguf(command, units, streams))?
     };
     report.bytes = fs::metadata(&command.output)?.len();
     let n_grams: u64 = report.counts.iter().sum();
-    report.bytes_per_ngram = report.bytes as f64 / n_grams.max(1) as f64;
+    report.bytes_per_n_gram = report.bytes as f64 / n_grams.max(1) as f64;
     report.notes.iter().for_each(|note| streams.note(note));
     if command.json {
         return write_json(&report, streams);
@@ -130,7 +130,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let (counts, bytes) = (&report.counts, Bytes(report.bytes));
     let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
     streams.fact("n-grams", format_args!("{n_grams} ({})", counts.join(", ")));
-    let per = report.bytes_per_ngram;
+    let per = report.bytes_per_n_gram;
     let output = &report.output;
     streams.fact("file", format_args!("{output}: {bytes}, {per:.2} bytes an n-gram"));
     Ok(())
@@ -179,7 +179,7 @@ impl Command {
             counts,
             inserted: 0,
             bytes: 0,
-            bytes_per_ngram: 0.0,
+            bytes_per_n_gram: 0.0,
             value_bits: None,
             index: self.index,
             notes: Vec::new(),
@@ -198,43 +198,19 @@ impl From<io::Error> for Refused {
 
 fn write_gguf(command: &Command, units: &Units<'_>, streams: &mut Streams<'_>) -> Result<Report> {
     command.check_output()?;
-    let Model { vocabulary, table, bounded } =
-        from_arpa::read(&command.input, units, command.accept_inf, streams)?;
+    let model = from_arpa::read(&command.input, units, command.accept_inf, streams)?;
+    let table = &model.table;
     let counts = (1..=table.order()).map(|length| table.level(length).nodes.len() as u64);
     let mut report = command.report(counts.collect());
     report.value_bits = Some(command.value_bits);
     report.inserted = table.inserted();
-    let notes = &mut report.notes;
-    if report.inserted > 0 {
-        let inserted = report.inserted;
-        notes.push(format!("{inserted} n-grams inserted: the first or last words of others"));
-    }
-    if bounded > 0 {
-        notes.push(format!("{bounded} values beyond -99 or 99 were set to these"));
-    }
-    let excess = checks::excess(&table);
-    if excess.contexts > 0 {
-        let after = match &excess.words[..] {
-            [] => "without context".to_string(),
-            words => {
-                format!("after '{}'", mote_formats::gguf::Text::from(&vocabulary.spell(words)[..]))
-            }
-        };
-        let (contexts, sum) = (excess.contexts, excess.sum);
-        notes.push(format!(
-            "probabilities that sum to more than 1 in {contexts} contexts; to {sum:.3} {after}"
-        ));
-    }
-    let builder = vocabulary.describe(units).map_err(|error| Failure::new(Code::Format, error))?;
-    report.notes.extend(vocabulary.notes);
-    let bits = command.value_bits;
+    report.notes = model.notes();
     if !command.index {
-        command.write(|mut out| Ok(to_gguf::write(&table, builder, bits, &mut out)?))?;
+        command.write(|out| model.write(units, command.value_bits, out))?;
         return Ok(report);
     }
     let mut file = Vec::new();
-    to_gguf::write(&table, builder, bits, &mut file)?;
-    drop(table);
+    model.write(units, command.value_bits, &mut file)?;
     let gguf = Gguf::parse(&file)?;
     let trie = Trie::new(&gguf).map_err(|error| Failure::new(Code::Model, error))?;
     command.write(|out| Ok(write_indexed(&trie, out)?))?;
@@ -253,20 +229,57 @@ fn index_gguf(command: &Command, gguf: &Gguf<'_>) -> Result<Report> {
     Ok(report)
 }
 
-fn write_arpa(command: &Command, gguf: &Gguf<'_>) -> Result<Report> {
+/// Reads the ARPA text of a model of words and writes it as GGUF, with values of `value_bits` (1 to 8,
+/// or 32). What the command does, between any places.
+pub fn text_to_gguf(text: impl BufRead, value_bits: u32, out: &mut dyn Write) -> Result<()> {
+    from_arpa::read_text(text, &Units::Words, false)?.write(&Units::Words, value_bits, out)
+}
+
+impl Model {
+    fn write(&self, units: &Units<'_>, value_bits: u32, mut out: &mut dyn Write) -> Result<()> {
+        let builder = self.vocabulary.describe(units);
+        let builder = builder.map_err(|error| Failure::new(Code::Format, error))?;
+        Ok(to_gguf::write(&self.table, builder, value_bits, &mut out)?)
+    }
+
+    /// What somebody may want to know of the model.
+    fn notes(&self) -> Vec<String> {
+        let Model { vocabulary, table, bounded } = self;
+        let mut notes = vocabulary.notes.clone();
+        let inserted = table.inserted();
+        if inserted > 0 {
+            notes.push(format!("n-grams inserted, as first or last words of others: {inserted}"));
+        }
+        if *bounded > 0 {
+            notes.push(format!("values beyond -99 or 99, set to these: {bounded}"));
+        }
+        let checks::Excess { contexts, sum, words } = checks::excess(table);
+        if contexts > 0 {
+            let words = vocabulary.spell(&words);
+            let words = Text::from(&words[..]);
+            let what = "contexts whose probabilities sum to more than 1";
+            notes.push(format!("{what}: {contexts}; after '{words}' to {sum:.3}"));
+        }
+        notes
+    }
+}
+
+fn write_arpa(command: &Command, gguf: &Gguf<'_>, streams: &mut Streams<'_>) -> Result<Report> {
     command.check_output()?;
     let refused = |failure: Failure| failure.in_file(&command.input);
     let trie = Trie::new(gguf).map_err(|error| refused(Failure::new(Code::Model, error)))?;
     let text = to_arpa::Text::new(&trie).map_err(refused)?;
+    let bar = streams.steps("writing", text.counts().iter().skip(1).sum());
     command.write(|mut out| {
         if !is_gz(&command.output) {
-            return text.write(&mut out);
+            return text.write(&mut out, &bar);
         }
         let mut packed = GzEncoder::new(out, Compression::default());
-        text.write(&mut packed)?;
+        text.write(&mut packed, &bar)?;
         packed.finish()?;
         Ok(())
     })?;
+    bar.finish_and_clear();
     Ok(command.report(text.counts()))
 }
 

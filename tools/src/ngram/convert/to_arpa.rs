@@ -2,12 +2,16 @@
 
 use std::io::{self, Write};
 
+use indicatif::ProgressBar;
 use mote_formats::gguf::{Gguf, IoSink};
 use mote_formats::ngram::arpa::{self, Writer};
 use mote_formats::ngram::{Entry, MAX_ORDER, NEVER, Smoothing, Trie};
 
 use super::vocabulary::{BOS, BOS_ID, EOS, EOS_ID, FIRST_BYTE, Tokens, UNKNOWN, UNKNOWN_ID};
 use crate::failure::{Code, Failure, Result};
+
+/// n-grams from one report of progress to the next.
+const TOLD: u32 = 1 << 12;
 
 /// What a text is written from.
 pub struct Text<'a> {
@@ -60,12 +64,15 @@ impl<'a> Text<'a> {
         counts
     }
 
-    /// Writes it.
-    pub fn write(&self, out: &mut impl Write) -> Result<()> {
+    /// Writes it; `bar` hears of n-grams of two words and more.
+    pub fn write(&self, out: &mut impl Write, bar: &ProgressBar) -> Result<()> {
         let mut writer = Writer::new(IoSink(out), &self.counts()).map_err(refused)?;
         self.write_words(&mut writer).map_err(refused)?;
         for length in 2..=self.trie.order() {
             for index in 0..self.trie.n_grams(length) as u32 {
+                if index % TOLD == 0 {
+                    bar.inc(TOLD.into());
+                }
                 let entry = self.trie.get(length, index).ok_or_else(damaged)?;
                 let words = self.words(length, index).ok_or_else(damaged)?;
                 let words = words.get(..length).unwrap_or(&words);

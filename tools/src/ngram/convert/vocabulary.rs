@@ -42,6 +42,10 @@ pub const BOS_ID: u32 = 1;
 pub const EOS_ID: u32 = 2;
 /// Of the byte 0.
 pub const FIRST_BYTE: u32 = 3;
+/// ggml's types of tokens.
+const UNKNOWN_TYPE: i32 = 2;
+const CONTROL_TYPE: i32 = 3;
+const BYTE_TYPE: i32 = 6;
 
 /// The 1-grams of a file, in its order.
 #[derive(Debug, Default)]
@@ -199,7 +203,7 @@ impl Unigrams {
         let mut notes = Vec::new();
         let share = if unseen > 0 {
             notes.push(format!("{unseen} ids that the file does not have share p(<unk>)"));
-            (f64::from(mass) - libm::log10(unseen as f64)) as f32
+            mass - libm::log10(unseen as f64) as f32
         } else {
             NEVER
         };
@@ -243,6 +247,11 @@ impl Vocabulary {
         };
         builder.set("tokenizer.ggml.model", model)?;
         builder.set_strings("tokenizer.ggml.tokens", &self.texts)?;
+        if matches!(units, Units::Bytes) {
+            let mut types = vec![UNKNOWN_TYPE, CONTROL_TYPE, CONTROL_TYPE];
+            types.resize(self.texts.len(), BYTE_TYPE);
+            builder.set_array("tokenizer.ggml.token_type", &types)?;
+        }
         builder.set("tokenizer.ggml.unknown_token_id", UNKNOWN_ID)?;
         builder.set("tokenizer.ggml.bos_token_id", BOS_ID)?;
         builder.set("tokenizer.ggml.eos_token_id", EOS_ID)?;

@@ -39,7 +39,19 @@ impl Tally {
 pub struct Adjusted {
     pub levels: Vec<LevelFile>,
     pub tallies: Vec<Tally>,
+    /// Where a walk may begin; the first is the beginning.
+    pub splits: Vec<Split>,
 }
+
+/// A place between two contexts of one word: so many are before it, and on each level so many bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Split {
+    pub contexts: u64,
+    pub at: Vec<u64>,
+}
+
+/// n-grams between two splits, at least.
+const SPLIT: u64 = 1 << 14;
 
 /// A depth of the walk.
 struct Depth {
@@ -88,6 +100,8 @@ pub fn adjust<const W: usize>(
     let key = mask::<W>(layout.order * layout.bits);
     let mut last: Option<Record<W>> = None;
     let mut seen = 0u64;
+    let mut splits = vec![Split { contexts: 0, at: vec![0; depths.len()] }];
+    let mut split_due = SPLIT;
     while let Some(record) = records.next()? {
         let same = match &last {
             // All depths but the first are new.
@@ -101,6 +115,10 @@ pub fn adjust<const W: usize>(
         if same < deepest {
             if last.is_some() {
                 leave(&mut depths, same)?;
+            }
+            if same == 0 && seen >= split_due {
+                splits.push(split(&depths));
+                split_due = seen + SPLIT;
             }
             enter(&mut depths, same, &record, layout.bits);
         }
@@ -121,7 +139,13 @@ pub fn adjust<const W: usize>(
     }
     let tallies = depths.iter().map(|depth| depth.tally).collect();
     let levels = depths.into_iter().map(|depth| depth.out.finish()).collect::<io::Result<_>>()?;
-    Ok(Adjusted { levels, tallies })
+    Ok(Adjusted { levels, tallies, splits })
+}
+
+/// Between two nodes of the first depth.
+fn split(depths: &[Depth]) -> Split {
+    let contexts = depths.first().map_or(0, |root| root.children);
+    Split { contexts, at: depths.iter().map(|depth| depth.out.written()).collect() }
 }
 
 /// The nodes deeper than `same` are new.

@@ -50,16 +50,16 @@ impl<'a> Arpa<'a> {
     }
 
     /// Puts the file together.
-    pub fn finish(self, out: &mut dyn Write, head: &Head<'_>) -> io::Result<()> {
+    pub fn finish(self, out: &mut dyn Write, head: &Head, unigrams: &Unigrams) -> io::Result<()> {
         let mut line = Vec::new();
-        let unigrams = head.lines(self.lexicon, self.sections.len() > 0);
-        writeln!(out, "\\data\\\nngram 1={}", unigrams.len())?;
+        let lines = head.lines(self.lexicon, unigrams, !self.sections.is_empty());
+        writeln!(out, "\\data\\\nngram 1={}", lines.len())?;
         for (order, count) in (2..).zip(head.counts.iter().skip(1)) {
             writeln!(out, "ngram {order}={count}")?;
         }
         writeln!(out, "\n\\1-grams:")?;
-        for unigram in unigrams {
-            out.write_all(&unigram)?;
+        for line in lines {
+            out.write_all(&line)?;
         }
         for (order, section) in (2..).zip(self.sections) {
             writeln!(out, "\n\\{order}-grams:")?;
@@ -79,17 +79,15 @@ impl<'a> Arpa<'a> {
 }
 
 /// What the sections of an ARPA file do not have.
-pub struct Head<'a> {
+pub struct Head {
     ids: Ids,
     counts: Vec<u64>,
     /// log10 of each id's probability.
     probability: Vec<Option<f32>>,
     unknown: f32,
-    /// Known in the end.
-    pub unigrams: Option<&'a Unigrams>,
 }
 
-impl Head<'_> {
+impl Head {
     /// Of a model whose n-grams are still to come.
     pub fn new(estimated: &Estimated, ids: &Ids) -> Self {
         Head {
@@ -97,16 +95,12 @@ impl Head<'_> {
             counts: estimated.counts.clone(),
             probability: estimated.unigrams.clone(),
             unknown: estimated.unknown,
-            unigrams: None,
         }
     }
 
     /// `<unk>`, `<s>`, and the words.
-    fn lines(&self, lexicon: &Lexicon<'_>, backs_off: bool) -> Vec<Vec<u8>> {
-        let backoff = |id: u32| {
-            let known = self.unigrams.and_then(|unigrams| unigrams.backoff.get(id as usize));
-            known.copied().unwrap_or(0.0)
-        };
+    fn lines(&self, lexicon: &Lexicon<'_>, unigrams: &Unigrams, backs_off: bool) -> Vec<Vec<u8>> {
+        let backoff = |id: u32| unigrams.backoff.get(id as usize).copied().unwrap_or(0.0);
         let line = |log10: f32, word: &[u8], backoff: f32| {
             let mut line = Vec::new();
             number(log10, &mut line);

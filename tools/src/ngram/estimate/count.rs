@@ -59,7 +59,8 @@ pub fn count<const W: usize>(
 ) -> io::Result<Sorted<W>> {
     let Layout { order, bits, count_bits } = layout;
     let (helpers, folder) = (settings.threads - 1, &settings.folder);
-    let mut sorter = Sorter::<W>::new(memory, helpers, folder, Equal::Add(count_bits))?;
+    let most = tokens.predicted + tokens.sentences;
+    let mut sorter = Sorter::<W>::new(memory, helpers, folder, Equal::Add(count_bits), most)?;
     let context = super::record::mask::<W>((order - 1) * bits);
     let start: Record<W> = follow(&[0; W], ids.begin + 1, bits, &context);
     let mut before = start;

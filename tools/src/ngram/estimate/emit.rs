@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::probability::{Grams, Layout};
+use super::gram::{Grams, Layout};
 use super::record::{Record, agree, mask};
 use super::sort::Records;
 use super::{Settings, Told};

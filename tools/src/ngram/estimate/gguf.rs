@@ -11,10 +11,10 @@ use mote_formats::ngram::{
 };
 
 use super::emit::{Gram, Unigrams};
-use super::probability::Values;
 use super::temporary::{Reader, Temporary, Writer};
 
 /// Counts the values of each order, for its codebooks. Without any: values are kept as they are.
+#[derive(Debug, Default)]
 pub struct Histograms {
     /// By order from 2 on.
     probability: Vec<Histogram>,
@@ -28,6 +28,39 @@ impl Histograms {
         let n = if needed { order.saturating_sub(1) } else { 0 };
         let make = |n: usize| (0..n).map(|_| Histogram::new()).collect();
         Histograms { probability: make(n), backoff: make(n.saturating_sub(1)) }
+    }
+
+    /// Bytes of memory: a megabyte for each.
+    pub fn bytes(&self) -> usize {
+        (self.probability.len() + self.backoff.len()) << 20
+    }
+
+    /// As many, without values.
+    pub fn emptied(&self) -> Self {
+        let make = |of: &[Histogram]| of.iter().map(|_| Histogram::new()).collect();
+        Histograms { probability: make(&self.probability), backoff: make(&self.backoff) }
+    }
+
+    /// Adds what another has counted.
+    pub fn merge(&mut self, other: &Histograms) {
+        self.probability.iter_mut().zip(&other.probability).for_each(|(all, it)| all.merge(it));
+        self.backoff.iter_mut().zip(&other.backoff).for_each(|(all, it)| all.merge(it));
+    }
+
+    /// Counts the probability of an n-gram of `order` words, from 2 on.
+    #[inline]
+    pub fn probability(&mut self, order: usize, log10: f32) {
+        if let Some(histogram) = order.checked_sub(2).and_then(|i| self.probability.get_mut(i)) {
+            histogram.add(finite(log10));
+        }
+    }
+
+    /// Counts the backoff of a context of `length` words that has successors.
+    #[inline]
+    pub fn backoff(&mut self, length: usize, log10: f32) {
+        if let Some(histogram) = length.checked_sub(2).and_then(|i| self.backoff.get_mut(i)) {
+            histogram.add(finite(log10));
+        }
     }
 
     /// The codebooks of the orders from 2 on. `stupid`: there are no backoffs.
@@ -45,22 +78,6 @@ impl Histograms {
             Books { probability, backoff: (!last).then_some(backoff) }
         };
         (0..order.saturating_sub(1)).map(books).collect()
-    }
-}
-
-impl Values for Histograms {
-    #[inline]
-    fn probability(&mut self, order: usize, log10: f32) {
-        if let Some(histogram) = self.probability.get_mut(order - 2) {
-            histogram.add(finite(log10));
-        }
-    }
-
-    #[inline]
-    fn backoff(&mut self, length: usize, log10: f32) {
-        if let Some(histogram) = length.checked_sub(2).and_then(|i| self.backoff.get_mut(i)) {
-            histogram.add(finite(log10));
-        }
     }
 }
 

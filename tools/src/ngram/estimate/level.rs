@@ -80,6 +80,11 @@ impl LevelOut {
         self.form.raw && !self.form.longest
     }
 
+    /// Bytes so far.
+    pub fn written(&self) -> u64 {
+        self.out.written()
+    }
+
     pub fn finish(self) -> io::Result<LevelFile> {
         Ok(LevelFile { file: self.out.finish()?, form: self.form })
     }
@@ -92,9 +97,10 @@ pub struct LevelFile {
 }
 
 impl LevelFile {
-    /// From its beginning.
-    pub fn read(&self, memory: usize) -> io::Result<LevelIn> {
-        let reader = Reader::whole(Arc::clone(&self.file), memory)?;
+    /// From a byte on at which a context begins.
+    pub fn read(&self, at: u64, memory: usize) -> io::Result<LevelIn> {
+        let end = self.file.len()?;
+        let reader = Reader::new(Arc::clone(&self.file), at.min(end), end, memory);
         Ok(LevelIn { reader, form: self.form })
     }
 }

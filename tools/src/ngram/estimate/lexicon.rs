@@ -2,6 +2,7 @@
 
 use mote_formats::gguf::{BuildError, Builder, Gguf};
 use mote_runtime::Tokenizer;
+use mote_runtime::tokenizer::MAX_TEXT_BYTES;
 
 use super::text::{Rules, Spool};
 use super::vocabulary::{BEGIN, END, SPECIAL, UNKNOWN, Words};
@@ -233,7 +234,12 @@ fn pieces(
     let mut input = std::io::BufReader::with_capacity(1 << 18, input);
     let mut piece = Vec::new();
     loop {
-        let n = input.read_until(b'\n', &mut piece).map_err(Error::Input)?;
+        let room = (MAX_TEXT_BYTES + 1).saturating_sub(piece.len()) as u64;
+        let mut limited = std::io::Read::take(&mut input, room);
+        let n = limited.read_until(b'\n', &mut piece).map_err(Error::Input)?;
+        if piece.len() > MAX_TEXT_BYTES {
+            return Err(Error::LongLine);
+        }
         if n == 0 {
             break;
         }

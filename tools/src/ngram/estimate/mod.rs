@@ -7,7 +7,8 @@
 //! 3. [`adjust`]: one walk through the sorted counts gives the adjusted counts of all orders
 //!    ([`level`]); so there is one sort for all counts (Pibiri and Venturini 2019).
 //! 4. [`discount`]: discounts from counts of counts.
-//! 5. [`probability`]: a second walk gives probabilities and backoffs, which are sorted by words.
+//! 5. [`probability`]: a second walk gives probabilities and backoffs, which are sorted by words
+//!    ([`gram`]).
 //! 6. [`emit`]: all orders in step, to the writers of files.
 //!
 //! Everything is counted in whole numbers or computed by f64 in an order that the n-grams alone
@@ -19,10 +20,12 @@ mod count;
 mod discount;
 mod emit;
 pub mod gguf;
+mod gram;
 mod level;
 pub mod lexicon;
 mod probability;
 mod record;
+pub mod shards;
 mod sort;
 mod temporary;
 pub mod text;
@@ -33,13 +36,15 @@ use std::io;
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
+use mote_runtime::tokenizer::{MAX_TEXT_BYTES, MAX_TOKEN_BYTES};
 
 use adjust::Adjusted;
 pub use adjust::Tally;
 pub use discount::{Discounts, NoDiscount};
 pub use emit::{Gram, Sink, Unigrams};
-use probability::Grams;
-pub use probability::Values;
+use gguf::Histograms;
+use gram::Grams;
+use shards::Shards;
 use text::Tokens;
 
 /// How probabilities are estimated.
@@ -103,6 +108,32 @@ impl Settings {
 /// Bytes that sorting gets whatever is asked for.
 const LEAST: usize = 1 << 18;
 
+/// What is counted.
+pub enum Source {
+    /// A text's tokens.
+    Tokens(Tokens),
+    /// Counts made elsewhere.
+    Counts(Shards),
+}
+
+impl Source {
+    /// Tokens that are predicted, ends of sentences included.
+    pub fn predicted(&self) -> u64 {
+        match self {
+            Source::Tokens(tokens) => tokens.predicted,
+            Source::Counts(shards) => shards.predicted,
+        }
+    }
+
+    /// Sentences.
+    pub fn sentences(&self) -> u64 {
+        match self {
+            Source::Tokens(tokens) => tokens.sentences,
+            Source::Counts(shards) => shards.sentences,
+        }
+    }
+}
+
 /// The model's ids.
 #[derive(Clone, Debug)]
 pub struct Ids {
@@ -121,6 +152,11 @@ pub struct Ids {
 }
 
 impl Ids {
+    /// Bytes of memory of what is kept for each id from the beginning to the end.
+    pub fn bytes(&self) -> usize {
+        24 * self.len as usize
+    }
+
     #[inline]
     fn of(&self, provisional: u32) -> u32 {
         self.of_provisional.get(provisional as usize).copied().unwrap_or(provisional)
@@ -148,8 +184,14 @@ pub enum Error {
     Symbol { word: String, line: u64 },
     /// A number that is no id of the vocabulary.
     Id { word: String, line: u64 },
+    /// Counts made elsewhere that cannot be read.
+    Counts(String),
     /// A text that the tokenizer does not take.
     Encode(String),
+    /// A word that is longer than a vocabulary's may be.
+    LongWord { line: u64 },
+    /// A line that is longer than a text may be.
+    LongLine,
     /// More than the format has ids for.
     TooManyWords,
     /// More than the format has room for.
@@ -173,7 +215,12 @@ impl fmt::Display for Error {
             Error::Id { word, line } => {
                 write!(f, "line {line}: '{}' is no token id", word.escape_debug())
             }
+            Error::Counts(what) => write!(f, "counts: {what}"),
             Error::Encode(error) => write!(f, "the tokenizer does not take the text: {error}"),
+            Error::LongWord { line } => {
+                write!(f, "line {line}: a word of more than {MAX_TOKEN_BYTES} bytes")
+            }
+            Error::LongLine => write!(f, "a line of more than {MAX_TEXT_BYTES} bytes"),
             Error::TooManyWords => {
                 write!(f, "more than {} different words", vocabulary::MAX_WORDS)
             }
@@ -250,20 +297,20 @@ macro_rules! with_width {
 
 /// Counts, discounts, probabilities. `bar` makes a progress bar of so many steps and a name.
 pub fn estimate(
-    tokens: Tokens,
+    source: Source,
     ids: &Ids,
     settings: &Settings,
-    values: &mut dyn Values,
+    values: &mut Histograms,
     bar: &dyn Fn(&'static str, u64) -> ProgressBar,
 ) -> Result<Estimated, Error> {
-    if tokens.predicted == 0 {
+    if source.predicted() == 0 {
         return Err(Error::Empty);
     }
     let layout = count::Layout::new(settings.order, ids.len);
     let adjusted = with_width!(
         layout.width(),
         [1 2 3 4 6 8 10],
-        counts(tokens, ids, layout, settings, bar)
+        counts(source, ids, layout, settings, bar)
     )?;
     for (i, tally) in adjusted.tallies.iter().enumerate() {
         if tally.different >= u64::from(u32::MAX) {
@@ -271,7 +318,7 @@ pub fn estimate(
         }
     }
     let (discounts, fallen_back) = discounts(&adjusted.tallies, settings)?;
-    let width = probability::Layout::width(settings.order, ids.len);
+    let width = gram::Layout::width(settings.order, ids.len);
     let estimated = with_width!(
         width,
         [2 3 4 6 8 10],
@@ -281,7 +328,7 @@ pub fn estimate(
 }
 
 fn counts<const W: usize>(
-    tokens: Tokens,
+    source: Source,
     ids: &Ids,
     layout: count::Layout,
     settings: &Settings,
@@ -289,15 +336,20 @@ fn counts<const W: usize>(
 ) -> Result<Adjusted, Error> {
     let memory = settings.memory_beside(0);
     let broken = settings.smoothing == Smoothing::Stupid;
-    let counting = bar("counting", tokens.predicted);
+    let predicted = source.predicted();
+    let counting = bar("counting", predicted);
     let told = Told(&counting);
-    let sorted = count::count::<W>(&tokens, ids, layout, settings, memory, broken, &told)?;
-    drop(tokens);
+    let sorted = match source {
+        Source::Tokens(tokens) => {
+            count::count::<W>(&tokens, ids, layout, settings, memory, broken, &told)?
+        }
+        Source::Counts(shards) => shards.count::<W>(ids, layout, settings, memory, &told)?,
+    };
     counting.finish_and_clear();
     let raw = settings.needs_raw();
     let dense = settings.order * (ids.len as usize + 1) * if raw { 16 } else { 8 };
     let records = sorted.read(settings.memory_beside(dense) / 4, settings.threads > 1)?;
-    let adjusting = bar("adjusting", 0);
+    let adjusting = bar("adjusting", predicted);
     let told = Told(&adjusting);
     let adjusted = adjust::adjust(records, layout, ids.len, raw, settings, &told)?;
     adjusting.finish_and_clear();
@@ -337,11 +389,10 @@ fn probabilities<const W: usize>(
     ids: &Ids,
     discounts: Vec<Discounts>,
     settings: &Settings,
-    values: &mut dyn Values,
+    values: &mut Histograms,
     bar: &dyn Fn(&'static str, u64) -> ProgressBar,
 ) -> Result<Estimated, Error> {
-    let dense = (settings.order - 1) * (ids.len as usize + 1) * 16;
-    let memory = settings.memory_beside(dense);
+    let memory = settings.memory_beside(0);
     let total = adjusted.tallies.iter().map(|tally| tally.different).sum();
     let bar = bar("smoothing", total);
     let told = Told(&bar);

@@ -3,92 +3,16 @@
 //! by word, so that p(w | h) = u(w | h) + gamma(h) p(w | h') takes one look-up.
 
 use std::io;
+use std::thread;
 
-use super::adjust::Adjusted;
-use super::count::bits;
+use super::adjust::{Adjusted, Split};
 use super::discount::Discounts;
+use super::gguf::Histograms;
+use super::gram::{Fields, Grams, Layout};
 use super::level::{LevelIn, Successor};
-use super::record::{Record, get, put, shift};
+use super::record::{Record, put, shift};
 use super::sort::{Equal, Sorted, Sorter};
 use super::{Ids, Settings, Smoothing, Told};
-
-/// Places of the fields of an n-gram's record: its words in the order of the text, each its id plus
-/// 1; in the lowest bits its key, log10 of its probability, log10 of the backoff of its context.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    /// Bits of a word and of a key.
-    pub bits: u32,
-    /// Bits of a record.
-    total: u32,
-}
-
-/// What a record says of its n-gram.
-#[derive(Clone, Copy, Debug)]
-pub struct Fields {
-    /// Where the last word stands among the successors of the context without its first word.
-    pub key: u32,
-    /// log10 of its probability.
-    pub probability: f32,
-    /// log10 of the context's backoff.
-    pub backoff: f32,
-}
-
-impl Layout {
-    /// 64-bit words that n-grams of `order` words with ids below `words` need.
-    pub fn width(order: usize, words: u32) -> usize {
-        ((order as u32 + 1) * bits(words) + 64).div_ceil(64) as usize
-    }
-
-    /// In records of `width` words.
-    pub fn new(words: u32, width: usize) -> Layout {
-        Layout { bits: bits(words), total: 64 * width as u32 }
-    }
-
-    #[inline(always)]
-    fn put<const W: usize>(&self, record: &mut Record<W>, fields: Fields) {
-        put(record, self.total - 64 - self.bits, self.bits, fields.key);
-        let (p, b) = (fields.probability.to_bits(), fields.backoff.to_bits());
-        record[W - 1] |= u64::from(p) << 32 | u64::from(b);
-    }
-
-    /// Of a record.
-    #[inline(always)]
-    pub fn fields<const W: usize>(&self, record: &Record<W>) -> Fields {
-        let key = get(record, self.total - 64 - self.bits, self.bits);
-        let values = record[W - 1];
-        let probability = f32::from_bits((values >> 32) as u32);
-        Fields { key, probability, backoff: f32::from_bits(values as u32) }
-    }
-
-    /// The word at this place, as its id.
-    #[inline(always)]
-    pub fn word<const W: usize>(&self, record: &Record<W>, place: usize) -> u32 {
-        get(record, place as u32 * self.bits, self.bits) - 1
-    }
-}
-
-/// All n-grams with their values.
-pub struct Grams<const W: usize> {
-    /// From order 2 on: sorted by words.
-    pub longer: Vec<Sorted<W>>,
-    pub layout: Layout,
-    /// Ids are below.
-    pub words: u32,
-    /// log10 of each id's probability; none where it is not in the model.
-    pub unigrams: Vec<Option<f32>>,
-    /// log10 p(<unk>)
-    pub unknown: f32,
-    /// N-grams of each order, those that are left out excepted.
-    pub counts: Vec<u64>,
-}
-
-/// Receives every value once, in no particular order: for choosing codes.
-pub trait Values {
-    /// Of an n-gram of `order` words, from 2 on.
-    fn probability(&mut self, order: usize, log10: f32);
-    /// Of a context of `length` words, from 1 on, that has successors.
-    fn backoff(&mut self, length: usize, log10: f32);
-}
 
 /// What stays the same during the walk.
 struct Model<'a> {
@@ -103,11 +27,14 @@ struct Model<'a> {
 struct Level<const W: usize> {
     input: LevelIn,
     successors: Vec<Successor>,
-    /// By word of the context at which the walk is: its probability and its place among those kept.
-    dense: Vec<(f64, u32)>,
-    sorter: Option<Sorter<W>>,
+    /// By word of the context at which the walk is.
+    dense: Vec<Known>,
+    sorter: Sorter<W>,
     kept: u64,
 }
+
+/// A word's probability after a context, and its place among those that are kept.
+type Known = (f64, u32);
 
 /// What the empty context says.
 struct Root {
@@ -115,6 +42,7 @@ struct Root {
     unknown: f32,
     /// Contexts of one word.
     contexts: u64,
+    known: Vec<Known>,
 }
 
 /// A context's sums.
@@ -126,50 +54,98 @@ struct Sums {
     backoff: f64,
 }
 
-/// Walks. `memory` is for the buffers of what is sorted.
+/// Walks, in as many threads as there are and have room for what they know by word: each takes
+/// neighbouring contexts of one word and all that are longer. `memory` is for that, and for the
+/// buffers of what is sorted. Adds all values to `values`.
 pub fn walk<const W: usize>(
     adjusted: &Adjusted,
     ids: &Ids,
     discounts: &[Discounts],
     settings: &Settings,
     memory: usize,
-    values: &mut dyn Values,
+    values: &mut Histograms,
     told: &Told<'_>,
 ) -> io::Result<Grams<W>> {
     let order = adjusted.levels.len();
     let layout = Layout::new(ids.len, W);
     let prune = (0..order).map(|k| settings.threshold(k + 1)).collect();
     let model = Model { ids, smoothing: settings.smoothing, discounts, prune, layout };
-    let mut levels = Vec::new();
-    let total: u64 = adjusted.tallies.iter().skip(1).map(|tally| tally.different).sum();
-    for (depth, file) in adjusted.levels.iter().enumerate() {
-        let different = adjusted.tallies.get(depth).map_or(0, |tally| tally.different);
-        let share = (memory as u128 * u128::from(different) / u128::from(total.max(1))) as usize;
-        let (helpers, folder) = (settings.threads - 1, &settings.folder);
-        let sorter =
-            (depth > 0).then(|| Sorter::new(share, helpers, folder, Equal::Never)).transpose()?;
-        let places = if depth + 1 < order { ids.len as usize + 1 } else { 0 };
-        levels.push(Level {
-            input: file.read((1 << 16).min(settings.memory / 64))?,
-            successors: Vec::new(),
-            dense: vec![(0.0, 0); places],
-            sorter,
-            kept: 0,
-        });
+    let Root { mut unigrams, unknown, contexts, known } = model.root(adjusted, settings)?;
+    let known_bytes = (ids.len as usize + 1) * size_of::<Known>();
+    let memory = memory.saturating_sub(known_bytes + values.bytes());
+    let each = known_bytes * order.saturating_sub(2) + values.bytes();
+    let n_parts = settings.threads.min((memory / 2 / each.max(1)).max(1));
+    let means = Means {
+        memory: (memory.saturating_sub(each * n_parts) / n_parts).max(1 << 16),
+        helpers: if n_parts == 1 { settings.threads - 1 } else { 0 },
+        settings,
+        told,
+    };
+    let ranges = ranges(&adjusted.splits, contexts, n_parts);
+    let part = |range: &Range, values: Histograms| {
+        Part::new(&model, adjusted, range, &known, values, &means)?.walk()
+    };
+    let parts: Vec<io::Result<Done<W>>> = thread::scope(|scope| {
+        let others: Vec<_> = ranges
+            .iter()
+            .skip(1)
+            .map(|range| (range, values.emptied()))
+            .map(|(range, values)| {
+                thread::Builder::new().spawn_scoped(scope, || part(range, values))
+            })
+            .collect();
+        let first = ranges.first().map(|range| part(range, values.emptied()));
+        let died = || Err(io::Error::other("a thread has died"));
+        let others = others.into_iter().map(|other| other?.join().unwrap_or_else(|_| died()));
+        first.into_iter().chain(others).collect()
+    });
+    unigrams.iter_mut().skip(ids.allowed as usize).for_each(|p| *p = None);
+    let mut counts = vec![0; order];
+    counts[0] = unigrams.iter().flatten().count() as u64;
+    let mut longer: Vec<Sorted<W>> = Vec::new();
+    for part in parts {
+        let Done { sorted, kept, values: seen } = part?;
+        values.merge(&seen);
+        counts.iter_mut().skip(1).zip(kept).for_each(|(count, kept)| *count += kept);
+        if longer.is_empty() {
+            longer = sorted;
+        } else {
+            longer.iter_mut().zip(sorted).for_each(|(all, more)| all.join(more));
+        }
     }
-    let Root { mut unigrams, unknown, contexts } = model.unigrams(&mut levels, settings)?;
-    let mut walk = Walk { model: &model, values, told, seen: 0 };
-    for _ in 0..contexts {
-        walk.visit(&mut levels, 1, &[0; W], true)?;
-    }
-    if let Some(root) = levels.first_mut() {
-        unigrams.iter_mut().skip(ids.allowed as usize).for_each(|p| *p = None);
-        root.kept = unigrams.iter().flatten().count() as u64;
-    }
-    let counts = levels.iter().map(|level| level.kept).collect();
-    let sorters = levels.into_iter().filter_map(|level| level.sorter);
-    let longer = sorters.map(Sorter::finish).collect::<io::Result<_>>()?;
     Ok(Grams { longer, layout, words: ids.len, unigrams, unknown, counts })
+}
+
+/// What all parts share.
+struct Means<'a, 'b> {
+    /// For sorting, of each.
+    memory: usize,
+    /// Threads that sort for each.
+    helpers: usize,
+    settings: &'a Settings,
+    told: &'a Told<'b>,
+}
+
+/// Neighbouring contexts of one word.
+struct Range {
+    /// Where they begin, on each level.
+    begin: Split,
+    contexts: u64,
+}
+
+/// Cuts all contexts into at most `n` ranges of about as many n-grams.
+fn ranges(splits: &[Split], contexts: u64, n: usize) -> Vec<Range> {
+    let mut begins: Vec<&Split> = (0..n).filter_map(|i| splits.get(i * splits.len() / n)).collect();
+    begins.dedup_by_key(|split| split.contexts);
+    let ends = begins.iter().skip(1).map(|split| split.contexts).chain([contexts]);
+    begins
+        .iter()
+        .zip(ends)
+        .map(|(begin, end)| Range {
+            begin: (*begin).clone(),
+            contexts: end.saturating_sub(begin.contexts),
+        })
+        .collect()
 }
 
 /// log10, of what rounding may have made more than 1.
@@ -185,7 +161,7 @@ impl Model<'_> {
 
     /// Sums over the successors of a context for n-grams of `order` words.
     #[inline]
-    fn sums(&self, order: usize, successors: &[Successor], alive: bool) -> Sums {
+    fn sums(&self, order: usize, successors: &[Successor]) -> Sums {
         if self.smoothing == Smoothing::Stupid {
             let total: u64 = successors.iter().map(|s| s.raw).sum();
             return Sums { total: total as f64, backoff: 1.0 };
@@ -194,7 +170,7 @@ impl Model<'_> {
         let (mut total, mut given_up, mut times) = (0u64, 0u64, [0u64; 3]);
         for s in successors {
             total += s.adjusted;
-            if alive && self.kept(order, s.word, s.raw) {
+            if self.kept(order, s.word, s.raw) {
                 times[s.adjusted.clamp(1, 3) as usize - 1] += 1;
             } else {
                 given_up += s.adjusted;
@@ -217,19 +193,15 @@ impl Model<'_> {
     }
 
     /// The empty context.
-    fn unigrams<const W: usize>(
-        &self,
-        levels: &mut [Level<W>],
-        settings: &Settings,
-    ) -> io::Result<Root> {
+    fn root(&self, adjusted: &Adjusted, settings: &Settings) -> io::Result<Root> {
         let mut unigrams = vec![None; self.ids.len as usize];
-        let unknown = f32::NEG_INFINITY;
-        let Some(root) = levels.first_mut() else {
-            return Ok(Root { unigrams, unknown, contexts: 0 });
-        };
-        let contexts = root.input.next(&mut root.successors)?.children;
-        let seen = root.successors.iter().filter(|s| s.word > 0).count() as u64;
-        let sums = self.sums(1, &root.successors, true);
+        let mut known = vec![(0.0, 0); self.ids.len as usize + 1];
+        let (mut successors, mut contexts) = (Vec::new(), 0);
+        if let Some(level) = adjusted.levels.first() {
+            contexts = level.read(0, 1 << 12)?.next(&mut successors)?.children;
+        }
+        let seen = successors.iter().filter(|s| s.word > 0).count() as u64;
+        let sums = self.sums(1, &successors);
         let closed = self.ids.unknown.is_none() && seen == u64::from(self.ids.len);
         let types = (seen + u64::from(!closed)).max(settings.vocab_pad);
         let stupid = self.smoothing == Smoothing::Stupid;
@@ -237,9 +209,9 @@ impl Model<'_> {
             true => sums.backoff / types as f64,
             false => 0.0,
         };
-        for (i, &s) in root.successors.iter().enumerate() {
+        for (i, &s) in successors.iter().enumerate() {
             let p = self.share(1, s, &sums) + uniform;
-            if let Some(place) = root.dense.get_mut(s.word as usize) {
+            if let Some(place) = known.get_mut(s.word as usize) {
                 *place = (p, i as u32);
             }
             if s.word > 0 {
@@ -251,71 +223,113 @@ impl Model<'_> {
             _ if settings.interpolate_unigrams => uniform,
             _ => sums.backoff,
         };
-        Ok(Root { unigrams, unknown: log10(unknown), contexts })
+        Ok(Root { unigrams, unknown: log10(unknown), contexts, known })
     }
 }
 
-struct Walk<'a, 'b> {
+/// A range of contexts, walked.
+struct Part<'a, 'b, const W: usize> {
     model: &'a Model<'a>,
-    values: &'a mut dyn Values,
+    /// Of the empty context.
+    root: &'a [Known],
+    /// From contexts of one word on.
+    levels: Vec<Level<W>>,
+    values: Histograms,
+    contexts: u64,
     told: &'a Told<'b>,
     seen: u64,
 }
 
-impl Walk<'_, '_> {
-    /// The next context of `length` words, of which all but the farthest are in `forward`, and all
+/// What a part leaves, by order from 2 on.
+struct Done<const W: usize> {
+    sorted: Vec<Sorted<W>>,
+    kept: Vec<u64>,
+    values: Histograms,
+}
+
+impl<'a, 'b, const W: usize> Part<'a, 'b, W> {
+    fn new(
+        model: &'a Model<'a>,
+        adjusted: &Adjusted,
+        range: &Range,
+        root: &'a [Known],
+        values: Histograms,
+        means: &Means<'a, 'b>,
+    ) -> io::Result<Self> {
+        let Means { memory, helpers, settings, told } = *means;
+        let order = adjusted.levels.len();
+        let longer = adjusted.levels.iter().zip(&adjusted.tallies).skip(1);
+        let total: u64 = longer.clone().map(|(_, tally)| tally.different).sum();
+        let mut levels = Vec::new();
+        for (i, (file, tally)) in longer.enumerate() {
+            let share = memory as u128 * u128::from(tally.different) / u128::from(total.max(1));
+            let places = if i + 2 < order { root.len() } else { 0 };
+            let at = range.begin.at.get(i + 1).copied().unwrap_or(0);
+            levels.push(Level {
+                input: file.read(at, (1 << 16).min(settings.memory / 64))?,
+                successors: Vec::new(),
+                dense: vec![(0.0, 0); places],
+                sorter: Sorter::new(
+                    share as usize,
+                    helpers,
+                    &settings.folder,
+                    Equal::Never,
+                    tally.different,
+                )?,
+                kept: 0,
+            });
+        }
+        Ok(Part { model, root, levels, values, contexts: range.contexts, told, seen: 0 })
+    }
+
+    fn walk(mut self) -> io::Result<Done<W>> {
+        for _ in 0..self.contexts {
+            self.visit(0, &[0; W], true)?;
+        }
+        let kept = self.levels.iter().map(|level| level.kept).collect();
+        let sorters = self.levels.into_iter().map(|level| level.sorter);
+        let sorted = sorters.map(Sorter::finish).collect::<io::Result<_>>()?;
+        Ok(Done { sorted, kept, values: self.values })
+    }
+
+    /// The next context of `i + 1` words, of which all but the farthest are in `forward`, and all
     /// longer ones. `alive`: it has no word that must not stay.
-    fn visit<const W: usize>(
-        &mut self,
-        levels: &mut [Level<W>],
-        length: usize,
-        forward: &Record<W>,
-        alive: bool,
-    ) -> io::Result<()> {
+    fn visit(&mut self, i: usize, forward: &Record<W>, alive: bool) -> io::Result<()> {
         let Model { ids, layout, .. } = *self.model;
-        let (above, below) = levels.split_at_mut(length);
-        let (Some(shorter), Some(level)) = (above.last(), below.first_mut()) else {
-            return Ok(());
-        };
+        let Some(level) = self.levels.get_mut(i) else { return Ok(()) };
         let head = level.input.next(&mut level.successors)?;
         let mut forward = *forward;
         shift(&mut forward, layout.bits);
         put(&mut forward, 0, layout.bits, head.word);
         let alive = alive && head.word <= ids.allowed;
-        self.emit(shorter, level, length, &forward, alive)?;
+        if alive {
+            self.emit(i, &forward)?;
+        }
         self.seen += head.successors as u64;
         if self.seen >= 1 << 16 {
             self.told.inc(std::mem::take(&mut self.seen));
         }
         for _ in 0..head.children {
-            self.visit(levels, length + 1, &forward, alive)?;
+            self.visit(i + 1, &forward, alive)?;
         }
         Ok(())
     }
 
-    /// The n-grams that consist of a context and each of its successors.
-    fn emit<const W: usize>(
-        &mut self,
-        shorter: &Level<W>,
-        level: &mut Level<W>,
-        length: usize,
-        context: &Record<W>,
-        alive: bool,
-    ) -> io::Result<()> {
+    /// The n-grams that consist of a context of `i + 1` words and each of its successors.
+    fn emit(&mut self, i: usize, context: &Record<W>) -> io::Result<()> {
         let Model { layout, smoothing, .. } = *self.model;
-        let order = length + 1;
-        let sums = self.model.sums(order, &level.successors, alive);
-        if !alive {
-            return Ok(());
-        }
+        let (length, order) = (i + 1, i + 2);
+        let (above, below) = self.levels.split_at_mut(i);
+        let shorter = above.last().map_or(self.root, |level| &level.dense);
+        let Some(level) = below.first_mut() else { return Ok(()) };
+        let sums = self.model.sums(order, &level.successors);
         let backoff = log10(sums.backoff);
         let mut place = 0;
-        let Some(sorter) = &mut level.sorter else { return Ok(()) };
         for &s in &level.successors {
             if !self.model.kept(order, s.word, s.raw) {
                 continue;
             }
-            let (lower, key) = shorter.dense[s.word as usize];
+            let (lower, key) = shorter[s.word as usize];
             let mut p = self.model.share(order, s, &sums);
             if smoothing != Smoothing::Stupid {
                 p += sums.backoff * lower;
@@ -331,7 +345,7 @@ impl Walk<'_, '_> {
             let mut record = *context;
             put(&mut record, length as u32 * layout.bits, layout.bits, s.word);
             layout.put(&mut record, Fields { key, probability, backoff });
-            sorter.push(record)?;
+            level.sorter.push(record)?;
         }
         level.kept += u64::from(place);
         if place > 0 {

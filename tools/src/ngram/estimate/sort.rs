@@ -36,8 +36,13 @@ pub struct Sorter<const W: usize> {
     helpers: Option<Helpers<W>>,
 }
 
-/// Where a run lies in the file, in bytes.
-type Run = (u64, u64);
+/// Where a run lies in a file, in bytes.
+#[derive(Clone)]
+struct Run {
+    file: Arc<Temporary>,
+    begin: u64,
+    end: u64,
+}
 
 /// Threads that sort and spill full chunks.
 struct Helpers<const W: usize> {
@@ -49,11 +54,19 @@ struct Helpers<const W: usize> {
 }
 
 impl<const W: usize> Sorter<W> {
-    /// Uses about `memory` bytes, and `helpers` threads beside the calling one.
-    pub fn new(memory: usize, helpers: usize, folder: &Path, equal: Equal) -> io::Result<Self> {
+    /// Uses about `memory` bytes, and `helpers` threads beside the calling one, for about `most`
+    /// records at most.
+    pub fn new(
+        memory: usize,
+        helpers: usize,
+        folder: &Path,
+        equal: Equal,
+        most: u64,
+    ) -> io::Result<Self> {
         let file = Temporary::new(folder)?;
         let capacity = (memory / (helpers + 1)).max(MIN_CHUNK) / (8 * W);
-        let helpers = (helpers > 0).then(|| Helpers::new(helpers, &file, equal));
+        let capacity = capacity.min(usize::try_from(most).unwrap_or(capacity).max(16));
+        let helpers = (helpers > 0).then(|| Helpers::new(helpers, &file, equal)).transpose()?;
         Ok(Sorter { chunk: Vec::new(), capacity, equal, file, runs: Vec::new(), helpers })
     }
 
@@ -62,9 +75,18 @@ impl<const W: usize> Sorter<W> {
     pub fn push(&mut self, record: Record<W>) -> io::Result<()> {
         if self.chunk.len() == self.capacity {
             self.spill()?;
+        } else if self.chunk.capacity() == 0 {
+            self.allocate()?;
         }
         self.chunk.push(record);
         Ok(())
+    }
+
+    /// All at once: vectors that grow leave holes in the heap.
+    #[cold]
+    fn allocate(&mut self) -> io::Result<()> {
+        let none = |_| io::Error::from(io::ErrorKind::OutOfMemory);
+        self.chunk.try_reserve_exact(self.capacity).map_err(none)
     }
 
     #[cold]
@@ -72,10 +94,7 @@ impl<const W: usize> Sorter<W> {
         if let Some(helpers) = &mut self.helpers {
             let empty = helpers.next_empty(&mut self.runs)?;
             helpers.send(std::mem::replace(&mut self.chunk, empty))?;
-            if self.chunk.capacity() == 0 {
-                self.chunk.reserve_exact(self.capacity);
-            }
-            return Ok(());
+            return if self.chunk.capacity() == 0 { self.allocate() } else { Ok(()) };
         }
         sort(&mut self.chunk, self.equal);
         // Counting often more than halves it: then there is room for more.
@@ -102,18 +121,18 @@ impl<const W: usize> Sorter<W> {
             self.chunk = Vec::new();
         }
         let Sorter { chunk, equal, file, runs, .. } = self;
-        Ok(Sorted { chunk, equal, file, runs })
+        Ok(Sorted { chunks: vec![chunk], equal, file, runs })
     }
 }
 
 impl<const W: usize> Helpers<W> {
-    fn new(n: usize, file: &Arc<Temporary>, equal: Equal) -> Self {
+    fn new(n: usize, file: &Arc<Temporary>, equal: Equal) -> io::Result<Self> {
         let (full, work) = channel::<Vec<Record<W>>>();
         let work = Arc::new(std::sync::Mutex::new(work));
         let (results, done) = channel();
         let threads = (0..n).map(|_| {
             let (work, results, file) = (Arc::clone(&work), results.clone(), Arc::clone(file));
-            thread::spawn(move || {
+            thread::Builder::new().spawn(move || {
                 loop {
                     let chunk = work.lock().ok().and_then(|work| work.recv().ok());
                     let Some(mut chunk) = chunk else { return };
@@ -126,9 +145,9 @@ impl<const W: usize> Helpers<W> {
                 }
             })
         });
-        let threads: Vec<_> = threads.collect();
+        let threads = threads.collect::<io::Result<_>>()?;
         let empty = (0..n).map(|_| Vec::new()).collect();
-        Helpers { full, done, threads, empty, working: 0 }
+        Ok(Helpers { full, done, threads, empty, working: 0 })
     }
 
     fn next_empty(&mut self, runs: &mut Vec<Run>) -> io::Result<Vec<Record<W>>> {
@@ -207,7 +226,7 @@ impl<const W: usize> Adder<W> {
     }
 }
 
-fn write_run<const W: usize>(file: &Temporary, chunk: &[Record<W>]) -> io::Result<Run> {
+fn write_run<const W: usize>(file: &Arc<Temporary>, chunk: &[Record<W>]) -> io::Result<Run> {
     let mut out = file.append()?;
     let begin = out.at();
     let mut bytes = Vec::with_capacity(MIN_CHUNK);
@@ -216,44 +235,50 @@ fn write_run<const W: usize>(file: &Temporary, chunk: &[Record<W>]) -> io::Resul
         part.iter().flatten().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
         out.write_all(&bytes)?;
     }
-    Ok((begin, out.at()))
+    Ok(Run { file: Arc::clone(file), begin, end: out.at() })
 }
 
 /// Sorted records, in memory or as runs.
 pub struct Sorted<const W: usize> {
-    chunk: Vec<Record<W>>,
+    chunks: Vec<Vec<Record<W>>>,
     equal: Equal,
     file: Arc<Temporary>,
     runs: Vec<Run>,
 }
 
 impl<const W: usize> Sorted<W> {
+    /// Adds others, as if they had been sorted with these.
+    pub fn join(&mut self, other: Sorted<W>) {
+        self.chunks.extend(other.chunks);
+        self.runs.extend(other.runs);
+    }
+
     /// Reads them in order with about `memory` bytes of buffers; `ahead`: in a thread of its own.
     pub fn read(mut self, memory: usize, ahead: bool) -> io::Result<Records<W>> {
         let fan_in = (memory / (2 * MIN_READ)).clamp(4, 512);
         while self.runs.len() > fan_in {
             let rest = self.runs.split_off(fan_in);
-            let merged = self.merge(memory)?;
+            let merged = Merge::new(self.readers(memory))?;
             let run = self.merge_to_run(merged)?;
             self.runs = rest;
             self.runs.push(run);
         }
-        if self.runs.is_empty() {
-            return Ok(Records::new(Source::Memory(self.chunk.into_iter())));
-        }
-        let merged = self.merge(memory)?;
-        if !ahead {
-            return Ok(Records::new(Source::Runs(merged)));
+        let mut inputs = self.readers(memory);
+        let chunks = self.chunks.into_iter().filter(|chunk| !chunk.is_empty());
+        inputs.extend(chunks.map(|chunk| Input::Memory(chunk.into_iter())));
+        let merged = Merge::new(inputs)?;
+        if !ahead || self.runs.is_empty() {
+            return Ok(Records { source: Source::Here(merged) });
         }
         let (batches, received) = sync_channel(2);
-        thread::spawn(move || send_batches(merged, &batches));
-        Ok(Records::new(Source::Ahead(received, Vec::new().into_iter())))
+        thread::Builder::new().spawn(move || send_batches(merged, &batches))?;
+        Ok(Records { source: Source::Ahead(received, Vec::new().into_iter()) })
     }
 
-    fn merge(&self, memory: usize) -> io::Result<Merge<W>> {
+    fn readers(&self, memory: usize) -> Vec<Input<W>> {
         let buffer = (memory / self.runs.len().max(1)).clamp(MIN_READ, MAX_READ);
-        let reader = |&(begin, end)| Reader::new(Arc::clone(&self.file), begin, end, buffer);
-        Merge::new(self.runs.iter().map(reader).collect())
+        let reader = |run: &Run| Reader::new(Arc::clone(&run.file), run.begin, run.end, buffer);
+        self.runs.iter().map(|run| Input::Run(reader(run))).collect()
     }
 
     /// Merges into a new run behind the others. What was read is not given back: the file grows.
@@ -261,8 +286,11 @@ impl<const W: usize> Sorted<W> {
         let mut chunk = Vec::with_capacity(MIN_CHUNK / (8 * W));
         let mut run: Option<Run> = None;
         let mut write = |chunk: &mut Vec<Record<W>>| -> io::Result<()> {
-            let (begin, end) = write_run(&self.file, chunk)?;
-            run = Some((run.map_or(begin, |run| run.0), end));
+            let piece = write_run(&self.file, chunk)?;
+            match &mut run {
+                Some(run) => run.end = piece.end,
+                None => run = Some(piece),
+            }
             chunk.clear();
             Ok(())
         };
@@ -315,22 +343,16 @@ pub struct Records<const W: usize> {
 }
 
 enum Source<const W: usize> {
-    Memory(std::vec::IntoIter<Record<W>>),
-    Runs(Merge<W>),
+    Here(Merge<W>),
     Ahead(Receiver<Batch<W>>, std::vec::IntoIter<Record<W>>),
 }
 
 impl<const W: usize> Records<W> {
-    fn new(source: Source<W>) -> Self {
-        Records { source }
-    }
-
     /// The next one; none at the end.
     #[inline]
     pub fn next(&mut self) -> io::Result<Option<Record<W>>> {
         match &mut self.source {
-            Source::Memory(records) => Ok(records.next()),
-            Source::Runs(merge) => merge.next(),
+            Source::Here(merge) => merge.next(),
             Source::Ahead(received, batch) => {
                 if let Some(record) = batch.next() {
                     return Ok(Some(record));
@@ -345,25 +367,41 @@ impl<const W: usize> Records<W> {
 /// Merges runs: a heap of their heads, the least on top.
 struct Merge<const W: usize> {
     heap: Vec<(Record<W>, usize)>,
-    readers: Vec<Reader>,
+    inputs: Vec<Input<W>>,
+}
+
+/// What is merged.
+enum Input<const W: usize> {
+    Run(Reader),
+    Memory(std::vec::IntoIter<Record<W>>),
+}
+
+impl<const W: usize> Input<W> {
+    #[inline]
+    fn next(&mut self) -> io::Result<Option<Record<W>>> {
+        match self {
+            Input::Run(reader) => read_record(reader),
+            Input::Memory(records) => Ok(records.next()),
+        }
+    }
 }
 
 impl<const W: usize> Merge<W> {
-    fn new(mut readers: Vec<Reader>) -> io::Result<Self> {
-        let mut heap = Vec::with_capacity(readers.len());
-        for (i, reader) in readers.iter_mut().enumerate() {
-            if let Some(record) = read_record(reader)? {
+    fn new(mut inputs: Vec<Input<W>>) -> io::Result<Self> {
+        let mut heap = Vec::with_capacity(inputs.len());
+        for (i, input) in inputs.iter_mut().enumerate() {
+            if let Some(record) = input.next()? {
                 heap.push((record, i));
             }
         }
         heap.sort_unstable_by(|a, b| compare(&a.0, &b.0));
-        Ok(Merge { heap, readers })
+        Ok(Merge { heap, inputs })
     }
 
     #[inline]
     fn next(&mut self) -> io::Result<Option<Record<W>>> {
         let Some((least, i)) = self.heap.first().copied() else { return Ok(None) };
-        match read_record(&mut self.readers[i])? {
+        match self.inputs[i].next()? {
             Some(record) => self.sift((record, i)),
             None => {
                 let last = self.heap.pop();
@@ -418,7 +456,7 @@ mod tests {
 
     fn sorted(memory: usize, helpers: usize, ahead: bool) -> Vec<Record<2>> {
         let mut sorter =
-            Sorter::new(memory, helpers, &std::env::temp_dir(), Equal::Add(3)).unwrap();
+            Sorter::new(memory, helpers, &std::env::temp_dir(), Equal::Add(3), 50_000).unwrap();
         let mut x = 1u64;
         for _ in 0..50_000 {
             x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -430,8 +468,8 @@ mod tests {
         while let Some(record) = records.next().unwrap() {
             pending.push(record);
         }
-        assert!(pending.is_sorted());
         // Sums in pieces differ with the chunks; what they add up to does not.
+        assert!(pending.is_sorted_by_key(|record| [record[0], record[1] >> 3]));
         for record in pending {
             match all.last_mut() {
                 Some(last) if last[0] == record[0] && last[1] >> 20 == record[1] >> 3 => {

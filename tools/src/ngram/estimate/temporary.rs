@@ -104,6 +104,7 @@ pub struct Writer {
     file: Arc<Temporary>,
     buffer: Vec<u8>,
     capacity: usize,
+    emptied: u64,
 }
 
 /// The longest LEB128 form of 64 bits.
@@ -113,7 +114,12 @@ impl Writer {
     /// With a buffer of `capacity` bytes.
     pub fn new(file: Arc<Temporary>, capacity: usize) -> Writer {
         let capacity = capacity.max(2 * MAX_VARINT);
-        Writer { file, buffer: Vec::with_capacity(capacity), capacity }
+        Writer { file, buffer: Vec::with_capacity(capacity), capacity, emptied: 0 }
+    }
+
+    /// Bytes so far.
+    pub fn written(&self) -> u64 {
+        self.emptied + self.buffer.len() as u64
     }
 
     /// A number, seven bits a byte, the lowest first.
@@ -146,6 +152,7 @@ impl Writer {
         if self.buffer.len() + bytes.len() > self.capacity {
             self.empty()?;
             if bytes.len() > self.capacity {
+                self.emptied += bytes.len() as u64;
                 return self.file.append()?.write_all(bytes);
             }
         }
@@ -161,6 +168,7 @@ impl Writer {
 
     fn empty(&mut self) -> io::Result<()> {
         self.file.append()?.write_all(&self.buffer)?;
+        self.emptied += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }

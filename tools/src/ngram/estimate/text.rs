@@ -5,9 +5,11 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use mote_runtime::tokenizer::MAX_TOKEN_BYTES;
+
 use super::Error;
 use super::temporary::{Temporary, Writer};
-use super::vocabulary::{BEGIN, END, SPECIAL, Words};
+use super::vocabulary::{END, SPECIAL, Words};
 
 /// In the place of an id: a sentence ends here without `</s>`.
 pub const BREAK: u32 = u32::MAX;
@@ -141,6 +143,9 @@ impl<'a> WordReader<'a> {
             self.cut(&block[..whole])?;
             block.copy_within(whole..filled, 0);
             filled -= whole;
+            if filled > MAX_TOKEN_BYTES {
+                return Err(Error::LongWord { line: self.line });
+            }
             if filled == block.len() {
                 block.resize(2 * filled, 0);
             }
@@ -192,6 +197,9 @@ impl<'a> WordReader<'a> {
         if id <= END {
             return self.symbol(id);
         }
+        if word.len() > MAX_TOKEN_BYTES {
+            return Err(Error::LongWord { line: self.line });
+        }
         if self.words.len() > super::vocabulary::MAX_WORDS {
             return Err(Error::TooManyWords);
         }
@@ -205,7 +213,6 @@ impl<'a> WordReader<'a> {
         if self.rules.skip_symbols {
             return Ok(());
         }
-        debug_assert!(BEGIN <= END);
         let word = SPECIAL.get(id as usize).copied().unwrap_or_default();
         Err(Error::Symbol { word: String::from_utf8_lossy(word).into_owned(), line: self.line })
     }
@@ -259,9 +266,10 @@ mod tests {
     #[test]
     fn words_longer_than_a_block_are_words() {
         let rules = Rules { stream: false, skip_symbols: false };
-        let long = vec![b'x'; 3 * BLOCK];
-        let text = [&b"a "[..], &long, b" b\n"].concat();
-        let cut = tokens(&[&text], rules).unwrap();
-        assert_eq!(cut.len(), "a  b </s> /".len() + long.len());
+        let text = |n| [&b"a "[..], &vec![b'x'; n], b" b\n"].concat();
+        let cut = tokens(&[&text(3 * BLOCK)], rules).unwrap();
+        assert_eq!(cut.len(), "a  b </s> /".len() + 3 * BLOCK);
+        let error = tokens(&[&text(MAX_TOKEN_BYTES + BLOCK)], rules).unwrap_err();
+        assert!(matches!(error, Error::LongWord { line: 1 }), "{error}");
     }
 }

@@ -12,7 +12,7 @@ pub const SPECIAL: [&[u8]; 3] = [b"<unk>", b"<s>", b"</s>"];
 pub const MAX_WORDS: usize = 1 << 22;
 
 /// Words by their provisional ids, and how often each was predicted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Words {
     bytes: Vec<u8>,
     /// Where each word ends; it begins where the one before ends.
@@ -45,9 +45,20 @@ impl Words {
     /// Counts an occurrence.
     #[inline]
     pub fn count(&mut self, id: u32) {
+        self.add_count(id, 1);
+    }
+
+    /// Counts several.
+    #[inline]
+    pub fn add_count(&mut self, id: u32, n: u64) {
         if let Some(count) = self.counts.get_mut(id as usize) {
-            *count += 1;
+            *count = count.saturating_add(n);
         }
+    }
+
+    /// Occurrences.
+    pub fn count_of(&self, id: u32) -> u64 {
+        self.counts.get(id as usize).copied().unwrap_or(0)
     }
 
     /// The id of a word that is there.

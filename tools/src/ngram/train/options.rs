@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use mote_formats::ngram::MAX_ORDER;
 
+use super::super::estimate::text::Rules;
 use super::super::estimate::{Discounts, Fallback, Settings, Smoothing};
 use crate::failure::{Code, Failure, Result};
 
@@ -19,17 +20,22 @@ Stupid backoff (Brants et al. 2007) takes relative frequencies, and 0.4 of those
 context for what was not seen.
 
 A line is a sentence: <s> before it, </s> behind it; of a last line without a newline the end is
-not counted. Words are divided by spaces, tabs, carriage returns and zero bytes. Files ending in
-whatever are unpacked if they are gzip. What does not fit --memory goes to temporary files; the
-model is the same for any --memory and --threads.
+not counted. Words are divided by spaces, tabs, carriage returns and zero bytes. Texts may be packed
+by gzip. What does not fit --memory goes to temporary files; the model is the same for any --memory
+and --threads.
 
 Discounts come from how many n-grams came once, twice, three and four times. A text that is small
 or artificial may give none for some order; that order then has those of --discount-fallback, with
 a note (lmplz stops there).
 
+--counts reads FOLDER/1-grams/* to FOLDER/N-grams/*, text packed by gzip or not: on each line an
+n-gram's words divided by spaces, a tab, how often the text has it, a tab, its adjusted count;
+every n-gram once, those that begin with <s> too. The model is the one that the text gives.
+
 JSON keys: order; smoothing; tokens (predicted, </s> included); sentences; orders (for each:
 ngrams, different (before pruning), counts_of_counts (of 1 to 4), discounts, fallback (why));
-model_bytes; arpa_bytes; seconds (read, estimate, write, arpa, total); tokens_per_second.
+model_bytes; arpa_bytes; seconds (read; estimate: stages and
+their seconds; write; arpa; total); tokens_per_second.
 
 Examples:
   mote ngram train -n 5 --output lm.gguf text.txt
@@ -48,9 +54,12 @@ pub struct Command {
     /// An ARPA file to write, packed if it ends in .gz
     #[arg(long, value_name = "FILE")]
     pub arpa: Option<PathBuf>,
-    /// Bits of probabilities and backoffs in the model file
-    #[arg(long, value_enum, value_name = "BITS", default_value = "8")]
-    pub value_bits: ValueBits,
+    /// Replace outputs that exist
+    #[arg(long)]
+    pub force: bool,
+    /// Bits of a probability or backoff in the model file: 1 to 8, or 32 for exact values
+    #[arg(long, value_name = "BITS", default_value = "8", value_parser = value_bits)]
+    pub value_bits: u32,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -69,6 +78,9 @@ struct TextOptions {
     /// What is predicted [default: tokens with --tokenizer, else words]
     #[arg(long, value_enum, value_name = "UNITS")]
     units: Option<Units>,
+    /// A folder of counts that were made elsewhere, in the place of texts (see below)
+    #[arg(long, value_name = "FOLDER")]
+    counts: Option<PathBuf>,
     /// A GGUF file whose tokenizer makes tokens of the text
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
@@ -134,31 +146,6 @@ pub enum Units {
     Tokens,
 }
 
-/// Bits of values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ValueBits {
-    /// Half the bytes for values, twice the error of 5
-    #[value(name = "4")]
-    Four,
-    /// As good as exact
-    #[value(name = "8")]
-    Eight,
-    /// Exact
-    #[value(name = "32")]
-    Exact,
-}
-
-impl ValueBits {
-    /// The number.
-    pub fn bits(self) -> u32 {
-        match self {
-            ValueBits::Four => 4,
-            ValueBits::Eight => 8,
-            ValueBits::Exact => 32,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SmoothingName {
     /// Interpolated modified Kneser-Ney
@@ -184,6 +171,11 @@ struct FallbackChoice(Fallback);
 fn order(text: &str) -> std::result::Result<usize, String> {
     let order = text.parse().ok().filter(|order| (1..=MAX_ORDER).contains(order));
     order.ok_or_else(|| format!("not a number from 1 to {MAX_ORDER}"))
+}
+
+fn value_bits(text: &str) -> std::result::Result<u32, String> {
+    let bits = text.parse().ok().filter(|bits| (1..=8).contains(bits) || *bits == 32);
+    bits.ok_or_else(|| "not a number from 1 to 8, nor 32".to_string())
 }
 
 fn fallback(text: &str) -> std::result::Result<FallbackChoice, String> {
@@ -213,9 +205,12 @@ impl Command {
         } = &self.estimation;
         let stupid = *smoothing == SmoothingName::Stupid;
         let (units, tokenizer) = (self.units(), self.text.tokenizer.is_some());
+        let counted = self.text.counts.is_some();
         let closed = units == Units::Bytes || tokenizer;
         let wrong = if self.output.is_none() && self.arpa.is_none() {
             "nothing to write: give --output, --arpa or both"
+        } else if self.output.is_some() && self.output == self.arpa {
+            "--output and --arpa: two files"
         } else if prune.first().is_some_and(|first| *first > 0) {
             "--prune: single words are kept: the first number is 0"
         } else if !prune.is_sorted() {
@@ -232,12 +227,32 @@ impl Command {
             "--tokenizer: it makes tokens, or reads ids"
         } else if units == Units::Ids && !tokenizer && self.output.is_some() {
             "--units ids: for a model file, give the --tokenizer that the ids are of"
+        } else if counted && (units != Units::Words || !self.inputs.is_empty() || self.text.stream)
+        {
+            "--counts: of words, and in the place of texts"
         } else if vocab_limit.is_some() && closed {
             "--vocab-limit: this vocabulary is fixed"
         } else {
             return Ok(());
         };
         Err(Failure::new(Code::Usage, wrong))
+    }
+
+    /// Nothing is done for outputs that must not be written.
+    pub fn check_outputs(&self) -> Result<()> {
+        for path in self.output.iter().chain(&self.arpa).filter(|_| !self.force) {
+            if path.symlink_metadata().is_ok() {
+                let sentence = "it exists: --force replaces it";
+                return Err(Failure::new(Code::Io, sentence).in_file(path));
+            }
+        }
+        for path in self.output.iter().chain(&self.arpa) {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if folder.is_some_and(|folder| !folder.is_dir()) {
+                return Err(Failure::new(Code::Io, "there is no such folder").in_file(path));
+            }
+        }
+        Ok(())
     }
 
     /// What is predicted.
@@ -247,13 +262,18 @@ impl Command {
     }
 
     /// How text is cut.
-    pub fn rules(&self) -> super::Rules {
-        super::Rules { stream: self.text.stream, skip_symbols: self.text.skip_symbols }
+    pub fn rules(&self) -> Rules {
+        Rules { stream: self.text.stream, skip_symbols: self.text.skip_symbols }
     }
 
     /// The tokenizer's file.
     pub fn tokenizer(&self) -> Option<&PathBuf> {
         self.text.tokenizer.as_ref()
+    }
+
+    /// The folder of counts.
+    pub fn counts(&self) -> Option<&PathBuf> {
+        self.text.counts.as_ref()
     }
 
     /// The list of words that may stay.

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::super::estimate::text::Tokens;
-use super::super::estimate::{Estimated, Settings, Smoothing};
+use super::super::estimate::{Estimated, Settings, Smoothing, Source};
 use crate::streams::Streams;
 
 /// What `--json` prints.
@@ -24,6 +23,9 @@ pub struct Report {
     seconds: Seconds,
     tokens_per_second: f64,
 }
+
+/// 1-grams that the text does not have: `<unk>` and `<s>`.
+const UNCOUNTED: u64 = 2;
 
 #[derive(Serialize)]
 struct Order {
@@ -68,7 +70,7 @@ impl Stages {
 
 impl Report {
     /// The text has been read.
-    pub fn new(tokens: &Tokens, settings: &Settings, start: Instant) -> Report {
+    pub fn new(source: &Source, settings: &Settings, start: Instant) -> Report {
         let read = start.elapsed().as_secs_f64();
         Report {
             order: settings.order,
@@ -77,8 +79,8 @@ impl Report {
                 Smoothing::Plain => "kneser-ney",
                 Smoothing::Stupid => "stupid-backoff",
             },
-            tokens: tokens.predicted,
-            sentences: tokens.sentences,
+            tokens: source.predicted(),
+            sentences: source.sentences(),
             orders: Vec::new(),
             model_bytes: None,
             arpa_bytes: None,
@@ -92,8 +94,8 @@ impl Report {
         let orders = model.counts.iter().zip(&model.tallies).enumerate();
         self.orders = orders
             .map(|(i, (&ngrams, tally))| Order {
-                ngrams,
-                different: tally.different,
+                ngrams: ngrams + if i == 0 { UNCOUNTED } else { 0 },
+                different: tally.different + if i == 0 { UNCOUNTED } else { 0 },
                 counts_of_counts: tally.of,
                 discounts: model.discounts.get(i).map(|discounts| discounts.0),
                 fallback: model
