@@ -33,6 +33,10 @@ impl Outcome {
         serde_json::from_str(&self.out).unwrap()
     }
 
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
     pub(crate) fn text(&self) -> &str {
         assert_eq!(self.code, 0, "{} {}", self.out, self.errors);
         &self.out

@@ -5,6 +5,7 @@ use mote_formats::gguf::{Builder, Gguf, Reason, Value};
 use mote_formats::ngram::{Trie, TrieError, keys};
 use mote_kernels::Candidate;
 use mote_runtime::ngram::{State, distribution, score, top};
+use mote_runtime::{AnyModel, LoadError};
 use mote_tests::models::fixture;
 use mote_tests::ngram::{Words, convert, convert_to};
 
@@ -191,6 +192,57 @@ fn case_347_a_checksum_that_is_wrong() {
         assert!(matches!(verify(&changed), Err(TrieError::Checksum { .. })));
         ask(&Trie::new(&Gguf::parse(&changed).unwrap()).unwrap());
     }
+}
+
+/// A model is loaded only if its data is what was written.
+#[test]
+fn case_347_a_model_with_a_wrong_checksum_is_not_loaded() {
+    let file = tiny();
+    let data = Gguf::parse(&file).unwrap().tensor("3gram.data").unwrap().offset();
+    for flipped in [0, 1] {
+        let mut file = file.clone();
+        file[data] ^= flipped;
+        let gguf = Gguf::parse(&file).unwrap();
+        let mut memory = vec![0; AnyModel::bytes_needed(&gguf).unwrap()];
+        let model = AnyModel::new(&gguf, &mut memory);
+        let refused = matches!(model, Err(LoadError::Ngram(TrieError::Checksum { .. })));
+        assert_eq!(refused, flipped == 1, "{model:?}");
+    }
+}
+
+/// Who damages a file can mend its checksum. Conversions end all the same, in time and memory that
+/// the file's size bounds: n-grams with several contexts are refused.
+#[test]
+fn case_347_conversions_of_a_liars_file_end() {
+    let file = convert_to(larger_text().as_bytes(), 8).unwrap();
+    let place = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        path.to_str().unwrap().to_owned()
+    };
+    let (input, arpa, index) = (place("liar.gguf"), place("liar.arpa"), place("liar-index.gguf"));
+    let mut refused = 0;
+    for step in 0..60 {
+        let damaged = |name: &str| {
+            (name == "2gram.data").then(|| {
+                let mut data = Gguf::parse(&file).unwrap().tensor(name).unwrap().data().to_vec();
+                let at = step * data.len() / 60;
+                data[at] ^= 0xa5;
+                data
+            })
+        };
+        let lying = rebuilt(&file, |_| None, damaged);
+        let computed = match Trie::new(&Gguf::parse(&lying).unwrap()).unwrap().verify() {
+            Err(TrieError::Checksum { computed, .. }) => computed,
+            other => panic!("{other:?}"),
+        };
+        let mended = |key: &str| (key == keys::CHECKSUM).then_some(Value::U64(computed));
+        std::fs::write(&input, rebuilt(&lying, mended, |_| None)).unwrap();
+        for args in [&["-o", &arpa][..], &["--index", "-o", &index]] {
+            let args = [&["ngram", "convert", "--force", &input], args].concat();
+            refused += usize::from(crate::cli::mote(&args).code() != 0);
+        }
+    }
+    assert!(refused > 20, "{refused} of 120");
 }
 
 #[test]

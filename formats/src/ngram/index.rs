@@ -44,7 +44,8 @@ impl<'a> Index<'a> {
     pub fn new(trie: &'a Trie<'a>) -> Result<Option<Index<'a>>, TrieError> {
         let Some(tensor) = trie.gguf().tensor(TENSOR) else { return Ok(None) };
         let (buckets, rest) = tensor.data().as_chunks();
-        let n_grams: usize = (2..=trie.order()).map(|length| trie.n_grams(length)).sum();
+        let lengths = (2..=trie.order()).map(|length| trie.n_grams(length));
+        let n_grams = lengths.fold(0, usize::saturating_add);
         let slots = buckets.len().saturating_mul(BUCKET / words_of_slot(trie));
         let fits = rest.is_empty() && slots > 0 && slots >= n_grams;
         if !fits || tensor.tensor_type().id() != I64 || u32::try_from(buckets.len()).is_err() {

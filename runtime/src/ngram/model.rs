@@ -21,9 +21,11 @@ impl<'a> NgramModel<'a> {
         Ok(Tokenizer::bytes_needed(gguf)?)
     }
 
-    /// Checks the trie and every token, and fills the tables in `memory`.
+    /// Checks the trie, its checksum and every token, and fills the tables in `memory`. Reads the whole
+    /// file once.
     pub fn new(gguf: &Gguf<'a>, memory: &'a mut [u8]) -> Result<Self, LoadError> {
         let trie = Trie::new(gguf)?;
+        trie.verify()?;
         let tokenizer = Tokenizer::new(gguf, memory)?;
         if tokenizer.len() != trie.n_words() {
             let (tokens, rows) = (tokenizer.len(), trie.n_words());

@@ -142,9 +142,7 @@ impl Best<'_> {
 
     fn add(&mut self, new: Candidate) {
         let Some(known) = self.out.get(..self.len) else { return };
-        let precedes =
-            |old: &Candidate| old.value > new.value || (old.value == new.value && old.id < new.id);
-        let at = known.partition_point(precedes);
+        let at = known.partition_point(|old| precedes(old, &new));
         self.len = (self.len + 1).min(self.out.len());
         if let Some(tail) = self.out.get_mut(at..self.len)
             && !tail.is_empty()

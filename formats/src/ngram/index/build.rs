@@ -72,11 +72,15 @@ pub fn write_indexed(trie: &Trie<'_>, out: impl Write) -> io::Result<()> {
 /// The table of all n-grams from 2 words on, and the hashes' seed.
 fn table_of(trie: &Trie<'_>) -> io::Result<(u64, Table)> {
     let words = words_of_slot(trie);
-    let n_grams: usize = (2..=trie.order()).map(|length| trie.n_grams(length)).sum();
-    let mut buckets = (n_grams * SLOTS).div_ceil(N_GRAMS * BUCKET / words).max(1);
+    let lengths = (2..=trie.order()).map(|length| trie.n_grams(length));
+    let n_grams = lengths.fold(0, usize::saturating_add);
+    let mut buckets = n_grams.saturating_mul(SLOTS).div_ceil(N_GRAMS * BUCKET / words).max(1);
     let mut seed = 0;
     for _ in 0..ATTEMPTS {
-        let mut table = Table { buckets: vec![[0; BUCKET]; buckets], words };
+        let mut table = Table { buckets: Vec::new(), words };
+        let room = table.buckets.try_reserve_exact(buckets);
+        room.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        table.buckets.resize(buckets, [0; BUCKET]);
         match fill(trie, seed, &mut table)? {
             Ok(()) => return Ok((seed, table)),
             Err(Refusal::Collision) => seed += 1,
@@ -108,6 +112,7 @@ fn fill(trie: &Trie<'_>, seed: u64, table: &mut Table) -> io::Result<Result<(), 
             next.words.reserve_exact(n);
             next.suffixes.reserve_exact(n);
         }
+        let mut last = 0;
         for (context, (&hash, &suffix)) in (0..).zip(contexts.hashes.iter().zip(&contexts.suffixes))
         {
             let siblings = match length {
@@ -115,6 +120,11 @@ fn fill(trie: &Trie<'_>, seed: u64, table: &mut Table) -> io::Result<Result<(), 
                 _ => children(trie, length - 2, suffix)?.begin,
             };
             let Range { begin, end } = children(trie, length - 1, context)?;
+            // Each n-gram has one context: otherwise a small file could take any time.
+            if begin != last {
+                return Err(damaged());
+            }
+            last = end;
             for index in begin..end {
                 let key = trie.key(length, index).ok_or_else(damaged)?;
                 let suffix = siblings.checked_add(key).ok_or_else(damaged)?;

@@ -135,15 +135,22 @@ fn levels(trie: &Trie<'_>) -> Result<Vec<Level>> {
         let len = trie.n_grams(length);
         let mut level = Level { parents: vec![0; len], words: vec![0; len] };
         let mut own = vec![0; len];
+        let mut last = 0;
         for parent in 0..trie.n_grams(length - 1) as u32 {
             let context = entry(trie, length - 1, parent)?;
+            // Each n-gram has one context: otherwise a small file could take any time.
+            if context.children.begin != last {
+                return Err(damaged());
+            }
+            last = context.children.end;
             // The suffixes of its successors are the successors of its suffix.
             let begin = match length {
                 2 => 0,
                 _ => entry(trie, length - 2, suffixes[parent as usize])?.children.begin,
             };
             for index in context.children.begin..context.children.end {
-                let suffix = begin + trie.key(length, index).ok_or_else(damaged)?;
+                let key = trie.key(length, index).ok_or_else(damaged)?;
+                let suffix = begin.checked_add(key).ok_or_else(damaged)?;
                 let word = match levels.last() {
                     Some(below) => below.words.get(suffix as usize).copied(),
                     None => Some(suffix),
