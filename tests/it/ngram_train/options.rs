@@ -329,9 +329,17 @@ fn counts_made_elsewhere_give_the_same_bytes() {
     let outcome = train(&args, b"");
     assert!(outcome.error().contains("6-grams"), "{}", outcome.out);
     std::fs::create_dir_all(folder.join("6-grams")).unwrap();
-    for line in ["a b c\t1\t1\n", "w0 w0 w0 w0 w0 never-seen\t1\t1\n", "w0\n", "w0\tx\t1\n"] {
+    let long = format!("{}\t1\t1\n", "w0 ".repeat(6 << 20));
+    for line in [
+        "a b c\t1\t1\n",
+        "w0 w0 w0 w0 w0 never-seen\t1\t1\n",
+        "w0\n",
+        "w0\tx\t1\n",
+        "w0 w0 w0 w0 w0 w0\t18446744073709551615\t1\n",
+        &long,
+    ] {
         std::fs::write(folder.join("6-grams/part-00000"), line).unwrap();
         let outcome = train(&args, b"");
-        assert!(outcome.error().contains("line 1"), "{line} {}", outcome.out);
+        assert!(outcome.error().contains("line 1"), "{line:.40} {}", outcome.out);
     }
 }

@@ -26,19 +26,30 @@ pub struct Layout {
 
 /// Least bits of a count. Greater sums stay in pieces until they are read.
 const MIN_COUNT_BITS: u32 = 8;
+/// Most bits of a count.
+const MAX_COUNT_BITS: u32 = 32;
 
 impl Layout {
-    /// For ids up to `words`.
+    /// For ids up to `words`, and counts of one text's occurrences.
     pub fn new(order: usize, words: u32) -> Layout {
+        Layout::with_counts(order, words, MIN_COUNT_BITS)
+    }
+
+    /// For large counts.
+    pub fn of_counts(order: usize, words: u32) -> Layout {
+        Layout::with_counts(order, words, MAX_COUNT_BITS)
+    }
+
+    fn with_counts(order: usize, words: u32, least: u32) -> Layout {
         let (order, bits) = (order as u32, bits(words));
         let used = order * bits;
-        let total = (used + MIN_COUNT_BITS).next_multiple_of(64);
-        Layout { order, bits, count_bits: (total - used).min(32) }
+        let total = (used + least).next_multiple_of(64);
+        Layout { order, bits, count_bits: (total - used).min(MAX_COUNT_BITS) }
     }
 
     /// 64-bit words of a record.
     pub fn width(&self) -> usize {
-        ((self.order * self.bits + MIN_COUNT_BITS).div_ceil(64)) as usize
+        (self.order * self.bits + self.count_bits).div_ceil(64) as usize
     }
 }
 

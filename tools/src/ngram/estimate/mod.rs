@@ -306,7 +306,10 @@ pub fn estimate(
     if source.predicted() == 0 {
         return Err(Error::Empty);
     }
-    let layout = count::Layout::new(settings.order, ids.len);
+    let layout = match source {
+        Source::Tokens(_) => count::Layout::new(settings.order, ids.len),
+        Source::Counts(_) => count::Layout::of_counts(settings.order, ids.len),
+    };
     let adjusted = with_width!(
         layout.width(),
         [1 2 3 4 6 8 10],

@@ -8,7 +8,7 @@
 //! begin with `<s>`: they are what the local way counts.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -18,6 +18,11 @@ use super::record::{Record, put};
 use super::sort::{Equal, Sorted, Sorter};
 use super::vocabulary::{BEGIN, END, SPECIAL, Words};
 use super::{Error, Ids, Settings, Told};
+
+/// The longest line.
+const MAX_LINE_BYTES: u64 = 16 << 20;
+/// The largest count: no text is so long, and larger ones would take sorting as long as they like.
+const MAX_COUNT: u64 = 1 << 40;
 
 /// The folder of such counts.
 pub struct Shards {
@@ -156,8 +161,14 @@ fn each_line(
             false => Box::new(file),
         };
         let (mut line, mut number) = (Vec::new(), 0);
-        while input.read_until(b'\n', &mut line).map_err(unreadable)? > 0 {
+        let next = |input: &mut dyn BufRead, line: &mut Vec<u8>| {
+            input.take(MAX_LINE_BYTES + 1).read_until(b'\n', line)
+        };
+        while next(&mut *input, &mut line).map_err(unreadable)? > 0 {
             number += 1;
+            if line.len() as u64 > MAX_LINE_BYTES {
+                return Err(wrong(path, number, "a line of more than 16 MiB"));
+            }
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
             let mut fields = text.split(|byte| *byte == b'\t');
             let words = fields.next().unwrap_or_default();
@@ -166,6 +177,9 @@ fn each_line(
             let Some(count) = count.filter(|_| !words.is_empty()) else {
                 return Err(wrong(path, number, "not words, a tab and a count"));
             };
+            if count > MAX_COUNT {
+                return Err(wrong(path, number, "a count beyond 2^40"));
+            }
             take(Line { words, count, path, number })?;
             line.clear();
         }
