@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::failure::{Code, Failure, Result};
 use crate::streams::{Streams, Terminal};
-use crate::{bench, inspect, ngram, notes, perplexity, rescore, score, shannon, tokenize};
+use crate::notes;
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -50,48 +50,39 @@ With --json a failure is printed on standard output, as
 format, model, text, context or memory; the offset, where it is known, is the place in the
 model file in bytes.";
 
-/// Every subcommand is a file with a `Command` (its options) and `execute`.
-#[derive(Subcommand, Debug)]
-enum Command {
-    Run(crate::run::Command),
-    Tokenize(tokenize::Command),
-    Score(score::Command),
-    Perplexity(perplexity::Command),
-    Shannon(shannon::Command),
-    Rescore(rescore::Command),
-    Inspect(inspect::Command),
-    Ngram(ngram::Command),
-    Bench(bench::Command),
+/// **The list of subcommands**: each is a file with `Command` (its options, and whether its result is
+/// wanted as JSON) and `execute`.
+macro_rules! commands {
+    ($($variant:ident = $module:ident;)*) => {
+        #[derive(Subcommand, Debug)]
+        enum Command {
+            $($variant(crate::$module::Command)),*
+        }
+
+        impl Command {
+            fn json(&self) -> bool {
+                match self { $(Command::$variant(command) => command.json()),* }
+            }
+
+            fn execute(&self, streams: &mut Streams<'_>) -> Result<()> {
+                match self {
+                    $(Command::$variant(command) => crate::$module::execute(command, streams)),*
+                }
+            }
+        }
+    };
 }
 
-impl Command {
-    fn json(&self) -> bool {
-        match self {
-            Command::Run(command) => command.json,
-            Command::Tokenize(command) => command.json,
-            Command::Score(command) => command.json,
-            Command::Perplexity(command) => command.json,
-            Command::Shannon(command) => command.json,
-            Command::Rescore(command) => command.json,
-            Command::Inspect(command) => command.json,
-            Command::Ngram(command) => command.json(),
-            Command::Bench(command) => command.json(),
-        }
-    }
-
-    fn execute(&self, streams: &mut Streams<'_>) -> Result<()> {
-        match self {
-            Command::Run(command) => crate::run::execute(command, streams),
-            Command::Tokenize(command) => tokenize::execute(command, streams),
-            Command::Score(command) => score::execute(command, streams),
-            Command::Perplexity(command) => perplexity::execute(command, streams),
-            Command::Shannon(command) => shannon::execute(command, streams),
-            Command::Rescore(command) => rescore::execute(command, streams),
-            Command::Inspect(command) => inspect::execute(command, streams),
-            Command::Ngram(command) => ngram::execute(command, streams),
-            Command::Bench(command) => bench::execute(command, streams),
-        }
-    }
+commands! {
+    Run = run;
+    Tokenize = tokenize;
+    Score = score;
+    Perplexity = perplexity;
+    Shannon = shannon;
+    Rescore = rescore;
+    Inspect = inspect;
+    Ngram = ngram;
+    Bench = bench;
 }
 
 /// The process: its arguments, streams and exit code.

@@ -39,7 +39,14 @@ pub struct Command {
     file: PathBuf,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
+}
+
+impl Command {
+    /// Whether the result is wanted as JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
 }
 
 /// Inspects.

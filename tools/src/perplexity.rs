@@ -41,7 +41,7 @@ pub struct Command {
     file: PathBuf,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     /// Try all weights of --mix at once, and print the best one: of a text that is not the one to be
     /// judged by
     #[arg(long, requires = "mix")]
@@ -50,6 +50,13 @@ pub struct Command {
     mix: MixOptions,
     #[command(flatten)]
     session: SessionOptions,
+}
+
+impl Command {
+    /// Whether the result is wanted as JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
 }
 
 /// Tokens of a window, unless --ctx says otherwise.

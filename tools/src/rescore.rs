@@ -92,13 +92,20 @@ pub struct Command {
     best: bool,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     #[command(flatten)]
     around: SentenceOptions,
     #[command(flatten)]
     mix: MixOptions,
     #[command(flatten)]
     session: SessionOptions,
+}
+
+impl Command {
+    /// Whether the result is wanted as JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
 }
 
 #[derive(Serialize)]

@@ -89,7 +89,7 @@ pub struct Command {
     speculate: Speculation,
     /// Print JSON, when all is written
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     #[command(flatten)]
     fallback: FallbackOptions,
     #[command(flatten)]
@@ -98,6 +98,13 @@ pub struct Command {
     sampling: SamplingOptions,
     #[command(flatten)]
     session: SessionOptions,
+}
+
+impl Command {
+    /// Whether the result is wanted as JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
 }
 
 #[derive(Serialize)]

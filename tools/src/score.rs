@@ -94,7 +94,7 @@ pub struct Command {
     hash: bool,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     #[command(flatten)]
     mix: MixOptions,
     #[command(flatten)]
@@ -105,6 +105,13 @@ pub struct Command {
     around: SentenceOptions,
     #[command(flatten)]
     session: SessionOptions,
+}
+
+impl Command {
+    /// Whether the result is wanted as JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
 }
 
 /// Options about the tokens and logits of one text, which the other kinds of scoring do not have.

@@ -67,11 +67,18 @@ pub struct Command {
     symbols: Option<usize>,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     #[command(flatten)]
     mix: MixOptions,
     #[command(flatten)]
     session: SessionOptions,
+}
+
+impl Command {
+    /// Whether the result is wanted as JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
 }
 
 /// Letters that are asked of a person.

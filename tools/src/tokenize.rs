@@ -37,7 +37,14 @@ pub struct Command {
     no_bos: bool,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
+}
+
+impl Command {
+    /// Whether the result is wanted as JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
 }
 
 #[derive(Serialize)]
