@@ -186,8 +186,9 @@ impl Header {
         if header.first() != Some(&b'{') {
             return Err(SafetensorsError::HeaderStart);
         }
-        let text = core::str::from_utf8(header)
-            .map_err(|error| SafetensorsError::NotUtf8(LENGTH_BYTES + error.valid_up_to() as u64))?;
+        let text = core::str::from_utf8(header).map_err(|error| {
+            SafetensorsError::NotUtf8(LENGTH_BYTES + error.valid_up_to() as u64)
+        })?;
         let text = text.trim_end_matches(' ');
         if !text.ends_with('}') {
             return Err(SafetensorsError::HeaderEnd);
@@ -503,9 +504,7 @@ impl fmt::Display for TensorReason {
         match self {
             TensorReason::Duplicate => f.write_str("stands in the header twice"),
             TensorReason::Dtype(name) => write!(f, "element type \"{name}\" is not supported"),
-            TensorReason::ShapeOverflow => {
-                f.write_str("the shape has more bytes than fit 64 bits")
-            }
+            TensorReason::ShapeOverflow => f.write_str("the shape has more bytes than fit 64 bits"),
             TensorReason::Reversed => f.write_str("its data ends before it begins"),
             TensorReason::Size { shape, range } => {
                 write!(f, "its shape has {shape} bytes, its data {range}")

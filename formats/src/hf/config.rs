@@ -137,6 +137,11 @@ impl Config {
         self.map.get(key).filter(|value| !value.is_null())
     }
 
+    /// Whether the key is there at all, `null` or not.
+    pub fn names(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
     /// A whole number from 1 to 2^31.
     pub fn count(&self, key: &str) -> Result<Option<u64>, ConfigError> {
         count(&self.map, key, key)
@@ -148,11 +153,7 @@ impl Config {
     }
 
     /// A number within `range`.
-    pub fn float(
-        &self,
-        key: &str,
-        range: RangeInclusive<f64>,
-    ) -> Result<Option<f64>, ConfigError> {
+    pub fn float(&self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, ConfigError> {
         float(&self.map, key, key, range)
     }
 
@@ -249,9 +250,8 @@ impl Scaling {
         let kind = present("rope_type").or(present("type"));
         let kind = kind.map(|kind| text(kind, &place("rope_type"))).transpose()?;
         let number = |key: &str| float(map, key, &place(key), 1e-6..=1e6);
-        let required = |key: &str| {
-            number(key)?.ok_or_else(|| error(&place(key), ConfigReason::Missing))
-        };
+        let required =
+            |key: &str| number(key)?.ok_or_else(|| error(&place(key), ConfigReason::Missing));
         let context = "original_max_position_embeddings";
         let original = || {
             let given = count(map, context, &place(context))?.or(config.count(context)?);
@@ -267,7 +267,12 @@ impl Scaling {
                     let why = "must be more than low_freq_factor";
                     return Err(config.out_of_range(&place("high_freq_factor"), why));
                 }
-                Ok(Scaling::Llama3 { factor: required("factor")?, low, high, original: original()? })
+                Ok(Scaling::Llama3 {
+                    factor: required("factor")?,
+                    low,
+                    high,
+                    original: original()?,
+                })
             }
             "longrope" | "su" => {
                 let list = |key: &str| floats(map, key, &place(key));

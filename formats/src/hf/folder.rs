@@ -51,7 +51,8 @@ impl Folder {
     pub fn open(path: impl AsRef<Path>) -> Result<Folder, FolderError> {
         let shown = path.as_ref().to_string_lossy().into_owned();
         let refused = |reason| FolderError { name: shown.clone(), reason };
-        let path = path.as_ref().canonicalize().map_err(|error| refused(FolderReason::Io(error)))?;
+        let path =
+            path.as_ref().canonicalize().map_err(|error| refused(FolderReason::Io(error)))?;
         if !path.is_dir() {
             return Err(refused(FolderReason::NotAFolder));
         }

@@ -85,9 +85,8 @@ impl Weights {
             return Self::open_indexed(folder, &index);
         }
         let names = folder.names()?;
-        let is_weights = |name: &&String| {
-            name.starts_with("model") && name.ends_with(".safetensors")
-        };
+        let is_weights =
+            |name: &&String| name.starts_with("model") && name.ends_with(".safetensors");
         let files: Vec<String> = names.iter().filter(is_weights).cloned().collect();
         if !files.is_empty() {
             return Self::open_files(folder, &files);
@@ -96,9 +95,10 @@ impl Weights {
             let endings = [".bin", ".bin.index.json", ".pt", ".pth", ".ckpt"];
             endings.iter().any(|ending| name.ends_with(ending))
         };
-        Err(names.iter().find(is_pickle).map_or(WeightsError::None, |name| {
-            WeightsError::Pickle(name.clone())
-        }))
+        Err(names
+            .iter()
+            .find(is_pickle)
+            .map_or(WeightsError::None, |name| WeightsError::Pickle(name.clone())))
     }
 
     /// Opens these files of a folder.
