@@ -13,6 +13,7 @@ use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
+use crate::interrupt;
 use crate::mix::MixOptions;
 use crate::options::{Bits, ModelOption, Purpose, SessionOptions, names};
 use crate::streams::Streams;
@@ -171,6 +172,7 @@ impl Windows<'_> {
             }
             let (prompt, scored) = tokens.split_at(self.window / 2);
             work(prompt, scored)?;
+            interrupt::check()?;
             bar.inc(self.window as u64);
         }
         bar.finish_and_clear();
@@ -181,14 +183,15 @@ impl Windows<'_> {
         let mut figures = Figures::default();
         self.each(streams, |prompt, scored| {
             model.rewind(0);
-            model.feed(prompt)?;
+            model.feed_with(prompt, Origin::Prompt, &mut interrupt::not_pressed)?;
             let mut add = |i, logprob| {
                 // The first of them is only given.
                 if i > 0 {
                     figures.add(logprob, 0);
                 }
             };
-            model.score_tokens(scored, Origin::Generated, &mut |_| true, &mut add).map(|_| ())
+            let go_on = &mut interrupt::not_pressed;
+            model.score_tokens(scored, Origin::Generated, go_on, &mut add).map(|_| ())
         })?;
         Ok(figures)
     }
@@ -201,7 +204,7 @@ impl Windows<'_> {
     ) -> Result<Curve> {
         self.each(streams, |prompt, scored| {
             mix.rewind(0);
-            mix.feed(prompt)?;
+            mix.feed_with(prompt, Origin::Prompt, &mut interrupt::not_pressed)?;
             mix.tune(scored, Origin::Generated, &mut curve)
         })?;
         Ok(curve)
