@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mote_formats::Mapping;
 use mote_formats::gguf::Gguf;
-use mote_runtime::{AnyModel, AnySession, LanguageModel, Options, Origin, SessionError};
+use mote_runtime::{AnyModel, AnySession, LanguageModel, Options, Origin};
 
 use super::divergence::Base;
 use super::report::{Facts, Report, Row};
@@ -13,6 +13,7 @@ use super::statistics::Statistics;
 use super::windows::Windows;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, Memory};
+use crate::interrupt::{self, not_pressed};
 use crate::options::{Purpose, SessionOptions, names};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
@@ -138,7 +139,8 @@ impl Side<'_> {
         let session = self.session.as_model_mut();
         session.rewind(0);
         let start = Instant::now();
-        session.feed(prompt)?;
+        session.feed_with(prompt, Origin::Prompt, &mut not_pressed)?;
+        interrupt::check()?;
         self.prefill.add(prompt.len(), start.elapsed());
         Ok(())
     }
@@ -168,9 +170,10 @@ fn measure(windows: &Windows<'_>, sides: &mut [Side<'_>], streams: &Streams<'_>)
 fn rows_of(model: &mut dyn LanguageModel<'_>, fed: &[u32]) -> Result<Vec<Base>> {
     let kernels = model.kernels();
     let mut rows = Vec::with_capacity(fed.len());
-    model.score_from(fed, Origin::Generated, 0, &mut |_, logits| {
+    model.score_with(fed, Origin::Generated, 0, &mut not_pressed, &mut |_, logits| {
         rows.push(Base::new(kernels, logits));
     })?;
+    interrupt::check()?;
     Ok(rows)
 }
 
@@ -180,14 +183,16 @@ fn compare(
     model: &mut dyn LanguageModel<'_>,
     statistics: &mut Statistics,
     (fed, next): (&[u32], &[u32]),
-) -> std::result::Result<(), SessionError> {
+) -> Result<()> {
     let kernels = model.kernels();
-    model.score_from(fed, Origin::Generated, 0, &mut |i, logits| {
+    let mut add = |i: usize, logits: &mut [f32]| {
         let pair = base.get(i).zip(next.get(i));
         if let Some(token) = pair.and_then(|(base, &id)| base.compare(kernels, logits, id)) {
             statistics.add(&token);
         }
-    })
+    };
+    model.score_with(fed, Origin::Generated, 0, &mut not_pressed, &mut add)?;
+    interrupt::check()
 }
 
 fn report(

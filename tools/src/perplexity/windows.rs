@@ -7,6 +7,7 @@ use mote_runtime::{LanguageModel, Origin};
 
 use crate::failure::{Code, Failure, Result};
 use crate::input;
+use crate::interrupt;
 use crate::streams::Streams;
 
 /// A text in pieces that are contexts of their own.
@@ -58,6 +59,7 @@ impl<'t> Windows<'t> {
             }
             let (prompt, scored) = tokens.split_at(self.window / 2);
             work(prompt, scored)?;
+            interrupt::check()?;
             bar.inc((self.window * passes) as u64);
         }
         bar.finish_and_clear();
@@ -73,14 +75,15 @@ impl<'t> Windows<'t> {
         let mut figures = Figures::default();
         self.each(1, streams, |prompt, scored| {
             model.rewind(0);
-            model.feed(prompt)?;
+            model.feed_with(prompt, Origin::Prompt, &mut interrupt::not_pressed)?;
             let mut add = |i, logprob| {
                 // The first of them is only given.
                 if i > 0 {
                     figures.add(logprob, 0);
                 }
             };
-            model.score_tokens(scored, Origin::Generated, &mut |_| true, &mut add)?;
+            let go_on = &mut interrupt::not_pressed;
+            model.score_tokens(scored, Origin::Generated, go_on, &mut add)?;
             Ok(())
         })?;
         Ok(figures)
@@ -95,7 +98,7 @@ impl<'t> Windows<'t> {
     ) -> Result<Curve> {
         self.each(1, streams, |prompt, scored| {
             mix.rewind(0);
-            mix.feed(prompt)?;
+            mix.feed_with(prompt, Origin::Prompt, &mut interrupt::not_pressed)?;
             Ok(mix.tune(scored, Origin::Generated, &mut curve)?)
         })?;
         Ok(curve)
