@@ -9,6 +9,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::failure::{Code, Failure, Result};
+use crate::interrupt::{self, Awaited};
 use crate::notes;
 use crate::streams::{Streams, Terminal};
 
@@ -37,18 +38,19 @@ Results go to standard output, everything else to standard error.
 
 Exit codes:
   0    done
-  1    a file cannot be read, the output cannot be written, or the logits are not finite
+  1    a file cannot be read or written, a text is not one that the model can take or too long for
+       the context, or the logits are not finite
   2    wrong arguments
-  3    the model file is damaged, or no GGUF file
-  4    a sound GGUF file, but not of a model that mote runs
-  5    a text or token ids that the model cannot take, or too many for the context
-  6    not enough memory
+  3    a sound file, but not of a model that mote runs
+  4    a damaged file, or one of another format
+  5    not enough memory
+  130  interrupted: by Ctrl-C, SIGTERM or SIGHUP (a second one ends the process at once)
   141  the output was closed
 
 With --json a failure is printed on standard output, as
-{\"error\": {\"code\": ..., \"message\": ..., \"offset\": ...}}. The code is io, not_finite, usage,
-format, model, text, context or memory; the offset, where it is known, is the place in the
-model file in bytes.";
+{\"error\": {\"code\": ..., \"message\": ..., \"offset\": ...}}. The code is io, text, context or not_finite
+(exit code 1), usage (2), model (3), format (4), memory (5) or interrupted (130); the offset is the
+place in the model file in bytes, null where it is not known.";
 
 /// **The list of subcommands**: each is a file with `Command` (its options, and whether its result is
 /// wanted as JSON) and `execute`.
@@ -89,6 +91,7 @@ commands! {
 /// The process: its arguments, streams and exit code.
 pub fn main() -> ExitCode {
     notes::install();
+    interrupt::install();
     let terminal = Terminal {
         input: io::stdin().is_terminal(),
         output: io::stdout().is_terminal(),
@@ -96,7 +99,7 @@ pub fn main() -> ExitCode {
         color: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
     };
     let mut streams = Streams {
-        input: &mut io::stdin().lock(),
+        input: &mut Awaited(io::stdin().lock()),
         output: &mut io::BufWriter::new(io::stdout().lock()),
         errors: &mut anstream::stderr(),
         terminal,
@@ -166,7 +169,6 @@ struct Report<'a> {
 struct ReportBody<'a> {
     code: &'static str,
     message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
 }
 

@@ -84,7 +84,7 @@ fn open_file(path: &Path) -> Result<(Folder, Weights)> {
     let (file, ..) = folder.file(name)?;
     let mut start = Vec::new();
     let read = file.take(16).read_to_end(&mut start);
-    read.map_err(|error| Failure::new(Code::Io, format_args!("cannot read it: {error}")))?;
+    read.map_err(Failure::io)?;
     if start.starts_with(b"GGUF") {
         let sentence = "is a GGUF file already; mote quantize changes its types";
         return Err(Failure::new(Code::Usage, sentence));

@@ -23,6 +23,7 @@ use crate::cli::write_json;
 use crate::facts::{Bytes, Count};
 use crate::failure::{Code, Failure, Result, shown};
 use crate::host::available_threads;
+use crate::interrupt;
 use crate::streams::Streams;
 use input::Checkpoint;
 use plan::Plan;
@@ -157,7 +158,7 @@ struct Stopped(Failure);
 
 impl From<io::Error> for Stopped {
     fn from(error: io::Error) -> Self {
-        Stopped(Failure::new(Code::Io, error))
+        Stopped(Failure::io(error))
     }
 }
 
@@ -174,6 +175,7 @@ fn write(
     let mut data = index.write_index(IoSink(&mut *out)).map_err(io::Error::from)?;
     for output in &plan.outputs {
         let mut sink = |bytes: &[u8]| {
+            interrupt::check_io()?;
             data.write(bytes).map_err(io::Error::from)?;
             bar.inc(bytes.len() as u64);
             Ok::<(), Stopped>(())

@@ -1,7 +1,6 @@
 //! n-grams into a model file.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -123,7 +122,7 @@ impl<'b> Levels<'b> {
     /// Puts the file together.
     pub fn finish(
         self,
-        out: &mut BufWriter<File>,
+        mut out: &mut dyn Write,
         builder: Builder,
         header: &Header,
         probability: &[f32],
@@ -144,7 +143,7 @@ impl<'b> Levels<'b> {
             backoff: backoff.get(..n).unwrap_or(&backoff),
             children: unigrams.children.get(..n).unwrap_or(&unigrams.children),
         };
-        write_model(out, builder, header, &unigrams, &mut sources, Place::rewind)
+        write_model(&mut out, builder, header, &unigrams, &mut sources, Place::rewind)
     }
 }
 
