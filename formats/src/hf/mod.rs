@@ -1,0 +1,3 @@
+//! Checkpoints as Hugging Face's libraries save them.
+
+pub mod tokenizer;
