@@ -9,8 +9,8 @@ use clap::{ArgAction, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::failure::{Code, Failure, Result};
-use crate::streams::{Streams, Terminal};
 use crate::notes;
+use crate::streams::{Streams, Terminal};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -75,6 +75,7 @@ macro_rules! commands {
 
 commands! {
     Run = run;
+    Convert = convert;
     Tokenize = tokenize;
     Score = score;
     Perplexity = perplexity;
