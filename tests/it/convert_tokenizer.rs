@@ -93,7 +93,10 @@ fn keys_are_those_of_llama_cpp() {
         let folder = folder(&path);
         let written = match read(&folder, rows(&folder)) {
             Ok(tokenizer) => gguf(&tokenizer),
-            Err(error) => { println!("{name}: {error}"); continue }
+            Err(error) => {
+                println!("{name}: {error}");
+                continue;
+            }
         };
         let (found, expected) = (keys(&written), keys(&expected));
         for key in found.keys().chain(expected.keys()) {
