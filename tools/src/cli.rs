@@ -77,6 +77,7 @@ macro_rules! commands {
 
 commands! {
     Run = run;
+    Convert = convert;
     Tokenize = tokenize;
     Score = score;
     Perplexity = perplexity;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod cli;
+mod convert;
 pub mod facts;
 pub mod failure;
 pub mod host;
