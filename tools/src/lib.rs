@@ -5,12 +5,15 @@
 
 mod bench;
 mod cli;
+mod completions;
+pub mod environment;
 pub mod facts;
 pub mod failure;
 pub mod host;
 mod input;
 mod inspect;
 pub mod interrupt;
+mod man;
 mod mix;
 pub mod ngram;
 mod notes;
@@ -26,4 +29,4 @@ pub mod streams;
 pub mod synthetic;
 mod tokenize;
 
-pub use cli::{main, run};
+pub use cli::{command, main, run};
