@@ -144,6 +144,8 @@ pub enum SessionError {
     NotFinite,
     /// An option that cannot be.
     Option(&'static str),
+    /// A [`Constraint`](crate::Constraint) allows no token, or cannot say which.
+    Constraint,
     /// The lent memory is too small.
     Memory(TooSmall),
 }
@@ -158,6 +160,7 @@ impl fmt::Display for SessionError {
             SessionError::Empty => write!(f, "there is no token to continue from"),
             SessionError::NotFinite => write!(f, "the logits are not finite"),
             SessionError::Option(option) => write!(f, "{option}"),
+            SessionError::Constraint => write!(f, "the constraint allows no token"),
             SessionError::Memory(error) => write!(f, "{error}"),
         }
     }

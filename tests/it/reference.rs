@@ -52,7 +52,7 @@ fn tiny_models_equal_hugging_face() {
 #[test]
 fn float_models_equal_hugging_face() {
     let Some(folder) = shared("reference") else { return };
-    for name in ["llama", "llama3", "gemma3"] {
+    for name in ["llama", "llama3", "gemma3", "qwen2", "qwen3"] {
         let reference = json(&folder.join(format!("models/{name}/ref.json")));
         check_float(&folder.join(format!("gguf/{name}-f32.gguf")), &reference);
     }

@@ -20,6 +20,7 @@
 //! without padding, or go on with anything.
 
 mod array;
+pub mod checksum;
 mod cursor;
 mod error;
 mod limits;

@@ -11,9 +11,12 @@ use mote_kernels::RopeLayout;
 
 mod gemma3;
 mod llama;
+mod qwen2;
+mod qwen3;
 
 /// Every architecture.
-pub static ARCHITECTURES: &[&Architecture] = &[&llama::LLAMA, &gemma3::GEMMA3];
+pub static ARCHITECTURES: &[&Architecture] =
+    &[&llama::LLAMA, &gemma3::GEMMA3, &qwen2::QWEN2, &qwen3::QWEN3];
 
 /// What a file under this folder says.
 #[derive(Debug)]
