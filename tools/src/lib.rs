@@ -5,6 +5,8 @@
 
 mod bench;
 mod cli;
+mod completions;
+pub mod environment;
 mod convert;
 pub mod facts;
 pub mod failure;
@@ -12,6 +14,7 @@ pub mod host;
 mod input;
 mod inspect;
 pub mod interrupt;
+mod man;
 mod mix;
 pub mod ngram;
 mod notes;
@@ -27,4 +30,4 @@ pub mod streams;
 pub mod synthetic;
 mod tokenize;
 
-pub use cli::{main, run};
+pub use cli::{command, main, run};
