@@ -6,8 +6,8 @@
 mod bench;
 mod cli;
 mod completions;
-pub mod environment;
 mod convert;
+pub mod environment;
 pub mod facts;
 pub mod failure;
 pub mod host;
