@@ -8,6 +8,7 @@ mod bench_compare;
 mod budget;
 mod cancel;
 mod cli;
+mod convert_tokenizer;
 mod encodings;
 mod fallback;
 mod gguf_malformed;
