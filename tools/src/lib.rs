@@ -5,13 +5,16 @@
 
 mod bench;
 mod cli;
+mod completions;
 mod convert;
+pub mod environment;
 pub mod facts;
 pub mod failure;
 pub mod host;
 mod input;
 mod inspect;
 pub mod interrupt;
+mod man;
 mod mix;
 pub mod ngram;
 mod notes;
@@ -27,4 +30,4 @@ pub mod streams;
 pub mod synthetic;
 mod tokenize;
 
-pub use cli::{main, run};
+pub use cli::{command, main, run};
