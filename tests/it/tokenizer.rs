@@ -106,7 +106,12 @@ fn ids_of(value: &Value) -> Vec<u32> {
 }
 
 /// Compares with the answers of the Hugging Face library for the same strings.
-pub(super) fn check_against(tokenizer: &Tokenizer<'_>, strings: &Value, answers: &Value, name: &str) {
+pub(super) fn check_against(
+    tokenizer: &Tokenizer<'_>,
+    strings: &Value,
+    answers: &Value,
+    name: &str,
+) {
     let with_bos = EncodeOptions { parse_special: true, ..tokenizer.default_options() };
     let mut wrong = Vec::new();
     for (at, string) in strings.as_array().unwrap().iter().enumerate() {
