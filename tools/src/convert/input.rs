@@ -4,12 +4,13 @@ use std::io::Read;
 use std::path::Path;
 
 use mote_formats::hf::folder::FolderReason;
+use mote_formats::hf::tokenizer::Tokenizer;
 use mote_formats::hf::{Config, Folder, FolderError, Weights, WeightsError};
 use mote_kernels::QuantType;
 
-use super::Command;
 use super::arch::Mapping;
 use super::plan::{Plan, mapping, refused};
+use super::{Command, tokenizer};
 use crate::failure::{Code, Failure, Result};
 
 /// The configuration; much more than any has.
@@ -21,6 +22,8 @@ pub struct Checkpoint {
     pub weights: Weights,
     pub config: Config,
     pub generation_config: Option<Vec<u8>>,
+    /// The text of config.json.
+    config_text: Vec<u8>,
     mapping: &'static Mapping,
 }
 
@@ -33,19 +36,24 @@ impl Checkpoint {
         } else {
             open_file(path)?
         };
-        let config = folder.read("config.json", MAX_CONFIG_BYTES)?;
-        let config = config
+        let config_text = folder.read("config.json", MAX_CONFIG_BYTES)?;
+        let config_text = config_text
             .ok_or_else(|| Failure::new(Code::Format, "no config.json beside the weights"))?;
-        let config = Config::parse(&config).map_err(refused)?;
+        let config = Config::parse(&config_text).map_err(refused)?;
         let mapping = mapping(&config)?;
         let config = config.into_text();
         let generation_config = folder.read("generation_config.json", MAX_CONFIG_BYTES)?;
-        Ok(Checkpoint { folder, weights, config, generation_config, mapping })
+        Ok(Checkpoint { folder, weights, config, generation_config, config_text, mapping })
     }
 
     /// What becomes of it.
     pub fn plan(&self, wanted: Option<QuantType>) -> Result<Plan<'_>> {
         Plan::new(self.mapping, &self.config, &self.weights, wanted)
+    }
+
+    /// Its tokenizer, for an embedding of `rows` rows.
+    pub fn tokenizer(&self, rows: u64, pre: Option<&str>) -> Result<Tokenizer> {
+        tokenizer::read(&self.folder, &self.config_text, rows, pre)
     }
 
     /// Nothing of the checkpoint is overwritten, whatever --force says.
@@ -84,7 +92,7 @@ fn open_file(path: &Path) -> Result<(Folder, Weights)> {
     let (file, ..) = folder.file(name)?;
     let mut start = Vec::new();
     let read = file.take(16).read_to_end(&mut start);
-    read.map_err(|error| Failure::new(Code::Io, format_args!("cannot read it: {error}")))?;
+    read.map_err(Failure::io)?;
     if start.starts_with(b"GGUF") {
         let sentence = "is a GGUF file already; mote quantize changes its types";
         return Err(Failure::new(Code::Usage, sentence));

@@ -6,6 +6,7 @@ mod keys;
 mod metadata;
 mod plan;
 mod stream;
+mod tokenizer;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -16,6 +17,7 @@ use std::time::Instant;
 use clap::Args;
 use mote_formats::file::{self, Existing};
 use mote_formats::gguf::{BuildError, Builder, IoSink, Text};
+use mote_formats::hf::tokenizer::Tokenizer;
 use mote_kernels::QuantType;
 use serde::Serialize;
 
@@ -23,6 +25,7 @@ use crate::cli::write_json;
 use crate::facts::{Bytes, Count};
 use crate::failure::{Code, Failure, Result, shown};
 use crate::host::available_threads;
+use crate::interrupt;
 use crate::streams::Streams;
 use input::Checkpoint;
 use plan::Plan;
@@ -58,6 +61,10 @@ pub struct Command {
     /// What the model is called [default: after the folder]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// What the rules that cut texts into words are called, where they are not recognised
+    /// (tokenizer.ggml.pre: llama-bpe, qwen2, ...)
+    #[arg(long, value_name = "NAME")]
+    pre: Option<String>,
     /// Replace the output if it exists
     #[arg(long)]
     force: bool,
@@ -112,7 +119,9 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     checkpoint.check_output(&command.output)?;
     let plan = checkpoint.plan(command.kind.0).map_err(in_input)?;
     let name = command.name.clone().unwrap_or_else(|| metadata::name(checkpoint.folder.path()));
-    let index = index(&checkpoint, &plan, &name).map_err(in_input)?;
+    let tokenizer = checkpoint.tokenizer(plan.sizes.n_vocab, command.pre.as_deref());
+    let tokenizer = tokenizer.map_err(in_input)?;
+    let index = index(&checkpoint, &plan, &tokenizer, &name).map_err(in_input)?;
     let threads = available_threads(command.threads.map(NonZeroUsize::get), streams);
     let existing = if command.force { Existing::Replace } else { Existing::Keep };
     let bytes = file::write(&command.output, existing, |out| {
@@ -127,7 +136,12 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
 }
 
 /// Everything before the data.
-fn index(checkpoint: &Checkpoint, plan: &Plan<'_>, name: &str) -> Result<Builder> {
+fn index(
+    checkpoint: &Checkpoint,
+    plan: &Plan<'_>,
+    tokenizer: &Tokenizer,
+    name: &str,
+) -> Result<Builder> {
     let build = || -> std::result::Result<Builder, BuildError> {
         let mut builder = Builder::new();
         builder.set("general.architecture", plan.mapping.name)?;
@@ -142,6 +156,7 @@ fn index(checkpoint: &Checkpoint, plan: &Plan<'_>, name: &str) -> Result<Builder
         let matrix = plan.outputs.iter().find(|output| output.dims.len() > 1);
         plan.keys.write(&mut builder, matrix.and_then(|first| metadata::file_type(first.kind)))?;
         builder.set("general.quantization_version", 2_u32)?;
+        tokenizer.write(&mut builder)?;
         builder.set(mote_formats::gguf::checksum::VERSION_KEY, env!("CARGO_PKG_VERSION"))?;
         builder.add_checksums()?;
         for output in &plan.outputs {
@@ -157,7 +172,7 @@ struct Stopped(Failure);
 
 impl From<io::Error> for Stopped {
     fn from(error: io::Error) -> Self {
-        Stopped(Failure::new(Code::Io, error))
+        Stopped(Failure::io(error))
     }
 }
 
@@ -174,6 +189,7 @@ fn write(
     let mut data = index.write_index(IoSink(&mut *out)).map_err(io::Error::from)?;
     for output in &plan.outputs {
         let mut sink = |bytes: &[u8]| {
+            interrupt::check_io()?;
             data.write(bytes).map_err(io::Error::from)?;
             bar.inc(bytes.len() as u64);
             Ok::<(), Stopped>(())
