@@ -5,6 +5,7 @@
 
 mod bench;
 mod cli;
+mod diff;
 pub mod facts;
 pub mod failure;
 pub mod host;
@@ -23,7 +24,9 @@ mod score;
 mod sentences;
 mod shannon;
 pub mod streams;
+mod svg;
 pub mod synthetic;
 mod tokenize;
+mod verify;
 
 pub use cli::{main, run};
