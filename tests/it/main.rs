@@ -1,5 +1,6 @@
 //! What mote guarantees.
 mod allocations;
+mod architectures;
 mod bench_cli;
 // Its programs are scripts.
 #[cfg(unix)]
@@ -7,6 +8,7 @@ mod bench_compare;
 mod budget;
 mod cancel;
 mod cli;
+mod convert_tokenizer;
 mod encodings;
 mod fallback;
 mod gguf_malformed;

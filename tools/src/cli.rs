@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::environment;
 use crate::failure::{Code, Failure, Result};
 use crate::interrupt::{self, Awaited};
 use crate::notes;
@@ -19,13 +20,16 @@ use crate::streams::{Paint, Streams, Terminal};
     name = "mote",
     bin_name = "mote",
     version,
-    after_help = EXIT_CODES,
+    after_help = after_help(),
     arg_required_else_help = true
 )]
 struct Cli {
     /// Show the library's notes; -vv: those on every feeding of tokens, too
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = LAST)]
     verbose: u8,
+    /// Say nothing but results and errors: no facts, notes, progress
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = LAST)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -33,9 +37,16 @@ struct Cli {
 /// Behind a subcommand's own options, before --help.
 const LAST: usize = 900;
 
-const EXIT_CODES: &str = "\
-Results go to standard output, everything else to standard error.
+/// The one place that lists exit codes and environment variables.
+fn after_help() -> String {
+    format!("{STREAMS}\n\n{EXIT_CODES}\n\n{JSON}\n\n{}", environment::HELP)
+}
 
+const STREAMS: &str = "\
+Results go to standard output, everything else to standard error: facts about the work, notes,
+progress, none of it with --quiet, and errors.";
+
+const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    a file cannot be read or written, a text is not one that the model can take or too long for
@@ -45,8 +56,9 @@ Exit codes:
   4    a damaged file, or one of another format
   5    not enough memory
   130  interrupted: by Ctrl-C, SIGTERM or SIGHUP (a second one ends the process at once)
-  141  the output was closed
+  141  the output was closed";
 
+const JSON: &str = "\
 With --json a failure is printed on standard output, as
 {\"error\": {\"code\": ..., \"message\": ..., \"offset\": ...}}. The code is io, text, context or not_finite
 (exit code 1), usage (2), model (3), format (4), memory (5) or interrupted (130); the offset is the
@@ -77,6 +89,7 @@ macro_rules! commands {
 
 commands! {
     Run = run;
+    Convert = convert;
     Tokenize = tokenize;
     Score = score;
     Perplexity = perplexity;
@@ -87,6 +100,13 @@ commands! {
     Diff = diff;
     Ngram = ngram;
     Bench = bench;
+    Completions = completions;
+    Man = man;
+}
+
+/// All commands and options, as clap has them.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// The process: its arguments, streams and exit code.
@@ -97,6 +117,7 @@ pub fn main() -> ExitCode {
         input: io::stdin().is_terminal(),
         output: io::stdout().is_terminal(),
         errors: io::stderr().is_terminal(),
+        quiet: false,
         color: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
         paint: paint(),
     };
@@ -126,6 +147,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
     let (json, outcome) = match Cli::try_parse_from(&args) {
         Ok(cli) => {
             notes::show(cli.verbose);
+            streams.terminal.quiet = cli.quiet;
             (cli.command.json(), cli.command.execute(streams))
         }
         Err(error) => {

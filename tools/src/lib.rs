@@ -6,12 +6,16 @@
 mod bench;
 mod cli;
 mod diff;
+mod completions;
+mod convert;
+pub mod environment;
 pub mod facts;
 pub mod failure;
 pub mod host;
 mod input;
 mod inspect;
 pub mod interrupt;
+mod man;
 mod mix;
 pub mod ngram;
 mod notes;
@@ -29,4 +33,4 @@ pub mod synthetic;
 mod tokenize;
 mod verify;
 
-pub use cli::{main, run};
+pub use cli::{command, main, run};
