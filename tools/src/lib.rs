@@ -5,6 +5,7 @@
 
 mod bench;
 mod cli;
+mod diff;
 mod completions;
 mod convert;
 pub mod environment;
@@ -27,7 +28,9 @@ mod score;
 mod sentences;
 mod shannon;
 pub mod streams;
+mod svg;
 pub mod synthetic;
 mod tokenize;
+mod verify;
 
 pub use cli::{command, main, run};
