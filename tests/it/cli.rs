@@ -12,12 +12,15 @@ use mote_tools::streams::{Streams, Terminal};
 use serde_json::Value;
 
 mod divergence;
+mod batch;
+mod constrained;
 mod errors;
 mod fallback;
 mod files;
 mod golden;
 mod numbers;
 mod pictures;
+mod sessions;
 mod text;
 mod textbook;
 mod verbose;
@@ -26,12 +29,12 @@ mod verbose;
 pub(crate) struct Outcome {
     code: u8,
     out: String,
-    errors: String,
+    pub(crate) errors: String,
 }
 
 impl Outcome {
     /// The result as JSON, of a command that went well.
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{} {}", self.out, self.errors);
         serde_json::from_str(&self.out).unwrap()
     }
@@ -50,7 +53,7 @@ pub(crate) fn mote(args: &[&str]) -> Outcome {
     mote_reading(args, b"")
 }
 
-fn mote_reading(args: &[&str], mut input: &[u8]) -> Outcome {
+pub(crate) fn mote_reading(args: &[&str], mut input: &[u8]) -> Outcome {
     let (mut out, mut errors) = (Vec::new(), Vec::new());
     let code = mote_writing(args, &mut input, &mut out, &mut errors);
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -70,7 +73,7 @@ fn mote_writing(
 
 /// A file for one test. The name is the test's own, or its bytes are always the same: whoever reads
 /// it meanwhile finds all of it.
-fn file(name: &str, bytes: &[u8]) -> String {
+pub(crate) fn file(name: &str, bytes: &[u8]) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let begun = path.with_file_name(format!("{name}.{:?}", std::thread::current().id()));
     std::fs::write(&begun, bytes).unwrap();

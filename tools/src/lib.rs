@@ -4,11 +4,18 @@
 //! [`streams`] and [`failure`].
 
 mod bench;
+#[cfg(feature = "chat")]
+mod chat;
 mod cli;
 mod diff;
 mod completions;
 mod convert;
 pub mod environment;
+#[cfg(feature = "constrained")]
+mod constrain;
+#[cfg(not(feature = "constrained"))]
+#[path = "unconstrained.rs"]
+mod constrain;
 pub mod facts;
 pub mod failure;
 pub mod host;
