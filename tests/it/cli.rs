@@ -28,13 +28,21 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// The result as JSON, of a command that went well.
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{} {}", self.out, self.errors);
         serde_json::from_str(&self.out).unwrap()
     }
 
     pub(crate) fn code(&self) -> u8 {
         self.code
+    }
+
+    pub(crate) fn out(&self) -> &str {
+        &self.out
+    }
+
+    pub(crate) fn errors(&self) -> &str {
+        &self.errors
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -84,7 +92,7 @@ fn baseline() -> (String, Value) {
 }
 
 /// In the order of the alphabet: whether serde_json keeps another depends on the crates around it.
-fn keys(value: &Value) -> Vec<&str> {
+pub(crate) fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
     keys

@@ -19,6 +19,7 @@ mod ngram_query;
 mod ngram_session;
 mod ngram_train;
 mod notes;
+mod pull;
 mod reference;
 mod same_bits;
 mod save;

@@ -55,20 +55,22 @@ place in the model file in bytes, null where it is not known.";
 /// **The list of subcommands**: each is a file with `Command` (its options, and whether its result is
 /// wanted as JSON) and `execute`.
 macro_rules! commands {
-    ($($variant:ident = $module:ident;)*) => {
+    ($($(#[$cfg:meta])? $variant:ident = $module:ident;)*) => {
         #[derive(Subcommand, Debug)]
         enum Command {
-            $($variant(crate::$module::Command)),*
+            $($(#[$cfg])? $variant(crate::$module::Command)),*
         }
 
         impl Command {
             fn json(&self) -> bool {
-                match self { $(Command::$variant(command) => command.json()),* }
+                match self { $($(#[$cfg])? Command::$variant(command) => command.json()),* }
             }
 
             fn execute(&self, streams: &mut Streams<'_>) -> Result<()> {
                 match self {
-                    $(Command::$variant(command) => crate::$module::execute(command, streams)),*
+                    $($(#[$cfg])? Command::$variant(command) => {
+                        crate::$module::execute(command, streams)
+                    })*
                 }
             }
         }
@@ -85,6 +87,8 @@ commands! {
     Inspect = inspect;
     Ngram = ngram;
     Bench = bench;
+    #[cfg(feature = "pull")]
+    Pull = pull;
 }
 
 /// The process: its arguments, streams and exit code.

@@ -5,6 +5,8 @@
 
 mod bench;
 mod cli;
+#[cfg(feature = "embedded")]
+mod embedded;
 pub mod facts;
 pub mod failure;
 pub mod host;
@@ -17,11 +19,14 @@ mod notes;
 pub mod options;
 pub mod output;
 mod perplexity;
+#[cfg(feature = "pull")]
+mod pull;
 mod rescore;
 mod run;
 mod score;
 mod sentences;
 mod shannon;
+mod source;
 pub mod streams;
 pub mod synthetic;
 mod tokenize;

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 /// `-m FILE`, demanded.
 #[derive(Args, Clone, Debug)]
 pub struct ModelOption {
-    /// The model: a GGUF file
+    /// The model: a GGUF file, or a name: tiny (built in), or what `mote pull` got
     #[arg(short, long, value_name = "FILE")]
     pub model: PathBuf,
 }

@@ -6,7 +6,7 @@ mod speaker;
 mod speculation;
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
@@ -23,6 +23,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, Memory};
 use crate::mix::MixOptions;
 use crate::options::{CacheChoice, Purpose, SessionOptions};
+use crate::source;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use prompt::{Prompt, PromptOptions};
@@ -53,7 +54,7 @@ Examples:
   mote run -m model.gguf --fallback lm.gguf --deadline 50 'Once upon a time'
   mote run -m model.gguf --special --stop '<|im_end|>' -p \"$CHAT\" --json")]
 pub struct Command {
-    /// The model: a GGUF file [default: one that models/fetch.sh got]
+    /// The model: a GGUF file, or a name [default: $MOTE_MODEL, else tiny, which is built in]
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -140,7 +141,11 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     }
     let path = match &command.model {
         Some(path) => path.clone(),
-        None => fetched_model(Path::new("models"))?,
+        None => source::default_model(streams)?,
+    };
+    let mix = match &command.model {
+        Some(_) => command.mix.clone(),
+        None => command.mix.beside_default(&path),
     };
     let source = command.prompt.read(streams)?;
     let engine = Engine::new(&command.session, streams)?;
@@ -167,7 +172,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
             introduce(models, plan, session.capacity(), streams);
             tell_unknown_rules(tokenizer, streams);
             let mut memory = Memory::new(Completion::bytes_needed(tokenizer, &options))?;
-            command.mix.with(session, &engine, |session| {
+            mix.with(session, &engine, |session| {
                 let shows = !command.json;
                 let mut work = Work { start, timings, streams, shows, echo: command.echo };
                 let n_ctx = session.capacity();
@@ -242,25 +247,6 @@ pub(crate) fn bytes(text: &str) -> std::result::Result<usize, String> {
     let number: Option<usize> = digits.parse().ok();
     let number = number.and_then(|number| number.checked_mul(1 << shift));
     number.ok_or_else(|| "not a number of bytes: as 500000, 64M, 1G".to_string())
-}
-
-/// A model in the folder that models/fetch.sh fills: SmolLM2 if it is there, else the first by
-/// name.
-fn fetched_model(folder: &Path) -> Result<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
-        .collect();
-    let is_small = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"SmolLM2"))
-    };
-    found.sort_by_key(|path| (!is_small(path), path.clone()));
-    found.into_iter().next().ok_or_else(|| {
-        let sentence = "no model: name one by -m FILE, or get one by models/fetch.sh smollm2-135m";
-        Failure::new(Code::Usage, sentence)
-    })
 }
 
 fn introduce(models: &Models<'_>, plan: &Plan, n_ctx: usize, streams: &mut Streams<'_>) {
