@@ -24,6 +24,7 @@ mod ngram_query;
 mod ngram_session;
 mod ngram_train;
 mod notes;
+mod pull;
 mod reference;
 mod safetensors_malformed;
 mod same_bits;

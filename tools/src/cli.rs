@@ -104,6 +104,8 @@ commands! {
     Diff = diff;
     Ngram = ngram;
     Bench = bench;
+    #[cfg(feature = "pull")]
+    Pull = pull;
     Completions = completions;
     Man = man;
 }
