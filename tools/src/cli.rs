@@ -90,6 +90,8 @@ macro_rules! commands {
 commands! {
     Run = run;
     Convert = convert;
+    Quantize = quantize;
+    Importance = importance;
     Tokenize = tokenize;
     Score = score;
     Perplexity = perplexity;
