@@ -218,7 +218,8 @@ fn tensors_that_have_no_place() {
     change("norm.weight", "has shape", DAMAGED);
     let checkpoint = Checkpoint::new("no_place_twice");
     checkpoint.change_tensors(|tensors| {
-        let mut copy = tensors.iter().find(|tensor| tensor.name == "model.norm.weight").unwrap().clone();
+        let mut copy =
+            tensors.iter().find(|tensor| tensor.name == "model.norm.weight").unwrap().clone();
         copy.name = "norm.weight".into();
         tensors.push(copy);
     });
@@ -367,7 +368,7 @@ fn case_327_killed_at_random_moments_in_a_process() {
     for _ in 0..100 {
         let _ = fs::remove_file(&output);
         let mut mote = start();
-        std::thread::sleep(Duration::from_micros(random.below(longest)));
+        std::thread::sleep(Duration::from_micros(random.below(longest) as u64));
         let _ = mote.kill();
         mote.wait().unwrap();
         if let Ok(file) = fs::read(&output) {

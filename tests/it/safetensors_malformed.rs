@@ -175,7 +175,9 @@ fn case_314_a_number_and_nothing() {
 fn case_315_types_that_are_not_supported() {
     for name in ["F7", "f32", "F4", "F6_E2M3", "F6_E3M2", "C64", "", "F32 "] {
         let result = reason(one(&format!("{name:?}"), "[1]", "[0,4]", 4));
-        assert!(matches!(result, TensorReason::Dtype(found) if found.as_bytes() == name.as_bytes()));
+        assert!(
+            matches!(result, TensorReason::Dtype(found) if found.as_bytes() == name.as_bytes())
+        );
     }
     for value in ["32", "null", "[\"F32\"]"] {
         is_json_error(one(value, "[1]", "[0,4]", 4));

@@ -38,7 +38,8 @@ pub fn tensors(file: &[u8]) -> Vec<Tensor> {
             dtype: value["dtype"].as_str().expect("a type").to_string(),
             shape: value["shape"].as_array().expect("a shape").iter().map(number).collect(),
             data: {
-                let [begin, end] = [0, 1].map(|i| start + number(&value["data_offsets"][i]) as usize);
+                let [begin, end] =
+                    [0, 1].map(|i| start + number(&value["data_offsets"][i]) as usize);
                 file[begin..end].to_vec()
             },
         })
@@ -67,7 +68,8 @@ impl Checkpoint {
     /// A copy of the fixture; `name` is the test's own.
     pub fn new(name: &str) -> Checkpoint {
         let checkpoint = Checkpoint::empty(name);
-        for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+        {
             fs::copy(fixture().join(file), checkpoint.path(file)).expect("a copy");
         }
         checkpoint
