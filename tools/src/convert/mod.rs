@@ -86,7 +86,8 @@ fn wanted(name: &str) -> std::result::Result<Wanted, String> {
     }
     QuantType::from_name(name).map(|kind| Wanted(Some(kind))).ok_or_else(|| {
         let names: Vec<&str> = QuantType::ALL.iter().map(|kind| kind.name()).collect();
-        format!("no such type; there are auto, {}", names.join(", "))
+        let names = names.join(", ");
+        format!("there are auto, {names} (mixes of types: mote quantize)")
     })
 }
 
