@@ -8,13 +8,13 @@ mod bench;
 mod chat;
 mod cli;
 mod completions;
-mod convert;
-pub mod environment;
 #[cfg(feature = "constrained")]
 mod constrain;
 #[cfg(not(feature = "constrained"))]
 #[path = "unconstrained.rs"]
 mod constrain;
+mod convert;
+pub mod environment;
 pub mod facts;
 pub mod failure;
 pub mod host;
