@@ -5,9 +5,9 @@
 
 mod bench;
 mod cli;
-mod diff;
 mod completions;
 mod convert;
+mod diff;
 pub mod environment;
 pub mod facts;
 pub mod failure;
