@@ -67,20 +67,22 @@ place in the model file in bytes, null where it is not known.";
 /// **The list of subcommands**: each is a file with `Command` (its options, and whether its result is
 /// wanted as JSON) and `execute`.
 macro_rules! commands {
-    ($($variant:ident = $module:ident;)*) => {
+    ($($(#[$cfg:meta])? $variant:ident = $module:ident;)*) => {
         #[derive(Subcommand, Debug)]
         enum Command {
-            $($variant(crate::$module::Command)),*
+            $($(#[$cfg])? $variant(crate::$module::Command)),*
         }
 
         impl Command {
             fn json(&self) -> bool {
-                match self { $(Command::$variant(command) => command.json()),* }
+                match self { $($(#[$cfg])? Command::$variant(command) => command.json()),* }
             }
 
             fn execute(&self, streams: &mut Streams<'_>) -> Result<()> {
                 match self {
-                    $(Command::$variant(command) => crate::$module::execute(command, streams)),*
+                    $($(#[$cfg])? Command::$variant(command) => {
+                        crate::$module::execute(command, streams)
+                    })*
                 }
             }
         }
@@ -89,6 +91,8 @@ macro_rules! commands {
 
 commands! {
     Run = run;
+    #[cfg(feature = "chat")]
+    Chat = chat;
     Convert = convert;
     Tokenize = tokenize;
     Score = score;
@@ -100,6 +104,8 @@ commands! {
     Diff = diff;
     Ngram = ngram;
     Bench = bench;
+    #[cfg(feature = "pull")]
+    Pull = pull;
     Completions = completions;
     Man = man;
 }
@@ -152,7 +158,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
         }
         Err(error) => {
             let mut options = args.iter().take_while(|arg| *arg != OsStr::new("--"));
-            let json = options.any(|arg| arg == OsStr::new("--json"));
+            let json = options
+                .any(|arg| arg == OsStr::new("--json") || arg == OsStr::new("--json-stream"));
             (json, not_parsed(&error, json, streams))
         }
     };
