@@ -40,7 +40,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const LIBRARIES: &[&str] = &["kernels/src/", "formats/src/", "runtime/src/"];
 
 /// The tokenizer's files share names with architectures: GGUF calls SentencePiece "llama".
-const MAY_NAME_ARCHITECTURES: &[&str] = &["runtime/src/arch/", "runtime/src/tokenizer/"];
+const MAY_NAME_ARCHITECTURES: &[&str] =
+    &["runtime/src/arch/", "runtime/src/tokenizer/", "formats/src/hf/tokenizer/"];
 
 const MAX_LINES: usize = 800;
 
