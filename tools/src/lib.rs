@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod completions;
 mod convert;
+mod diff;
 pub mod environment;
 pub mod facts;
 pub mod failure;
@@ -27,7 +28,9 @@ mod score;
 mod sentences;
 mod shannon;
 pub mod streams;
+mod svg;
 pub mod synthetic;
 mod tokenize;
+mod verify;
 
 pub use cli::{command, main, run};

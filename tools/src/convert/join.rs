@@ -81,10 +81,8 @@ fn paths(part: &Path) -> Result<Vec<PathBuf>> {
         Failure::new(Code::Usage, sentence).in_file(part)
     };
     let name = part.file_name().and_then(|name| name.to_str()).ok_or_else(wrong)?;
-    let (rest, count) = name
-        .strip_suffix(".gguf")
-        .and_then(|name| name.rsplit_once("-of-"))
-        .ok_or_else(wrong)?;
+    let (rest, count) =
+        name.strip_suffix(".gguf").and_then(|name| name.rsplit_once("-of-")).ok_or_else(wrong)?;
     let (base, _) = rest.rsplit_once('-').ok_or_else(wrong)?;
     let is_number = !count.is_empty() && count.bytes().all(|digit| digit.is_ascii_digit());
     let n = count.parse::<u64>().ok().filter(|_| is_number).ok_or_else(wrong)?;
@@ -132,10 +130,7 @@ fn number(part: &Gguf<'_>, key: &str) -> Option<u64> {
 }
 
 /// Everything before the data.
-fn index(
-    parts: &[Gguf<'_>],
-    name: Option<&str>,
-) -> std::result::Result<Builder, BuildError> {
+fn index(parts: &[Gguf<'_>], name: Option<&str>) -> std::result::Result<Builder, BuildError> {
     let mut file = Builder::new();
     for (key, value) in parts.iter().take(1).flat_map(Gguf::metadata) {
         let replaced = key.starts_with("split.")

@@ -47,8 +47,7 @@ pub fn execute(command: &Command, vocabulary: &Path, streams: &mut Streams<'_>) 
     let index = index(&checkpoint, &outputs, &tokenizer, &name);
     let index = index.map_err(|error| in_input(Failure::new(Code::Format, error)))?;
     let existing = if command.force { Existing::Replace } else { Existing::Keep };
-    let bytes =
-        file::write(&command.output, existing, |out| write(&outputs, &index, streams, out));
+    let bytes = file::write(&command.output, existing, |out| write(&outputs, &index, streams, out));
     let bytes = bytes.map_err(|Stopped(failure)| failure.in_file(&command.output))?;
     let report = report(command, &outputs, name, (bytes, fallbacks), start);
     if command.json {
