@@ -9,6 +9,7 @@ mod budget;
 mod cancel;
 mod cli;
 mod convert;
+mod convert_llama2c;
 mod convert_malformed;
 mod convert_tokenizer;
 mod encodings;
