@@ -130,6 +130,8 @@ fn every_version_has_the_same_tensors() {
         let heads = |key: &str| gguf.get(&format!("llama.attention.{key}")).unwrap().as_u64();
         assert_eq!((heads("head_count"), heads("head_count_kv")), (Some(4), Some(2)));
         assert!(gguf.checksums().unwrap().is_some());
+        let Converted { code, report } = convert(&[paths[0], "-o", paths[2], "--force"]);
+        assert!(code == 2 && report.to_string().contains("--tokenizer FILE"), "{report}");
     }
 }
 

@@ -28,8 +28,9 @@ const PIECE: usize = 1 << 22;
 /// Whether a file says that it is one of several.
 pub fn is_part(path: &Path) -> bool {
     let mut magic = [0; 4];
-    let starts = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
-    if path.is_dir() || starts.is_err() || magic != *b"GGUF" {
+    let starts = || File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    // Nothing is read from a pipe.
+    if !path.is_file() || starts().is_err() || magic != *b"GGUF" {
         return false;
     }
     let Ok(file) = Mapping::open(path) else { return false };

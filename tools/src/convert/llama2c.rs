@@ -56,6 +56,17 @@ pub fn execute(command: &Command, vocabulary: &Path, streams: &mut Streams<'_>) 
     print(&report, streams)
 }
 
+/// A checkpoint for which no vocabulary is named. What the header says must be the file's size.
+pub fn check_vocabulary(path: &Path) -> Result<()> {
+    let is_checkpoint = || Mapping::open(path).is_ok_and(|file| Checkpoint::parse(&file).is_ok());
+    if !path.is_file() || !is_checkpoint() {
+        return Ok(());
+    }
+    let sentence = "is a checkpoint of llama2.c; --tokenizer FILE names its vocabulary, \
+                    tokenizer.bin";
+    Err(Failure::new(Code::Usage, sentence).in_file(path))
+}
+
 fn open(path: &Path) -> Result<Mapping> {
     Mapping::open(path).map_err(|error| Failure::from(error).in_file(path))
 }
