@@ -28,7 +28,7 @@ const PIECE: usize = 1 << 22;
 /// Whether a file says that it is one of several.
 pub fn is_part(path: &Path) -> bool {
     let mut magic = [0; 4];
-    let starts = || File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    let mut starts = || File::open(path).and_then(|mut file| file.read_exact(&mut magic));
     // Nothing is read from a pipe.
     if !path.is_file() || starts().is_err() || magic != *b"GGUF" {
         return false;
