@@ -28,13 +28,17 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// The result as JSON, of a command that went well.
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{} {}", self.out, self.errors);
         serde_json::from_str(&self.out).unwrap()
     }
 
     pub(crate) fn code(&self) -> u8 {
         self.code
+    }
+
+    pub(crate) fn errors(&self) -> &str {
+        &self.errors
     }
 
     pub(crate) fn text(&self) -> &str {
