@@ -21,14 +21,14 @@ mod verbose;
 
 /// What a command left behind.
 pub(crate) struct Outcome {
-    code: u8,
-    out: String,
-    errors: String,
+    pub(crate) code: u8,
+    pub(crate) out: String,
+    pub(crate) errors: String,
 }
 
 impl Outcome {
     /// The result as JSON, of a command that went well.
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{} {}", self.out, self.errors);
         serde_json::from_str(&self.out).unwrap()
     }
@@ -47,14 +47,14 @@ pub(crate) fn mote(args: &[&str]) -> Outcome {
     mote_reading(args, b"")
 }
 
-fn mote_reading(args: &[&str], mut input: &[u8]) -> Outcome {
+pub(crate) fn mote_reading(args: &[&str], mut input: &[u8]) -> Outcome {
     let (mut out, mut errors) = (Vec::new(), Vec::new());
     let code = mote_writing(args, &mut input, &mut out, &mut errors);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Outcome { code, out: text(out), errors: text(errors) }
 }
 
-fn mote_writing(
+pub(crate) fn mote_writing(
     args: &[&str],
     input: &mut dyn io::Read,
     output: &mut dyn Write,
@@ -67,7 +67,7 @@ fn mote_writing(
 
 /// A file for one test. The name is the test's own, or its bytes are always the same: whoever reads
 /// it meanwhile finds all of it.
-fn file(name: &str, bytes: &[u8]) -> String {
+pub(crate) fn file(name: &str, bytes: &[u8]) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let begun = path.with_file_name(format!("{name}.{:?}", std::thread::current().id()));
     std::fs::write(&begun, bytes).unwrap();
@@ -76,7 +76,7 @@ fn file(name: &str, bytes: &[u8]) -> String {
 }
 
 /// The tiny llama, and what is known about it.
-fn baseline() -> (String, Value) {
+pub(crate) fn baseline() -> (String, Value) {
     let folder = root().join("tests/fixtures/malformed");
     let manifest = json(&folder.join("manifest.json"));
     let path = folder.join("ok_baseline.gguf").into_os_string().into_string().unwrap();
@@ -84,7 +84,7 @@ fn baseline() -> (String, Value) {
 }
 
 /// In the order of the alphabet: whether serde_json keeps another depends on the crates around it.
-fn keys(value: &Value) -> Vec<&str> {
+pub(crate) fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
     keys

@@ -13,6 +13,7 @@ mod encodings;
 mod fallback;
 mod gguf_malformed;
 mod kernels_match_scalar;
+mod manners;
 mod mixing;
 mod ngram_arpa_malformed;
 mod ngram_convert;

@@ -134,7 +134,7 @@ impl<T> Stoppable<T> {
 impl<R: Read> Read for Stoppable<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.ask(bytes.len())?;
-        self.inner.read(bytes)
+        read_on(&mut self.inner, bytes)
     }
 }
 
@@ -149,16 +149,26 @@ impl<W: Write> Write for Stoppable<W> {
     }
 }
 
+/// Reads, again if a signal came between. `BufRead::fill_buf` would hand that on as a failure.
+fn read_on(inner: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match inner.read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
 /// Standard input: while it is awaited, Ctrl-C ends the process.
 pub struct Awaited<R>(pub R);
 
 impl<R: Read> Read for Awaited<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         WAITING.store(true, Relaxed);
-        let read = self.0.read(bytes);
+        let read = read_on(&mut self.0, bytes);
         WAITING.store(false, Relaxed);
-        // Pressed just before.
-        check_io().and(read)
+        // Pressed just before. This is no question: nobody need go on asking.
+        if PRESSED.load(Relaxed) { Err(io::Error::other(Interrupted)) } else { read }
     }
 }
 
