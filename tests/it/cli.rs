@@ -11,10 +11,16 @@ use mote_tests::shared::{json, root};
 use mote_tools::streams::{Streams, Terminal};
 use serde_json::Value;
 
+mod batch;
+mod constrained;
+mod divergence;
 mod errors;
 mod fallback;
+mod files;
 mod golden;
 mod numbers;
+mod pictures;
+mod sessions;
 mod text;
 mod textbook;
 mod verbose;
@@ -35,6 +41,14 @@ impl Outcome {
 
     pub(crate) fn code(&self) -> u8 {
         self.code
+    }
+
+    pub(crate) fn out(&self) -> &str {
+        &self.out
+    }
+
+    pub(crate) fn errors(&self) -> &str {
+        &self.errors
     }
 
     pub(crate) fn text(&self) -> &str {
