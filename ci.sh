@@ -89,9 +89,7 @@ job_spark() {
 job_counts() {
     local binary=$target_dir/release/mote status=0
     cargo build --release
-    # In a folder of its own: another binary of that name, without the features.
-    cargo build --release -p mote-tools --no-default-features --target-dir "$target_dir/small"
-    python3 tests/guards/size.py "$binary" "$target_dir/small/release/mote" || status=1
+    python3 tests/guards/size.py "$binary" || status=1
     python3 tests/guards/loops.py "$binary" $update || status=1
     python3 tests/guards/instructions.py "$binary" $update || status=1
     arm_counts || status=1
