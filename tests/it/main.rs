@@ -18,6 +18,7 @@ mod fallback;
 mod gguf_malformed;
 mod importance;
 mod kernels_match_scalar;
+mod manners;
 mod mixing;
 mod ngram_arpa_malformed;
 mod ngram_convert;

@@ -139,6 +139,35 @@ fn libraries_print_nothing() {
     });
 }
 
+/// A library does what its caller says. What the tools read, `mote --help` lists.
+#[test]
+fn libraries_read_no_environment_and_help_lists_what_the_tools_read() {
+    let help = mote_tools::command().render_help().to_string();
+    check(|file, broken| {
+        let is_tool = file.name.starts_with("tools/src/");
+        if !(file.is_library_code() || file.name.starts_with("runtime/capi/src/") || is_tool) {
+            return;
+        }
+        for (number, line) in numbered(without_unit_tests(&code(&file.text, Strings::Keep))) {
+            let readers = ["env::var", "env::var_os", "env::vars", "env::vars_os"];
+            let reads = readers.iter().any(|reader| has_word(line, reader));
+            if reads && !is_tool {
+                broken(number, "a library that reads the environment");
+            }
+            let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let is_name = |word: &&str| {
+                let is_upper = word.len() > 3 && !word.contains(|c: char| c.is_ascii_lowercase());
+                is_upper && (word.starts_with("MOTE_") || (reads && line.contains('"')))
+            };
+            for name in words.filter(is_name).filter(|_| is_tool) {
+                if !help.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|it| it == name) {
+                    broken(number, &format!("{name} is not listed by tools/src/environment.rs"));
+                }
+            }
+        }
+    });
+}
+
 /// Builds for bare targets find a `std` that crept in; an `alloc` they would link.
 #[test]
 fn the_heap_is_behind_a_feature() {

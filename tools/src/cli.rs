@@ -14,7 +14,7 @@ use crate::interrupt::{self, Awaited};
 use crate::notes;
 use crate::streams::{Paint, Streams, Terminal};
 
-/// Runs, scores, inspects and measures language models in GGUF files.
+/// Run, convert, quantise, score and measure language models in GGUF files
 #[derive(Parser, Debug)]
 #[command(
     name = "mote",

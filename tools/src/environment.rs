@@ -1,5 +1,5 @@
-//! The variables of the environment that mote reads. The libraries read none, and nobody else here
-//! (tests/it/tidy.rs): options take what these say, and what is said on the command line wins.
+//! The variables of the environment that mote reads. The libraries read none (tests/it/tidy.rs), and
+//! what is said on the command line wins.
 
 /// The model, where a command takes one by `--model`.
 pub const MODEL: &str = "MOTE_MODEL";
@@ -11,7 +11,11 @@ pub const THREADS: &str = "MOTE_THREADS";
 pub const HELP: &str = "\
 Environment variables (options win):
   MOTE_MODEL      the model of commands that take one by -m
-  MOTE_THREADS    their number of threads
+  MOTE_MODELS     the folder of mote pull's models, else mote/models in XDG_DATA_HOME,
+                  in .local/share of HOME, or on Windows in LOCALAPPDATA
+  MOTE_THREADS    the number of threads of commands that take one by -t
+  HF_ENDPOINT     where mote pull finds the Hugging Face hub, if not where it is
   NO_COLOR        not empty: no colours; CLICOLOR=0 says the same
   CLICOLOR_FORCE  not empty: colours even where the messages go to no terminal
+  COLORTERM       truecolor or 24bit: all colours, else 256
   TMPDIR          the folder of temporary files";

@@ -119,6 +119,12 @@ pub enum Foreign {
     LegacyGgml,
     /// A web page, saved in place of the file.
     Html,
+    /// An n-gram model as ARPA text.
+    Arpa,
+    /// JSON: config.json or tokenizer.json of a checkpoint, for one.
+    Json,
+    /// Packed by gzip.
+    Gzip,
     /// None of these.
     Unknown,
 }
@@ -305,10 +311,13 @@ impl fmt::Display for Foreign {
         f.write_str(match self {
             Foreign::Zip => "but a zip archive (a PyTorch checkpoint?)",
             Foreign::Pickle => "but a Python pickle, which is not supported",
-            Foreign::Safetensors => "but a safetensors checkpoint; convert it first",
+            Foreign::Safetensors => "but a safetensors checkpoint",
             Foreign::GitLfsPointer => "but a Git LFS pointer; fetch the file that it stands for",
             Foreign::LegacyGgml => "but one of its predecessors; get or make a GGUF file",
-            Foreign::Html => "but a web page",
+            Foreign::Html => "but a web page, saved in its place",
+            Foreign::Arpa => "but an n-gram model as ARPA text",
+            Foreign::Json => "but JSON (a part of a checkpoint?)",
+            Foreign::Gzip => "but packed by gzip",
             Foreign::Unknown => "which begins with \"GGUF\"",
         })
     }

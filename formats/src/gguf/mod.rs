@@ -240,6 +240,12 @@ fn recognise(mut start: Cursor<'_>) -> Foreign {
         Foreign::LegacyGgml
     } else if starts_with(&[b"<!", b"<html", b"<HTML"]) {
         Foreign::Html
+    } else if rest.get(..64).unwrap_or(rest).trim_ascii_start().starts_with(b"\\data\\") {
+        Foreign::Arpa
+    } else if starts_with(&[b"{"]) && rest.get(4) != Some(&0) {
+        Foreign::Json
+    } else if starts_with(&[b"\x1F\x8B"]) {
+        Foreign::Gzip
     } else if rest.get(8) == Some(&b'{') {
         Foreign::Safetensors
     } else {

@@ -308,6 +308,9 @@ fn other_containers_are_named() {
     assert_eq!(foreign(b"tjgg\x03\0\0\0"), Foreign::LegacyGgml);
     assert_eq!(foreign(b"algg\x01\0\0\0"), Foreign::LegacyGgml);
     assert_eq!(foreign(b"<!DOCTYPE html>"), Foreign::Html);
+    assert_eq!(foreign(b"\n\\data\\\nngram 1=3\n"), Foreign::Arpa);
+    assert_eq!(foreign(b"{\"version\": \"1.0\"}"), Foreign::Json);
+    assert_eq!(foreign(b"\x1F\x8B\x08\0\0\0\0\0"), Foreign::Gzip);
     assert_eq!(foreign(b"gguf\x03\0\0\0"), Foreign::Unknown);
 }
 

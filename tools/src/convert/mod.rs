@@ -142,6 +142,8 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let index = index(&checkpoint, &plan, &tokenizer, &name).map_err(in_input)?;
     let threads = available_threads(command.threads.map(NonZeroUsize::get), streams);
     let existing = if command.force { Existing::Replace } else { Existing::Keep };
+    // From here on Ctrl-C is answered by who asks for it, and what is written goes.
+    interrupt::check()?;
     let bytes = file::write(&command.output, existing, |out| {
         write(&checkpoint, &plan, &index, threads, streams, out)
     });
