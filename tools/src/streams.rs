@@ -31,6 +31,20 @@ pub struct Terminal {
     pub quiet: bool,
     /// The errors may be coloured: a terminal that can, and neither NO_COLOR nor the like.
     pub color: bool,
+    /// How the output may be coloured.
+    pub paint: Paint,
+}
+
+/// What colours an output has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Paint {
+    /// None: no terminal, or nobody wants them.
+    #[default]
+    None,
+    /// The 256 of xterm.
+    Palette,
+    /// All.
+    True,
 }
 
 /// Tokens that are worth a progress bar.
