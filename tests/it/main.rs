@@ -10,6 +10,7 @@ mod cancel;
 mod chat;
 mod cli;
 mod convert;
+mod convert_llama2c;
 mod convert_malformed;
 mod convert_tokenizer;
 mod encodings;

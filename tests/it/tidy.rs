@@ -40,8 +40,14 @@ const ARROWS: &[(&str, &[&str])] = &[
 const LIBRARIES: &[&str] = &["kernels/src/", "formats/src/", "runtime/src/"];
 
 /// The tokenizer's files share names with architectures: GGUF calls SentencePiece "llama".
-const MAY_NAME_ARCHITECTURES: &[&str] =
-    &["runtime/src/arch/", "runtime/src/tokenizer/", "tools/src/convert/arch/"];
+const MAY_NAME_ARCHITECTURES: &[&str] = &[
+    "runtime/src/arch/",
+    "runtime/src/tokenizer/",
+    "formats/src/hf/tokenizer/",
+    "tools/src/convert/arch/",
+    // Checkpoints of a program that knows one architecture.
+    "tools/src/convert/llama2c.rs",
+];
 
 /// Of the tools, what must not name them either: checkpoints of a new one are a file and two lines.
 const CONVERTER: &str = "tools/src/convert/";

@@ -94,6 +94,8 @@ commands! {
     #[cfg(feature = "chat")]
     Chat = chat;
     Convert = convert;
+    Quantize = quantize;
+    Importance = importance;
     Tokenize = tokenize;
     Score = score;
     Perplexity = perplexity;

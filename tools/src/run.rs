@@ -164,6 +164,10 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     if command.stop.iter().any(String::is_empty) {
         return Err(Failure::new(Code::Usage, "--stop: a stop string is empty"));
     }
+    if command.ignore_eos && command.constrain.is_given() {
+        let sentence = "--ignore-eos: a constraint says itself where the text ends";
+        return Err(Failure::new(Code::Usage, sentence));
+    }
     command.files.check()?;
     let path = match &command.model {
         Some(path) => path.clone(),
