@@ -188,7 +188,9 @@ impl Config {
 
     /// That the value of a key asks for something that is not supported.
     pub fn unsupported(&self, key: &str) -> ConfigError {
-        let mut value = self.get(key).map_or_else(String::new, Value::to_string);
+        let value = self.get(key).map_or_else(String::new, Value::to_string);
+        // Quotes would be escaped once more.
+        let mut value = value.replace('"', "");
         if let Some((end, _)) = value.char_indices().nth(MAX_SHOWN) {
             value.truncate(end);
             value.push_str("...");

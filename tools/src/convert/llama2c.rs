@@ -64,7 +64,7 @@ pub fn check_vocabulary(path: &Path) -> Result<()> {
     }
     let sentence = "is a checkpoint of llama2.c; --tokenizer FILE names its vocabulary, \
                     tokenizer.bin";
-    Err(Failure::new(Code::Usage, sentence).in_file(path))
+    Err(Failure::new(Code::Usage, sentence))
 }
 
 fn open(path: &Path) -> Result<Mapping> {

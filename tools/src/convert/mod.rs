@@ -129,7 +129,6 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     if join::is_part(&command.input) {
         return join::execute(command, streams);
     }
-    llama2c::check_vocabulary(&command.input)?;
     let start = Instant::now();
     let in_input = |failure: Failure| failure.in_file(&command.input);
     input::check_output(command)?;
