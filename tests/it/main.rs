@@ -21,6 +21,7 @@ mod ngram_query;
 mod ngram_session;
 mod ngram_train;
 mod notes;
+mod q8_cache;
 mod reference;
 mod same_bits;
 mod save;
