@@ -69,6 +69,9 @@ impl Pass<'_> {
                 Store::F16 { keys, values } => {
                     self.remember(index, &w, (q, k, v), angles, keys, values)
                 }
+                Store::Q8_0 { keys, values } => {
+                    self.remember(index, &w, (q, k, v), angles, keys, values)
+                }
             }
             // Behind the cache, the last layer matters only for the tokens whose states are wanted.
             let from = if index + 1 == c.n_layers { wanted } else { 0 };
@@ -234,7 +237,7 @@ impl Pass<'_> {
                 queries.prepare(&mut q[i * q_dim..][..q_dim], cos, sin, spare);
                 key_heads.prepare(k, cos, sin, spare);
                 add(v, value_bias);
-                let values = &mut values[(start + i) * kv_dim..][..kv_dim];
+                let values = &mut values[(start + i) * T::row(kv_dim)..][..T::row(kv_dim)];
                 T::store(kernels, start + i, (k, v), keys, values, spare);
             }
         });

@@ -27,6 +27,7 @@ mod ngram_query;
 mod ngram_session;
 mod ngram_train;
 mod notes;
+mod q8_cache;
 mod pull;
 mod quantize;
 mod reference;
