@@ -103,7 +103,8 @@ pub struct SavedContext {
 }
 
 impl SavedContext {
-    /// Reads the first bytes of a saved session. Only restoring checks the others.
+    /// Checks that the bytes are what was saved, and reads the first of them. Whether they fit a model
+    /// is for restoring to tell.
     pub fn of(bytes: &[u8]) -> Result<SavedContext, RestoreError> {
         let (given, expected) = (bytes.len() as u64, (HEADER + CHECKSUM) as u64);
         if !bytes.starts_with(&MAGIC) {
@@ -114,6 +115,14 @@ impl SavedContext {
         }
         if u32_at(bytes, 8) != VERSION {
             return Err(RestoreError::Version(u32_at(bytes, 8)));
+        }
+        let expected = u64_at(bytes, 16);
+        if expected != given {
+            return Err(RestoreError::Length { expected, given });
+        }
+        let (body, end) = bytes.split_at(bytes.len() - CHECKSUM);
+        if u64_at(end, 0) != checksum(body) {
+            return Err(RestoreError::Checksum);
         }
         let (n_ctx, tokens) = (u64_at(bytes, 32), u64_at(bytes, 40));
         Ok(SavedContext {

@@ -12,7 +12,7 @@ use crate::environment;
 use crate::failure::{Code, Failure, Result};
 use crate::interrupt::{self, Awaited};
 use crate::notes;
-use crate::streams::{Streams, Terminal};
+use crate::streams::{Paint, Streams, Terminal};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -67,20 +67,22 @@ place in the model file in bytes, null where it is not known.";
 /// **The list of subcommands**: each is a file with `Command` (its options, and whether its result is
 /// wanted as JSON) and `execute`.
 macro_rules! commands {
-    ($($variant:ident = $module:ident;)*) => {
+    ($($(#[$cfg:meta])? $variant:ident = $module:ident;)*) => {
         #[derive(Subcommand, Debug)]
         enum Command {
-            $($variant(crate::$module::Command)),*
+            $($(#[$cfg])? $variant(crate::$module::Command)),*
         }
 
         impl Command {
             fn json(&self) -> bool {
-                match self { $(Command::$variant(command) => command.json()),* }
+                match self { $($(#[$cfg])? Command::$variant(command) => command.json()),* }
             }
 
             fn execute(&self, streams: &mut Streams<'_>) -> Result<()> {
                 match self {
-                    $(Command::$variant(command) => crate::$module::execute(command, streams)),*
+                    $($(#[$cfg])? Command::$variant(command) => {
+                        crate::$module::execute(command, streams)
+                    })*
                 }
             }
         }
@@ -89,6 +91,8 @@ macro_rules! commands {
 
 commands! {
     Run = run;
+    #[cfg(feature = "chat")]
+    Chat = chat;
     Convert = convert;
     Quantize = quantize;
     Importance = importance;
@@ -98,8 +102,12 @@ commands! {
     Shannon = shannon;
     Rescore = rescore;
     Inspect = inspect;
+    Verify = verify;
+    Diff = diff;
     Ngram = ngram;
     Bench = bench;
+    #[cfg(feature = "pull")]
+    Pull = pull;
     Completions = completions;
     Man = man;
 }
@@ -119,6 +127,7 @@ pub fn main() -> ExitCode {
         errors: io::stderr().is_terminal(),
         quiet: false,
         color: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
+        paint: paint(),
     };
     let mut streams = Streams {
         input: &mut Awaited(io::stdin().lock()),
@@ -127,6 +136,16 @@ pub fn main() -> ExitCode {
         terminal,
     };
     run(std::env::args_os(), &mut streams).into()
+}
+
+/// What the standard output can show, as NO_COLOR, CLICOLOR_FORCE, TERM and COLORTERM say.
+fn paint() -> Paint {
+    let has_all = std::env::var_os("COLORTERM");
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => Paint::None,
+        _ if has_all.is_some_and(|all| all == "truecolor" || all == "24bit") => Paint::True,
+        _ => Paint::Palette,
+    }
 }
 
 /// Runs one command: `args` as a process gets them, the program's name first. Returns the exit
@@ -141,7 +160,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
         }
         Err(error) => {
             let mut options = args.iter().take_while(|arg| *arg != OsStr::new("--"));
-            let json = options.any(|arg| arg == OsStr::new("--json"));
+            let json = options
+                .any(|arg| arg == OsStr::new("--json") || arg == OsStr::new("--json-stream"));
             (json, not_parsed(&error, json, streams))
         }
     };
@@ -150,9 +170,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
     match failure.code {
         // Nobody is there to read about it.
         Code::OutputClosed => {}
+        // The command, or clap, has said it.
+        _ if failure.message.is_empty() => {}
         _ if json => report(&failure, streams),
-        // clap has said it.
-        Code::Usage if failure.message.is_empty() => {}
         _ => streams.error(&failure.message),
     }
     failure.code.exit_code()
