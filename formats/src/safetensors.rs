@@ -132,7 +132,7 @@ pub enum TensorReason {
     /// The name stands in the header twice.
     Duplicate,
     /// An element type that is not supported, or unknown.
-    Dtype(ShortName),
+    Dtype(Box<ShortName>),
     /// More bytes than fit 63 bits.
     ShapeOverflow,
     /// The range of its data ends before it begins.
@@ -196,7 +196,7 @@ impl Header {
         let Entries { tensors, refused } =
             serde_json::from_str(text).map_err(|error| json(&error, text))?;
         if let Some((name, dtype)) = refused {
-            return Err(SafetensorsError::Tensor(name, TensorReason::Dtype(dtype)));
+            return Err(SafetensorsError::Tensor(name, TensorReason::Dtype(Box::new(dtype))));
         }
         for tensor in &tensors {
             tensor.check(file_bytes - data_at).map_err(|reason| tensor.refused(reason))?;

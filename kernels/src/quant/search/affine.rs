@@ -79,6 +79,8 @@ impl<const N: usize> Group<N> {
         (best, least): (&mut Lines, &mut Lanes),
     ) {
         let sums = self.affine_sums(inverse, offset, max);
+        // Side by side in several arrays: an iterator over one of them would read no better.
+        #[allow(clippy::needless_range_loop)]
         for l in 0..LANES {
             let (mean_q, mean_x) = (sums.q[l] / fixed.w[l], fixed.x[l] / fixed.w[l]);
             let variance = sums.qq[l] - sums.q[l] * mean_q;

@@ -155,8 +155,8 @@ pub fn search_symmetric(x: &[f32], w: &[f32], half: i32, top: i32) -> Symmetric 
         let inverse = inverses(lanes(|l| d.1 * s[l]));
         let codes = &mut found.codes[16 * LANES * g..][..16 * LANES];
         group.codes(inverse, [0.0; LANES], (-half, half - 1.0), codes);
-        for l in 0..LANES {
-            found.scales[LANES * g + l] = s[l] as i8;
+        for (scale, s) in found.scales[LANES * g..].iter_mut().zip(s) {
+            *scale = s as i8;
         }
     }
     found
