@@ -112,7 +112,8 @@ pub struct Command {
     #[arg(long)]
     echo: bool,
     /// Memory for the session at most, as 64M or 1G. What does not fit is given up in this order:
-    /// long batches (speed only), an f32 cache where f16 will do, a long context
+    /// long batches (speed only), the cache's type where --kv names none (f16, then q8_0), a long
+    /// context
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     ram: Option<usize>,
     /// Draft tokens, and let the model check several at once: off, lookup (what the text had before
