@@ -64,6 +64,8 @@ pub enum TensorError {
     },
     /// Its encoding (ggml's type id) cannot be computed with here.
     Type(u32),
+    /// It asks for something that this architecture's file does not do yet.
+    Unsupported,
 }
 
 impl fmt::Display for LoadError {
@@ -91,6 +93,7 @@ impl fmt::Display for LoadError {
                         write!(f, " has the shape {found:?} where {cols} x {rows} is needed")
                     }
                     TensorError::Type(id) => write!(f, " has the unsupported encoding {id}"),
+                    TensorError::Unsupported => write!(f, " asks for something not supported"),
                 }
             }
             LoadError::Tokenizer(error) => write!(f, "{error}"),

@@ -11,10 +11,13 @@ use mote_tests::shared::{json, root};
 use mote_tools::streams::{Streams, Terminal};
 use serde_json::Value;
 
+mod divergence;
 mod errors;
 mod fallback;
+mod files;
 mod golden;
 mod numbers;
+mod pictures;
 mod text;
 mod textbook;
 mod verbose;

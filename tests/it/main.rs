@@ -1,5 +1,6 @@
 //! What mote guarantees.
 mod allocations;
+mod architectures;
 mod bench_cli;
 // Its programs are scripts.
 #[cfg(unix)]
@@ -7,6 +8,9 @@ mod bench_compare;
 mod budget;
 mod cancel;
 mod cli;
+mod convert;
+mod convert_malformed;
+mod convert_tokenizer;
 mod encodings;
 mod fallback;
 mod gguf_malformed;
@@ -21,6 +25,7 @@ mod ngram_train;
 mod notes;
 mod pull;
 mod reference;
+mod safetensors_malformed;
 mod same_bits;
 mod save;
 mod speculation;

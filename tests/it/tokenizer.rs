@@ -44,7 +44,7 @@ fn with_file<R>(path: &Path, test: impl FnOnce(&Tokenizer<'_>) -> R) -> R {
     with_bytes(&bytes, test)
 }
 
-fn with_bytes<R>(bytes: &[u8], test: impl FnOnce(&Tokenizer<'_>) -> R) -> R {
+pub(super) fn with_bytes<R>(bytes: &[u8], test: impl FnOnce(&Tokenizer<'_>) -> R) -> R {
     try_with_bytes(bytes, test).unwrap()
 }
 
@@ -106,7 +106,12 @@ fn ids_of(value: &Value) -> Vec<u32> {
 }
 
 /// Compares with the answers of the Hugging Face library for the same strings.
-fn check_against(tokenizer: &Tokenizer<'_>, strings: &Value, answers: &Value, name: &str) {
+pub(super) fn check_against(
+    tokenizer: &Tokenizer<'_>,
+    strings: &Value,
+    answers: &Value,
+    name: &str,
+) {
     let with_bos = EncodeOptions { parse_special: true, ..tokenizer.default_options() };
     let mut wrong = Vec::new();
     for (at, string) in strings.as_array().unwrap().iter().enumerate() {

@@ -5,13 +5,14 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::environment;
 use crate::failure::{Code, Failure, Result};
 use crate::interrupt::{self, Awaited};
 use crate::notes;
-use crate::streams::{Streams, Terminal};
+use crate::streams::{Paint, Streams, Terminal};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -19,13 +20,16 @@ use crate::streams::{Streams, Terminal};
     name = "mote",
     bin_name = "mote",
     version,
-    after_help = EXIT_CODES,
+    after_help = after_help(),
     arg_required_else_help = true
 )]
 struct Cli {
     /// Show the library's notes; -vv: those on every feeding of tokens, too
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = LAST)]
     verbose: u8,
+    /// Say nothing but results and errors: no facts, notes, progress
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = LAST)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -33,9 +37,16 @@ struct Cli {
 /// Behind a subcommand's own options, before --help.
 const LAST: usize = 900;
 
-const EXIT_CODES: &str = "\
-Results go to standard output, everything else to standard error.
+/// The one place that lists exit codes and environment variables.
+fn after_help() -> String {
+    format!("{STREAMS}\n\n{EXIT_CODES}\n\n{JSON}\n\n{}", environment::HELP)
+}
 
+const STREAMS: &str = "\
+Results go to standard output, everything else to standard error: facts about the work, notes,
+progress, none of it with --quiet, and errors.";
+
+const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    a file cannot be read or written, a text is not one that the model can take or too long for
@@ -45,8 +56,9 @@ Exit codes:
   4    a damaged file, or one of another format
   5    not enough memory
   130  interrupted: by Ctrl-C, SIGTERM or SIGHUP (a second one ends the process at once)
-  141  the output was closed
+  141  the output was closed";
 
+const JSON: &str = "\
 With --json a failure is printed on standard output, as
 {\"error\": {\"code\": ..., \"message\": ..., \"offset\": ...}}. The code is io, text, context or not_finite
 (exit code 1), usage (2), model (3), format (4), memory (5) or interrupted (130); the offset is the
@@ -79,16 +91,26 @@ macro_rules! commands {
 
 commands! {
     Run = run;
+    Convert = convert;
     Tokenize = tokenize;
     Score = score;
     Perplexity = perplexity;
     Shannon = shannon;
     Rescore = rescore;
     Inspect = inspect;
+    Verify = verify;
+    Diff = diff;
     Ngram = ngram;
     Bench = bench;
     #[cfg(feature = "pull")]
     Pull = pull;
+    Completions = completions;
+    Man = man;
+}
+
+/// All commands and options, as clap has them.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// The process: its arguments, streams and exit code.
@@ -99,7 +121,9 @@ pub fn main() -> ExitCode {
         input: io::stdin().is_terminal(),
         output: io::stdout().is_terminal(),
         errors: io::stderr().is_terminal(),
+        quiet: false,
         color: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
+        paint: paint(),
     };
     let mut streams = Streams {
         input: &mut Awaited(io::stdin().lock()),
@@ -110,6 +134,16 @@ pub fn main() -> ExitCode {
     run(std::env::args_os(), &mut streams).into()
 }
 
+/// What the standard output can show, as NO_COLOR, CLICOLOR_FORCE, TERM and COLORTERM say.
+fn paint() -> Paint {
+    let has_all = std::env::var_os("COLORTERM");
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => Paint::None,
+        _ if has_all.is_some_and(|all| all == "truecolor" || all == "24bit") => Paint::True,
+        _ => Paint::Palette,
+    }
+}
+
 /// Runs one command: `args` as a process gets them, the program's name first. Returns the exit
 /// code, which `mote --help` explains.
 pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) -> u8 {
@@ -117,6 +151,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
     let (json, outcome) = match Cli::try_parse_from(&args) {
         Ok(cli) => {
             notes::show(cli.verbose);
+            streams.terminal.quiet = cli.quiet;
             (cli.command.json(), cli.command.execute(streams))
         }
         Err(error) => {
@@ -130,9 +165,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
     match failure.code {
         // Nobody is there to read about it.
         Code::OutputClosed => {}
+        // The command, or clap, has said it.
+        _ if failure.message.is_empty() => {}
         _ if json => report(&failure, streams),
-        // clap has said it.
-        Code::Usage if failure.message.is_empty() => {}
         _ => streams.error(&failure.message),
     }
     failure.code.exit_code()

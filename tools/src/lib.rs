@@ -5,14 +5,19 @@
 
 mod bench;
 mod cli;
+mod completions;
+mod convert;
+mod diff;
 #[cfg(feature = "embedded")]
 mod embedded;
+pub mod environment;
 pub mod facts;
 pub mod failure;
 pub mod host;
 mod input;
 mod inspect;
 pub mod interrupt;
+mod man;
 mod mix;
 pub mod ngram;
 mod notes;
@@ -26,9 +31,11 @@ mod run;
 mod score;
 mod sentences;
 mod shannon;
-mod source;
+pub mod source;
 pub mod streams;
+mod svg;
 pub mod synthetic;
 mod tokenize;
+mod verify;
 
-pub use cli::{main, run};
+pub use cli::{command, main, run};

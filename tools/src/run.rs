@@ -18,6 +18,7 @@ use mote_runtime::{
 use serde::Serialize;
 
 use crate::cli::write_json;
+use crate::environment;
 use crate::facts::{PlanFacts, per_second};
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, Memory};
@@ -54,8 +55,8 @@ Examples:
   mote run -m model.gguf --fallback lm.gguf --deadline 50 'Once upon a time'
   mote run -m model.gguf --special --stop '<|im_end|>' -p \"$CHAT\" --json")]
 pub struct Command {
-    /// The model: a GGUF file, or a name [default: $MOTE_MODEL, else tiny, which is built in]
-    #[arg(short, long, value_name = "FILE")]
+    /// The model: a GGUF file, or a name [default: tiny, which is built in]
+    #[arg(short, long, value_name = "FILE", env = environment::MODEL, hide_env_values = true)]
     model: Option<PathBuf>,
     #[command(flatten)]
     prompt: PromptOptions,

@@ -137,6 +137,11 @@ impl Config {
         self.map.get(key).filter(|value| !value.is_null())
     }
 
+    /// Whether the key is there at all, `null` or not.
+    pub fn names(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
     /// A whole number from 1 to 2^31.
     pub fn count(&self, key: &str) -> Result<Option<u64>, ConfigError> {
         count(&self.map, key, key)

@@ -106,6 +106,18 @@ impl Folder {
         Ok(Some(bytes))
     }
 
+    /// The folder of that name in this one, or `None` if there is none.
+    pub fn folder(&self, name: &str) -> Result<Option<Folder>, FolderError> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        let folder = Folder::open(self.path.join(name))?;
+        if folder.path.parent() != Some(&self.path) {
+            return Err(FolderError { name: name.to_string(), reason: FolderReason::Outside });
+        }
+        Ok(Some(Folder { blobs: self.blobs.clone(), ..folder }))
+    }
+
     fn open_file(&self, name: &str) -> Result<(File, u64, PathBuf), FolderReason> {
         if !is_plain(name) {
             return Err(FolderReason::NotPlain);
@@ -197,6 +209,10 @@ mod tests {
         }
         assert!(matches!(folder.file("folder").unwrap_err().reason, FolderReason::NotAFile));
         assert!(matches!(folder.file("loop").unwrap_err().reason, FolderReason::Io(_)));
+        symlink("..", inside.join("above")).unwrap();
+        assert!(matches!(folder.folder("above").unwrap_err().reason, FolderReason::Outside));
+        assert_eq!(folder.folder("folder").unwrap().unwrap().path(), folder.path().join("folder"));
+        assert!(folder.folder("none").unwrap().is_none());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod folder;
+pub mod tokenizer;
 pub mod weights;
 
 pub use config::{Config, ConfigError};

@@ -2,7 +2,7 @@
 //! of queries, keys and values, SwiGLU. The head may share the embedding's weights.
 
 use super::{Architecture, Keys};
-use crate::config::Config;
+use crate::config::{Config, NormKind};
 use crate::error::LoadError;
 use crate::weights::Slot;
 use mote_kernels::RopeLayout;
@@ -12,10 +12,11 @@ pub static QWEN2: Architecture = Architecture {
     config,
     required: &[Slot::QBias, Slot::KBias, Slot::VBias],
     optional: &[],
+    fused: &[],
 };
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     // Only layers above a certain one have the window, and no key says which.
     keys.refuse("attention.sliding_window")?;
-    keys.decoder(RopeLayout::Halves)
+    keys.decoder(NormKind::Rms, Some(RopeLayout::Halves))
 }

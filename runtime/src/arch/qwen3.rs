@@ -3,7 +3,7 @@
 //! weights; the projections of attention may have biases.
 
 use super::{Architecture, Keys};
-use crate::config::Config;
+use crate::config::{Config, NormKind};
 use crate::error::LoadError;
 use crate::weights::Slot;
 use mote_kernels::RopeLayout;
@@ -13,10 +13,11 @@ pub static QWEN3: Architecture = Architecture {
     config,
     required: &[Slot::QNorm, Slot::KNorm],
     optional: &[Slot::QBias, Slot::KBias, Slot::VBias, Slot::OBias],
+    fused: &[],
 };
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     // Only layers above a certain one have the window, and no key says which.
     keys.refuse("attention.sliding_window")?;
-    keys.decoder(RopeLayout::Halves)
+    keys.decoder(NormKind::Rms, Some(RopeLayout::Halves))
 }

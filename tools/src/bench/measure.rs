@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mote_kernels::{CacheType, QuantType};
-use mote_runtime::weights::REQUIRED;
+use mote_runtime::weights::required;
 use mote_runtime::{Model, Options, Origin, Session, SessionError};
 use serde::Serialize;
 
@@ -207,7 +207,7 @@ impl Cost {
         let window = |layer| config.window(layer).map_or(usize::MAX, |window| window.size);
         let (mut layer_bytes, mut prefill_macs, mut kinds) = (0, 0, Vec::new());
         for layer in 0..config.n_layers {
-            for &slot in REQUIRED {
+            for slot in required(config) {
                 let matrix = weights.layer(layer).matrix(slot);
                 layer_bytes += matrix.data().len();
                 // One row is the vector of a norm.

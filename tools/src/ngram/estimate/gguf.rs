@@ -122,7 +122,7 @@ impl<'b> Levels<'b> {
     /// Puts the file together.
     pub fn finish(
         self,
-        mut out: &mut dyn Write,
+        out: &mut dyn Write,
         builder: Builder,
         header: &Header,
         probability: &[f32],
@@ -143,7 +143,7 @@ impl<'b> Levels<'b> {
             backoff: backoff.get(..n).unwrap_or(&backoff),
             children: unigrams.children.get(..n).unwrap_or(&unigrams.children),
         };
-        write_model(&mut out, builder, header, &unigrams, &mut sources, Place::rewind)
+        write_model(out, builder, header, &unigrams, &mut sources, Place::rewind)
     }
 }
 

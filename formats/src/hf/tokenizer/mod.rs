@@ -1,0 +1,247 @@
+//! The tokenizer files of a checkpoint, as keys of a GGUF file.
+//!
+//! [`read`] takes the bytes of whatever files there are and [`Tokenizer::write`] gives what
+//! llama.cpp's converter writes for them: byte-level vocabularies (`gpt2`) and SentencePiece's
+//! byte-pair encoding (`llama`).
+//!
+//! tokenizer.json says which tokens a text gets. Where tokenizer.model is beside it and has the
+//! same pieces, their scores come from there; otherwise from the order of the merges, which is that
+//! of the scores. Small files name special tokens and chat templates.
+//!
+//! Nothing here runs an expression or a template, and what is stored grows with the files, not
+//! with numbers that stand in them; a row of the embedding that no token has costs a few bytes.
+
+mod bytes;
+mod error;
+mod json;
+mod lines;
+mod merges;
+mod pieces;
+mod pre;
+mod protobuf;
+mod sentencepiece;
+mod settings;
+mod special;
+mod vocabulary;
+
+use std::string::String;
+use std::vec::Vec;
+
+pub use error::{Reason, TokenizerError};
+pub use protobuf::{ProtobufError, ProtobufReason};
+
+use crate::gguf::{BuildError, Builder};
+use json::TokenizerJson;
+use settings::{Settings, Template};
+use special::Specials;
+use vocabulary::Token;
+
+/// The most tokens that are read.
+pub const MAX_TOKENS: usize = 1 << 20;
+/// Bytes of the longest token.
+pub const MAX_TOKEN_BYTES: usize = 1 << 20;
+/// Bytes of the longest piece of a SentencePiece model.
+pub const MAX_PIECE_BYTES: usize = 1 << 16;
+
+/// The tokenizer files of a checkpoint: the bytes of each that is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files<'a> {
+    /// tokenizer.json, of the tokenizers library.
+    pub tokenizer_json: Option<&'a [u8]>,
+    /// tokenizer.model, of SentencePiece.
+    pub tokenizer_model: Option<&'a [u8]>,
+    /// tokenizer_config.json.
+    pub tokenizer_config: Option<&'a [u8]>,
+    /// vocab.json, beside merges.txt.
+    pub vocab_json: Option<&'a [u8]>,
+    /// merges.txt.
+    pub merges_txt: Option<&'a [u8]>,
+    /// vocab.txt, a token on each line.
+    pub vocab_txt: Option<&'a [u8]>,
+    /// added_tokens.json.
+    pub added_tokens: Option<&'a [u8]>,
+    /// special_tokens_map.json.
+    pub special_tokens_map: Option<&'a [u8]>,
+    /// chat_template.jinja.
+    pub chat_template: Option<&'a [u8]>,
+    /// chat_template.json, its predecessor.
+    pub chat_template_json: Option<&'a [u8]>,
+    /// The files of the folder additional_chat_templates: names without `.jinja`, and bytes.
+    pub additional_chat_templates: &'a [(&'a str, &'a [u8])],
+    /// generation_config.json.
+    pub generation_config: Option<&'a [u8]>,
+    /// config.json.
+    pub config: Option<&'a [u8]>,
+}
+
+/// The vocabulary of a checkpoint, ready to be written.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    model: &'static str,
+    pre: String,
+    /// One for each row of the embedding.
+    tokens: Vec<Token>,
+    rules: Rules,
+    specials: Specials,
+    templates: Vec<Template>,
+}
+
+/// How texts become tokens, beyond the tokens themselves.
+#[derive(Clone, Debug)]
+enum Rules {
+    /// Byte-level byte-pair encoding by merges, a line each.
+    Merges(Vec<String>),
+    /// SentencePiece's byte-pair encoding by scores; a blank is put before a text, if the file
+    /// says something about it.
+    Scores { puts_blank_first: Option<bool> },
+}
+
+/// What a reader of one kind of vocabulary gives.
+struct Read {
+    model: &'static str,
+    pre: String,
+    tokens: Vec<Token>,
+    rules: Rules,
+    /// The rules put a BOS token before a text unless a key says otherwise.
+    adds_bos: bool,
+}
+
+/// Reads the tokenizer of a model whose embedding has `rows` rows. Tokens for rows without one are
+/// padding. With `pre`, the rules that cut texts into words are called so in the file, and are not
+/// looked at.
+pub fn read(
+    files: &Files<'_>,
+    rows: usize,
+    pre: Option<&str>,
+) -> Result<Tokenizer, TokenizerError> {
+    if rows > MAX_TOKENS {
+        return Err(TokenizerError::new("config.json", Reason::TooManyTokens(rows)));
+    }
+    let settings = Settings::read(files)?;
+    let json = files.tokenizer_json.map(json::read).transpose()?;
+    let read = match &json {
+        Some(json) if bytes::is_byte_level(json) => bytes::from_json(json, &settings, rows, pre)?,
+        Some(json) => pieces::from_json(json, files, &settings, rows, pre)?,
+        None => without_json(files, &settings, rows, pre)?,
+    };
+    let mut specials = special::read(&settings, json.as_ref(), &read.tokens)?;
+    // tokenizer.json would say so if one were added.
+    if json.is_some() && read.adds_bos {
+        specials.adds.entry("bos").or_insert(false);
+    }
+    Ok(Tokenizer {
+        model: read.model,
+        pre: read.pre,
+        tokens: read.tokens,
+        rules: read.rules,
+        specials,
+        templates: settings.templates(files)?,
+    })
+}
+
+fn without_json(
+    files: &Files<'_>,
+    settings: &Settings,
+    rows: usize,
+    pre: Option<&str>,
+) -> Result<Read, TokenizerError> {
+    if let Some(model) = files.tokenizer_model {
+        return pieces::from_model(model, files, settings, rows, pre);
+    }
+    if let Some(vocab) = files.vocab_json {
+        let Some(merges) = files.merges_txt else {
+            return Err(TokenizerError::new("vocab.json", Reason::Missing("merges.txt")));
+        };
+        return bytes::from_text(vocab, merges, files, settings, rows, pre);
+    }
+    match files.vocab_txt {
+        Some(_) => Err(TokenizerError::new("vocab.txt", Reason::Model("WordPiece".into()))),
+        None => Err(TokenizerError::new("tokenizer.json", Reason::NoVocabulary)),
+    }
+}
+
+impl Tokenizer {
+    /// Tokens: as many as the embedding has rows.
+    #[allow(clippy::len_without_is_empty)] // No vocabulary is empty.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The kind of vocabulary, as `tokenizer.ggml.model` calls it.
+    pub fn model(&self) -> &str {
+        self.model
+    }
+
+    /// The name of the rules that cut texts into words, as `tokenizer.ggml.pre` has it.
+    pub fn pre(&self) -> &str {
+        &self.pre
+    }
+
+    /// Adds all keys of the tokenizer to a file.
+    pub fn write(&self, file: &mut Builder) -> Result<(), BuildError> {
+        file.set("tokenizer.ggml.model", self.model)?;
+        file.set("tokenizer.ggml.pre", self.pre.as_str())?;
+        let texts: Vec<&str> = self.tokens.iter().map(|token| token.text.as_str()).collect();
+        file.set_strings("tokenizer.ggml.tokens", &texts)?;
+        if matches!(self.rules, Rules::Scores { .. }) {
+            let scores: Vec<f32> = self.tokens.iter().map(|token| token.score).collect();
+            file.set_array("tokenizer.ggml.scores", &scores)?;
+        }
+        let kinds: Vec<i32> = self.tokens.iter().map(|token| token.kind as i32).collect();
+        file.set_array("tokenizer.ggml.token_type", &kinds)?;
+        if let Rules::Merges(merges) = &self.rules {
+            file.set_strings("tokenizer.ggml.merges", merges)?;
+        }
+        for &(key, id) in &self.specials.ids {
+            file.set(key, id)?;
+        }
+        for (kind, &adds) in &self.specials.adds {
+            file.set(&std::format!("tokenizer.ggml.add_{kind}_token"), adds)?;
+        }
+        if let Rules::Scores { puts_blank_first: Some(puts) } = self.rules {
+            file.set("tokenizer.ggml.add_space_prefix", puts)?;
+        }
+        self.write_templates(file)
+    }
+
+    /// The default template, and others by their names. Of equal names the first is written.
+    fn write_templates(&self, file: &mut Builder) -> Result<(), BuildError> {
+        if let Some((_, text)) = self.templates.iter().find(|(name, _)| name.is_none()) {
+            file.set("tokenizer.chat_template", text.as_str())?;
+        }
+        let mut named: Vec<(&str, &str)> = self
+            .templates
+            .iter()
+            .filter_map(|(name, text)| Some((name.as_deref()?, text.as_str())))
+            .collect();
+        named.sort_by_key(|&(name, _)| name);
+        named.dedup_by_key(|&mut (name, _)| name);
+        for (name, text) in &named {
+            file.set(&std::format!("tokenizer.chat_template.{name}"), *text)?;
+        }
+        if named.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = named.into_iter().map(|(name, _)| name).collect();
+        file.set_strings("tokenizer.chat_templates", &names)
+    }
+}
+
+/// The name of rules: the caller's, or what `find` finds.
+fn pre_name(
+    pre: Option<&str>,
+    find: impl FnOnce() -> Result<&'static str, TokenizerError>,
+) -> Result<String, TokenizerError> {
+    match pre {
+        Some(name) => Ok(name.into()),
+        None => find().map(String::from),
+    }
+}
+
+/// Whether a tokenizer.json has byte-pair encoding; older files do not name it.
+fn has_merges(json: &TokenizerJson<'_>) -> bool {
+    match json.model.kind.as_deref() {
+        Some(kind) => kind == "BPE",
+        None => json.model.merges.is_some(),
+    }
+}
