@@ -11,6 +11,8 @@ use mote_tests::shared::{json, root};
 use mote_tools::streams::{Streams, Terminal};
 use serde_json::Value;
 
+mod batch;
+mod constrained;
 mod divergence;
 mod errors;
 mod fallback;
@@ -18,6 +20,7 @@ mod files;
 mod golden;
 mod numbers;
 mod pictures;
+mod sessions;
 mod text;
 mod textbook;
 mod verbose;
@@ -26,7 +29,7 @@ mod verbose;
 pub(crate) struct Outcome {
     code: u8,
     out: String,
-    errors: String,
+    pub(crate) errors: String,
 }
 
 impl Outcome {
@@ -58,7 +61,7 @@ pub(crate) fn mote(args: &[&str]) -> Outcome {
     mote_reading(args, b"")
 }
 
-fn mote_reading(args: &[&str], mut input: &[u8]) -> Outcome {
+pub(crate) fn mote_reading(args: &[&str], mut input: &[u8]) -> Outcome {
     let (mut out, mut errors) = (Vec::new(), Vec::new());
     let code = mote_writing(args, &mut input, &mut out, &mut errors);
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -78,7 +81,7 @@ fn mote_writing(
 
 /// A file for one test. The name is the test's own, or its bytes are always the same: whoever reads
 /// it meanwhile finds all of it.
-fn file(name: &str, bytes: &[u8]) -> String {
+pub(crate) fn file(name: &str, bytes: &[u8]) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let begun = path.with_file_name(format!("{name}.{:?}", std::thread::current().id()));
     std::fs::write(&begun, bytes).unwrap();

@@ -368,7 +368,7 @@ fn case_327_killed_at_random_moments_in_a_process() {
     for _ in 0..100 {
         let _ = fs::remove_file(&output);
         let mut mote = start();
-        std::thread::sleep(Duration::from_micros(random.below(longest)));
+        std::thread::sleep(Duration::from_micros(random.below(longest) as u64));
         let _ = mote.kill();
         mote.wait().unwrap();
         if let Ok(file) = fs::read(&output) {

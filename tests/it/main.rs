@@ -7,6 +7,7 @@ mod bench_cli;
 mod bench_compare;
 mod budget;
 mod cancel;
+mod chat;
 mod cli;
 mod convert;
 mod convert_malformed;

@@ -91,6 +91,8 @@ macro_rules! commands {
 
 commands! {
     Run = run;
+    #[cfg(feature = "chat")]
+    Chat = chat;
     Convert = convert;
     Tokenize = tokenize;
     Score = score;
@@ -156,7 +158,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
         }
         Err(error) => {
             let mut options = args.iter().take_while(|arg| *arg != OsStr::new("--"));
-            let json = options.any(|arg| arg == OsStr::new("--json"));
+            let json = options
+                .any(|arg| arg == OsStr::new("--json") || arg == OsStr::new("--json-stream"));
             (json, not_parsed(&error, json, streams))
         }
     };

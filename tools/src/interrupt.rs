@@ -51,6 +51,12 @@ pub fn pressed() -> bool {
     PRESSED.load(Relaxed) || was_last_of_test()
 }
 
+/// Ctrl-C did what it was pressed for: what comes next is not meant.
+pub fn forget() {
+    PRESSED.store(false, Relaxed);
+    LEFT.set(None);
+}
+
 /// The failure to end by, if Ctrl-C was pressed.
 pub fn check() -> Result<()> {
     if pressed() { Err(Interrupted.into()) } else { Ok(()) }
@@ -149,14 +155,20 @@ impl<W: Write> Write for Stoppable<W> {
     }
 }
 
+/// Waits for somebody who types: meanwhile a signal ends the process.
+pub fn awaiting<R>(wait: impl FnOnce() -> R) -> R {
+    WAITING.store(true, Relaxed);
+    let result = wait();
+    WAITING.store(false, Relaxed);
+    result
+}
+
 /// Standard input: while it is awaited, Ctrl-C ends the process.
 pub struct Awaited<R>(pub R);
 
 impl<R: Read> Read for Awaited<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        WAITING.store(true, Relaxed);
-        let read = self.0.read(bytes);
-        WAITING.store(false, Relaxed);
+        let read = awaiting(|| self.0.read(bytes));
         // Pressed just before.
         check_io().and(read)
     }

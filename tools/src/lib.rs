@@ -4,8 +4,15 @@
 //! [`streams`] and [`failure`].
 
 mod bench;
+#[cfg(feature = "chat")]
+mod chat;
 mod cli;
 mod completions;
+#[cfg(feature = "constrained")]
+mod constrain;
+#[cfg(not(feature = "constrained"))]
+#[path = "unconstrained.rs"]
+mod constrain;
 mod convert;
 mod diff;
 #[cfg(feature = "embedded")]

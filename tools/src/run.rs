@@ -1,36 +1,45 @@
 //! `mote run`: continues a text.
 
+mod batch;
+pub(crate) mod logprobs;
 mod prompt;
-mod sampling;
-mod speaker;
-mod speculation;
+pub(crate) mod report;
+pub(crate) mod sampling;
+mod sessions;
+pub(crate) mod speaker;
+pub(crate) mod speculation;
+pub(crate) mod writing;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use mote_runtime::speculate::{Drafter, MAX_DRAFTS, Speculator};
+use mote_runtime::speculate::MAX_DRAFTS;
 use mote_runtime::{
-    AnyModel, AnySession, Budget, BudgetError, Completion, CompletionOptions, Options, Plan,
-    StopReason,
+    AnyModel, AnySession, Budget, BudgetError, CompletionOptions, Constraint, LanguageModel,
+    Options, Plan, Tokenizer,
 };
-use serde::Serialize;
 
 use crate::cli::write_json;
+use crate::constrain::{ConstrainOptions, Grammar};
 use crate::environment;
-use crate::facts::{PlanFacts, per_second};
+use crate::facts::PlanFacts;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, Memory};
+use crate::host::Engine;
 use crate::mix::MixOptions;
-use crate::options::{CacheChoice, Purpose, SessionOptions};
+use crate::options::{CacheChoice, ComputeOptions, Purpose, SessionOptions};
 use crate::source;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
-use prompt::{Prompt, PromptOptions};
+use logprobs::Logprobs;
+use prompt::{Prompt, PromptOptions, Source};
+use report::Report;
 use sampling::SamplingOptions;
-use speaker::{DegradedReport, FallbackOptions, Models};
-use speculation::Speculation;
+use sessions::{Saved, SessionFiles};
+use speaker::{FallbackOptions, Models};
+use speculation::{Drafters, Speculation};
+use writing::{Form, Helpers, Writing, milliseconds};
 
 /// Continue a text
 #[derive(Args, Debug)]
@@ -44,22 +53,43 @@ where it ends, the text ends, with the reason length. On a terminal, control cha
 shown and not obeyed.
 
 JSON keys: text; ids (of the continuation, the end token included); prompt_tokens; stop (stop,
-eos or length); degraded (where the fallback wrote: reason, which is missing, damaged, memory,
+eos, length, complete where a constraint allows nothing more, or interrupted); logprobs (with
+--logprobs: id, text, logprob and top, the alternatives, of each token); degraded (where the fallback wrote: reason, which is missing, damaged, memory,
 deadline or not_finite, and tokens); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
 the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first);
 speculation (null if off): drafted, accepted (tokens), drafted_passes, plain_passes.
+--json-stream prints {\"text\": ...} for each piece, then the object above.
+
+A batch file has an object of JSON on each line: prompt, and n, seed, temp, stop (a text or
+several) and id where wanted. Each gives a line {\"line\": ..., \"id\": ..., ...} with the keys
+above, in order, and reused_tokens: how much of the prompt was in the context already. A line
+that cannot be gives {\"line\": ..., \"error\": {\"code\": ..., \"message\": ...}}; the others are
+still written, and the exit code is 1.
+
+Logprobs are natural logarithms of the model's own probabilities, before temperature, penalties
+and constraints. A grammar is GBNF, as llama.cpp has it. Where it repeats something, as much of
+the text as can be belongs to that. The text ends where the grammar allows no more.
 
 Examples:
   mote run 'Once upon a time'
   mote run -m model.gguf -f prompt.txt -n 500 --temp 0
   mote run -m model.gguf --fallback lm.gguf --deadline 50 'Once upon a time'
-  mote run -m model.gguf --special --stop '<|im_end|>' -p \"$CHAT\" --json")]
+  mote run -m model.gguf --special --stop '<|im_end|>' -p \"$CHAT\" --json
+  mote run -m model.gguf --regex '[0-9]{4}-[0-9]{2}-[0-9]{2}' 'The day: '
+  mote run -m model.gguf --json-schema '{\"type\": \"object\"}' -f prompt.txt
+  mote run -m model.gguf --save-session story.session -n 50 'Once upon a time'
+  mote run -m model.gguf --load-session story.session -n 50
+  mote run -m model.gguf --batch-file prompts.jsonl > results.jsonl")]
 pub struct Command {
     /// The model: a GGUF file, or a name [default: tiny, which is built in]
     #[arg(short, long, value_name = "FILE", env = environment::MODEL, hide_env_values = true)]
     model: Option<PathBuf>,
     #[command(flatten)]
     prompt: PromptOptions,
+    /// A file with a prompt on each line, as an object of JSON: see below
+    #[arg(long, value_name = "FILE",
+          conflicts_with_all = ["PromptOptions", "json", "json_stream", "echo"])]
+    batch_file: Option<PathBuf>,
     /// Most tokens to write
     #[arg(
         short = 'n',
@@ -89,9 +119,20 @@ pub struct Command {
     /// is expected again), or an n-gram model's file (that, too). The text stays the same
     #[arg(long, value_name = "HOW", default_value = "lookup", value_parser = Speculation::parse)]
     speculate: Speculation,
+    /// How probable each token is, and the N most probable ones in its place; without JSON a table
+    /// behind the text
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=100))]
+    logprobs: Option<u8>,
     /// Print JSON, when all is written
     #[arg(long)]
     json: bool,
+    /// Print JSON as it is written: an object on each line
+    #[arg(long, conflicts_with = "json")]
+    json_stream: bool,
+    #[command(flatten)]
+    constrain: ConstrainOptions,
+    #[command(flatten)]
+    files: SessionFiles,
     #[command(flatten)]
     fallback: FallbackOptions,
     #[command(flatten)]
@@ -105,41 +146,25 @@ pub struct Command {
 impl Command {
     /// Whether the result is wanted as JSON.
     pub fn json(&self) -> bool {
-        self.json
+        self.json || self.json_stream
     }
 }
 
-#[derive(Serialize)]
-struct Report {
-    text: String,
-    ids: Vec<u32>,
-    prompt_tokens: usize,
-    stop: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    degraded: Option<DegradedReport>,
-    timings: Timings,
-    speculation: Option<speculation::Report>,
-}
-
-/// Milliseconds, and tokens per second.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Timings {
-    load_ms: f64,
-    prompt_ms: f64,
-    prompt_tokens_per_second: f64,
-    first_token_ms: f64,
-    decode_ms: f64,
-    decode_tokens_per_second: f64,
+/// What is to be written.
+enum Job {
+    /// What follows a prompt, or what follows a saved context and it.
+    One(Prompt, Option<Saved>),
+    /// What follows each of several.
+    Several(Vec<batch::Line>),
 }
 
 /// Continues a text.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let start = Instant::now();
-    let options = command.sampling.options();
-    let stops: Vec<&str> = command.stop.iter().map(String::as_str).collect();
-    if stops.contains(&"") {
+    if command.stop.iter().any(String::is_empty) {
         return Err(Failure::new(Code::Usage, "--stop: a stop string is empty"));
     }
+    command.files.check()?;
     let path = match &command.model {
         Some(path) => path.clone(),
         None => source::default_model(streams)?,
@@ -148,61 +173,138 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         Some(_) => command.mix.clone(),
         None => command.mix.beside_default(&path),
     };
-    let source = command.prompt.read(streams)?;
+    let source = command.source(streams)?;
     let engine = Engine::new(&command.session, streams)?;
     command.fallback.with_models(&path, |models| {
         let (model, tokenizer) = (models.any()?, models.tokenizer()?);
-        let prompt = Prompt::new(source, tokenizer, command.special)?;
-        let n_ctx = command.context(model, prompt.ids.len(), streams)?;
-        let options = CompletionOptions {
-            sampling: options,
-            max_tokens: command.tokens,
-            stops: &stops,
-            ignore_eos: command.ignore_eos,
-            show_special: command.special,
-            text_start: prompt.is_empty_text,
-        };
-        let (compute, exact) = (&command.session.compute, model.all_float());
-        let mut session = compute.session(exact, Purpose::Generate, n_ctx, engine.threads());
-        if command.speculate != Speculation::Off {
-            session.logit_rows = 1 + MAX_DRAFTS;
-        }
-        let session = command.within_ram(model, session, prompt.ids.len());
+        let job = command.job(source, tokenizer)?;
+        let grammar = command.constrain.compile(tokenizer)?;
+        let n_ctx = command.context(model, &job, streams)?;
+        let session = command.options(model, &job, n_ctx, &engine);
         models.with_session((n_ctx, session), &engine, |session, plan| {
-            let timings = Timings { load_ms: milliseconds(start), ..Timings::default() };
             introduce(models, plan, session.capacity(), streams);
             tell_unknown_rules(tokenizer, streams);
-            let mut memory = Memory::new(Completion::bytes_needed(tokenizer, &options))?;
+            if let Job::One(_, Some(saved)) = &job {
+                saved.restore(session)?;
+            }
+            let load_ms = milliseconds(start);
+            let mut writing = Writing {
+                streams,
+                form: command.form(),
+                logprobs: command.logprobs.map(|n| Logprobs::new(n.into())),
+                start,
+                keeps_context: command.files.saves(),
+            };
             mix.with(session, &engine, |session| {
-                let shows = !command.json;
-                let mut work = Work { start, timings, streams, shows, echo: command.echo };
-                let n_ctx = session.capacity();
-                let report = command.speculate.with(n_ctx, tokenizer, |drafters| {
-                    let mut completion = Completion::new(session, options, &mut memory)?;
-                    if let Some((drafter, other)) = drafters {
-                        let other = other.map(|other| other as &mut dyn Drafter);
-                        let clock = Some(speculation::clock as fn() -> u64);
-                        completion.speculate(Speculator::new(drafter, other, clock));
-                    }
-                    work.complete(completion, &prompt)
+                command.speculate.with(session.capacity(), tokenizer, |mut drafters| {
+                    let helpers = (&mut drafters, grammar.as_ref());
+                    command.write(&job, &mut writing, session, helpers, load_ms)
                 })?;
-                work.conclude(&report);
-                if command.json { write_json(&report, work.streams) } else { Ok(()) }
+                command.files.save(session)
             })
         })
     })
 }
 
 impl Command {
-    /// Positions for the prompt and what is to be written.
-    fn context(
+    fn form(&self) -> Form {
+        if self.batch_file.is_some() {
+            Form::Report
+        } else {
+            Form::new(self.json, self.json_stream)
+        }
+    }
+
+    /// The prompt; of a batch, none, and of a saved session perhaps none.
+    fn source(&self, streams: &mut Streams<'_>) -> Result<Source> {
+        let is_optional = self.batch_file.is_some() || self.files.loads();
+        match is_optional && self.prompt.is_absent() {
+            true => Ok(Source::Text(Vec::new())),
+            false => self.prompt.read(streams),
+        }
+    }
+
+    fn job(&self, source: Source, tokenizer: &Tokenizer<'_>) -> Result<Job> {
+        if let Some(path) = &self.batch_file {
+            return Ok(Job::Several(batch::read(path, tokenizer, self.special, self.tokens)?));
+        }
+        Ok(match self.files.open()? {
+            Some(saved) => Job::One(Prompt::more(source, tokenizer, self.special)?, Some(saved)),
+            None => Job::One(Prompt::new(source, tokenizer, self.special)?, None),
+        })
+    }
+
+    /// How texts are written, where a line of a batch does not say otherwise.
+    fn completion<'o>(&self, stops: &'o [&'o str], text_start: bool) -> CompletionOptions<'o> {
+        CompletionOptions {
+            sampling: self.sampling.options(),
+            max_tokens: self.tokens,
+            stops,
+            ignore_eos: self.ignore_eos,
+            show_special: self.special,
+            // What a grammar allows is seen as it is.
+            text_start: text_start && !self.constrain.is_given(),
+        }
+    }
+
+    fn write(
         &self,
-        model: &AnyModel<'_>,
-        prompt_tokens: usize,
-        streams: &mut Streams<'_>,
-    ) -> Result<usize> {
+        job: &Job,
+        writing: &mut Writing<'_, '_>,
+        session: &mut dyn LanguageModel<'_>,
+        (drafters, grammar): (&mut Drafters<'_>, Option<&Grammar>),
+        load_ms: f64,
+    ) -> Result<()> {
+        let stops: Vec<&str> = self.stop.iter().map(String::as_str).collect();
+        let (prompt, saved) = match job {
+            Job::One(prompt, saved) => (prompt, saved),
+            Job::Several(lines) => {
+                let options = self.completion(&stops, false);
+                return batch::write(lines, writing, session, options, drafters, grammar);
+            }
+        };
+        if self.echo && writing.form == Form::Text {
+            writing.print(&prompt.text)?;
+        }
+        let mut ids = session.tokens().to_vec();
+        ids.extend_from_slice(&prompt.ids);
+        let options = self.completion(&stops, prompt.is_empty_text && saved.is_none());
+        let mut follower = grammar.map(Grammar::follower);
+        let constraint = follower.as_mut().map(|it| it as &mut dyn Constraint);
+        let written = writing.write(session, &ids, options, Helpers { drafters, constraint });
+        let mut written = written.map_err(|it| Grammar::explain(follower.as_ref(), it))?;
+        if self.echo {
+            written.text.insert_str(0, &String::from_utf8_lossy(&prompt.text));
+        }
+        let is_interrupted = written.is_interrupted();
+        self.conclude(&Report::new(written, ids.len(), load_ms), writing)?;
+        match is_interrupted {
+            true => Err(Failure::new(Code::Interrupted, "")),
+            false => Ok(()),
+        }
+    }
+
+    fn conclude(&self, report: &Report, writing: &mut Writing<'_, '_>) -> Result<()> {
+        if writing.form == Form::Text {
+            let ends_line = report.text.ends_with('\n');
+            if writing.streams.terminal.output && !ends_line {
+                writing.print(b"\n")?;
+            }
+            if let Some(tokens) = &report.logprobs {
+                logprobs::print(tokens, writing.streams)?;
+            }
+        }
+        report.tell(writing.streams);
+        if writing.form == Form::Text { Ok(()) } else { write_json(report, writing.streams) }
+    }
+
+    /// Positions for the prompt and what is to be written.
+    fn context(&self, model: &AnyModel<'_>, job: &Job, streams: &mut Streams<'_>) -> Result<usize> {
         let trained = model.n_ctx_train();
-        let n_ctx = match self.session.compute.ctx.map(NonZeroUsize::get) {
+        let (prompt, all) = job.positions(self.tokens);
+        let asked = self.session.compute.ctx.map(NonZeroUsize::get);
+        let saved = job.saved().map(|saved| saved.context.n_ctx);
+        let n_ctx = match asked.or(saved) {
             Some(asked) => {
                 if asked > trained {
                     streams.note(format_args!(
@@ -211,28 +313,78 @@ impl Command {
                 }
                 asked
             }
-            None => prompt_tokens.saturating_add(self.tokens).min(trained),
+            None if self.files.saves() => all.max(sessions::ROOM).min(trained),
+            None => all.min(trained),
         };
-        if prompt_tokens > n_ctx {
-            let sentence = format_args!(
-                "the prompt has {prompt_tokens} tokens, the context has room for {n_ctx}"
-            );
+        // Of a batch, each line is told for itself.
+        if prompt > n_ctx && matches!(job, Job::One(..)) {
+            let sentence =
+                format_args!("the prompt has {prompt} tokens, the context has room for {n_ctx}");
             return Err(Failure::new(Code::Context, sentence));
         }
         Ok(n_ctx)
     }
+
+    /// The session's options.
+    fn options(
+        &self,
+        model: &AnyModel<'_>,
+        job: &Job,
+        n_ctx: usize,
+        engine: &Engine,
+    ) -> Result<Options> {
+        let (compute, exact) = (&self.session.compute, model.all_float());
+        let mut session = compute.session(exact, Purpose::Generate, n_ctx, engine.threads());
+        if self.speculate != Speculation::Off {
+            session.logit_rows = 1 + MAX_DRAFTS;
+        }
+        if let Some(Saved { context, .. }) = job.saved() {
+            session.precision = context.precision;
+            if compute.kv == CacheChoice::Auto {
+                session.cache = context.cache;
+            }
+        }
+        let prompt = job.positions(self.tokens).0.min(n_ctx);
+        within_ram(self.ram, compute, model, session, prompt)
+    }
 }
 
-impl Command {
-    /// The options that fit `--ram`, with room for the prompt and a token.
-    fn within_ram(&self, model: &AnyModel<'_>, wanted: Options, prompt: usize) -> Result<Options> {
-        let Some(bytes) = self.ram else { return Ok(wanted) };
-        let may_narrow = self.session.compute.kv == CacheChoice::Auto;
-        let budget = Budget { bytes, least_ctx: prompt.saturating_add(1), may_narrow };
-        match AnySession::plan_within(model, &wanted, &budget, &|_| 0) {
-            Ok((options, _)) => Ok(options),
-            Err(BudgetError::Options(error)) => Err(error.into()),
-            Err(error) => Err(Failure::new(Code::Memory, format_args!("--ram: {error}"))),
+/// The options that fit `--ram`, with room for the prompt and a token.
+pub(crate) fn within_ram(
+    ram: Option<usize>,
+    compute: &ComputeOptions,
+    model: &AnyModel<'_>,
+    wanted: Options,
+    prompt: usize,
+) -> Result<Options> {
+    let Some(bytes) = ram else { return Ok(wanted) };
+    let may_narrow = compute.kv == CacheChoice::Auto;
+    let budget = Budget { bytes, least_ctx: prompt.saturating_add(1), may_narrow };
+    match AnySession::plan_within(model, &wanted, &budget, &|_| 0) {
+        Ok((options, _)) => Ok(options),
+        Err(BudgetError::Options(error)) => Err(error.into()),
+        Err(error) => Err(Failure::new(Code::Memory, format_args!("--ram: {error}"))),
+    }
+}
+
+impl Job {
+    /// Positions that the longest prompt takes, and that the longest text does, of which `tokens` are to
+    /// be written.
+    fn positions(&self, tokens: usize) -> (usize, usize) {
+        match self {
+            Job::One(prompt, saved) => {
+                let before = saved.as_ref().map_or(0, |saved| saved.context.tokens);
+                let prompt = before.saturating_add(prompt.ids.len());
+                (prompt, prompt.saturating_add(tokens))
+            }
+            Job::Several(lines) => batch::positions(lines),
+        }
+    }
+
+    fn saved(&self) -> Option<&Saved> {
+        match self {
+            Job::One(_, saved) => saved.as_ref(),
+            Job::Several(_) => None,
         }
     }
 }
@@ -250,110 +402,7 @@ pub(crate) fn bytes(text: &str) -> std::result::Result<usize, String> {
     number.ok_or_else(|| "not a number of bytes: as 500000, 64M, 1G".to_string())
 }
 
-fn introduce(models: &Models<'_>, plan: &Plan, n_ctx: usize, streams: &mut Streams<'_>) {
+pub(crate) fn introduce(models: &Models<'_>, plan: &Plan, n_ctx: usize, streams: &mut Streams<'_>) {
     models.introduce(streams);
     streams.fact("memory", format_args!("{} for {n_ctx} tokens", PlanFacts(*plan)));
-}
-
-fn milliseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1000.0
-}
-
-/// One completion on its way to the output.
-struct Work<'w, 's> {
-    start: Instant,
-    timings: Timings,
-    streams: &'w mut Streams<'s>,
-    /// The text goes to the output as it comes.
-    shows: bool,
-    /// The prompt is shown, too.
-    echo: bool,
-}
-
-impl Work<'_, '_> {
-    fn complete(&mut self, mut completion: Completion<'_, '_>, prompt: &Prompt) -> Result<Report> {
-        let (mut text, mut ids, mut degraded) = (String::new(), Vec::new(), None);
-        if self.echo {
-            text.push_str(&String::from_utf8_lossy(&prompt.text));
-            self.show(&prompt.text)?;
-        }
-        let begin = Instant::now();
-        let bar = self.streams.progress(prompt.ids.len());
-        completion.feed(&prompt.ids, |done| {
-            bar.set_position(done as u64);
-            true
-        })?;
-        bar.finish_and_clear();
-        self.timings.prompt_ms = milliseconds(begin);
-        let mut decode = Instant::now();
-        while let Some(step) = completion.step()? {
-            if ids.is_empty() {
-                self.timings.first_token_ms = milliseconds(self.start);
-                decode = Instant::now();
-            }
-            ids.push(step.id);
-            DegradedReport::count(&mut degraded, &step);
-            text.push_str(step.text);
-            self.show(step.text.as_bytes())?;
-        }
-        self.timings.decode_ms = if ids.len() > 1 { milliseconds(decode) } else { 0.0 };
-        if self.shows && self.streams.terminal.output && !text.ends_with('\n') {
-            self.show(b"\n")?;
-        }
-        let prompt_tokens = prompt.ids.len();
-        let timings = &mut self.timings;
-        timings.prompt_tokens_per_second = per_second(prompt_tokens, timings.prompt_ms);
-        timings.decode_tokens_per_second =
-            per_second(ids.len().saturating_sub(1), timings.decode_ms);
-        let stop = completion.stopped().unwrap_or(StopReason::Length).name();
-        let speculation = completion.drafted().map(speculation::Report::from);
-        Ok(Report { text, ids, prompt_tokens, stop, degraded, timings: *timings, speculation })
-    }
-
-    /// Text goes out at once, so that it is seen as it is written.
-    fn show(&mut self, text: &[u8]) -> Result<()> {
-        if !self.shows || text.is_empty() {
-            return Ok(());
-        }
-        if self.streams.terminal.output {
-            self.streams.output.write_all(for_terminal(text).as_bytes())?;
-        } else {
-            self.streams.output.write_all(text)?;
-        }
-        Ok(self.streams.output.flush()?)
-    }
-
-    fn conclude(&mut self, report: &Report) {
-        let Report { prompt_tokens, ids, stop, timings, speculation, .. } = report;
-        let Timings { load_ms, prompt_ms, first_token_ms, decode_ms, .. } = timings;
-        let streams = &mut *self.streams;
-        streams.fact("load", format_args!("{load_ms:.1} ms, first token {first_token_ms:.1} ms"));
-        let speed = timings.prompt_tokens_per_second;
-        streams.fact(
-            "prompt",
-            format_args!("{prompt_tokens} tokens, {prompt_ms:.1} ms, {speed:.1} tokens/s"),
-        );
-        let (n, speed) = (ids.len(), timings.decode_tokens_per_second);
-        streams.fact("decode", format_args!("{n} tokens, {decode_ms:.1} ms, {speed:.1} tokens/s"));
-        if let Some(speculation) = speculation.as_ref().filter(|report| report.drafted > 0) {
-            streams.fact("drafts", speculation);
-        }
-        streams.fact("stop", stop);
-        if let Some(degraded) = &report.degraded {
-            streams.fact("degraded", degraded);
-        }
-    }
-}
-
-/// A model's text may hold what drives a terminal.
-fn for_terminal(text: &[u8]) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in String::from_utf8_lossy(text).chars() {
-        if c.is_control() && !matches!(c, '\n' | '\t') {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }

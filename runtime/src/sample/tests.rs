@@ -221,3 +221,44 @@ fn the_same_token_on_every_border() {
         assert!(certain >= 200, "kind {kind}: {certain} of 800 draws");
     }
 }
+
+#[test]
+fn only_what_a_mask_has_is_drawn() {
+    let start: [f32; 70] = core::array::from_fn(|i| (i * 37 % 11) as f32 - 3.0);
+    let options = |temperature, top_k| Options {
+        temperature,
+        top_k,
+        repetition_penalty: 1.3,
+        ..Options::default()
+    };
+    for options in [options(0.0, 40), options(1.0, 5), options(1.0, 0), options(f32::INFINITY, 0)] {
+        let mut candidates = [Candidate::default(); 70];
+        let mut draw = |mask: &[u32], recent: &[u32]| {
+            let mut logits = start;
+            let kernels = arch::best();
+            pick_allowed(kernels, &options, &mut logits, recent, &mut candidates, mask)
+        };
+        for position in 0..200 {
+            let recent = [7; 200];
+            let id = draw(&[1 << 3 | 1 << 30, 1 << 2], &recent[..position]).unwrap();
+            assert!([3, 30, 34].contains(&id), "{id}");
+            assert_eq!(draw(&[0, 0, 1 << 5], &recent[..position]), Ok(69));
+        }
+        assert_eq!(draw(&[0, 0, 0], &[]), Err(SessionError::Constraint));
+        assert_eq!(draw(&[], &[]), Err(SessionError::Constraint));
+        // Bits behind the vocabulary mean nothing.
+        assert_eq!(draw(&[0, 0, 1 << 9], &[]), Err(SessionError::Constraint));
+    }
+    // Everything allowed is nothing ruled out.
+    for seed in 0..100 {
+        for top_k in [0, 7] {
+            let options = Options { seed, temperature: 0.9, top_k, ..Options::default() };
+            let mut candidates = [Candidate::default(); 70];
+            let (mut a, mut b) = (start, start);
+            let free = pick(&options, &mut a, &[1], &mut candidates);
+            let mask = [u32::MAX; 3];
+            let all = pick_allowed(arch::best(), &options, &mut b, &[1], &mut candidates, &mask);
+            assert_eq!(free, all);
+        }
+    }
+}

@@ -39,6 +39,12 @@ pub enum Source {
 }
 
 impl PromptOptions {
+    /// Whether nothing was given.
+    pub fn is_absent(&self) -> bool {
+        let PromptOptions { text, prompt, file, ids, ids_file } = self;
+        text.is_none() && prompt.is_none() && file.is_none() && ids.is_none() && ids_file.is_none()
+    }
+
     /// Reads it.
     pub fn read(&self, streams: &mut Streams<'_>) -> Result<Source> {
         if let Some(ids) = &self.ids {
@@ -70,19 +76,28 @@ impl Prompt {
     /// A text gets the tokens that the model expects around it, except one that would end it.
     /// With `special`, control tokens that it spells are taken as such.
     pub fn new(source: Source, tokenizer: &Tokenizer<'_>, special: bool) -> Result<Prompt> {
+        let prompt = Prompt::with(source, tokenizer, special, tokenizer.adds_bos())?;
+        if prompt.ids.is_empty() {
+            let sentence = "the prompt is empty, and this model expects no token before a text";
+            return Err(Failure::new(Code::Text, sentence));
+        }
+        Ok(prompt)
+    }
+
+    /// What is appended to a text that has begun: it may be empty.
+    pub fn more(source: Source, tokenizer: &Tokenizer<'_>, special: bool) -> Result<Prompt> {
+        Prompt::with(source, tokenizer, special, false)
+    }
+
+    fn with(source: Source, tokenizer: &Tokenizer<'_>, special: bool, bos: bool) -> Result<Prompt> {
         let (text, ids) = match source {
             Source::Text(text) => {
-                let options =
-                    EncodeOptions { bos: tokenizer.adds_bos(), eos: false, parse_special: special };
+                let options = EncodeOptions { bos, eos: false, parse_special: special };
                 let ids = input::encode(tokenizer, &text, options)?;
                 (text, ids)
             }
             Source::Ids(ids) => (decode(&ids, tokenizer, special)?, ids),
         };
-        if ids.is_empty() {
-            let sentence = "the prompt is empty, and this model expects no token before a text";
-            return Err(Failure::new(Code::Text, sentence));
-        }
         Ok(Prompt { is_empty_text: text.is_empty(), text, ids })
     }
 }
