@@ -12,6 +12,7 @@ mod cli;
 mod convert;
 mod convert_malformed;
 mod convert_tokenizer;
+mod embedded;
 mod encodings;
 mod fallback;
 mod gguf_malformed;
