@@ -35,7 +35,8 @@ job_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
 # Every crate alone with every feature set: in a workspace build the features of all are united.
 job_features() {
     local crate features
-    for crate in kernels: kernels:std {formats,runtime}:{,alloc,std} runtime:{log,defmt} capi:std tools:; do
+    for crate in kernels: kernels:std {formats,runtime}:{,alloc,std} runtime:{log,defmt} capi:std \
+        tools:{,chat,constrained,pull}; do
         features=${crate#*:}
         crate=${crate%:*}
         echo "$crate, features: ${features:-none}"
@@ -84,10 +85,11 @@ job_spark() {
 }
 
 # Kernels that became slower, without a clock: instructions under callgrind, which cannot run AVX-512,
-# and the inner loops of the binary's disassembly, which has all targets.
+# and the inner loops of the binary's disassembly, which has all targets. What the binary weighs.
 job_counts() {
     local binary=$target_dir/release/mote status=0
     cargo build --release
+    python3 tests/guards/size.py "$binary" || status=1
     python3 tests/guards/loops.py "$binary" $update || status=1
     python3 tests/guards/instructions.py "$binary" $update || status=1
     arm_counts || status=1
@@ -176,7 +178,7 @@ job_release() {
     for target in aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf; do
         cross "$target" std
         # What stands before cargo's name are its settings.
-        "${cargo[@]:0:${#cargo[@]}-1}" tools/release.sh "$releases" "$target"
+        MOTE=$target_dir/release/mote "${cargo[@]:0:${#cargo[@]}-1}" tools/release.sh "$releases" "$target"
     done
     python3 tests/cross/release.py "$target_dir/release/mote" "$releases" \
         tests/fixtures/models/llama-q4_0.gguf models/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -234,7 +236,7 @@ example() {
 # threads at work, qemu's fork hangs now and then).
 emulated=(--skip guards_guard --skip a_file_larger_than_memory_is_mapped --skip ten_megabytes
     --skip measured_in_seconds --skip bench_compare --skip verbose_in_a_process
-    --skip tidy)
+    --skip manners::processes --skip tidy)
 # It is about 20 times slower, too: the fixtures show what it has to show, the large sets run natively.
 without_large_sets() { MOTE_SHARED=none MOTE_MODELS=none "$@"; }
 

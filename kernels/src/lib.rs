@@ -24,7 +24,8 @@ pub use fma::fma;
 pub use matrix::Matrix;
 pub use quant::QuantType;
 pub use scalar::attend::{
-    Attend, CHUNK, Cache, CacheType, KEY_TILE, attend_part_len, attend_scratch_len,
+    Attend, CHUNK, Cache, CacheType, KEY_TILE, Q8_BLOCK, Q8_BYTES, attend_part_len,
+    attend_scratch_len,
 };
 pub use scalar::exp::{Gate, exp, gelu_tanh, silu};
 pub use scalar::rope::{RopeLayout, inverse_frequencies, rope_angles, sin_cos};

@@ -6,7 +6,9 @@ use crate::activation::{Activations, ActivationsMut, RowMut, Rows};
 use crate::cast::Tile;
 use crate::matrix::Matrix;
 use crate::quant::{self, IntegerFacts, QuantType};
-use crate::scalar::attend::{Attend, CHUNK, Cache, KEY_TILE, attend_part_len, attend_scratch_len};
+use crate::scalar::attend::{
+    Attend, CHUNK, Cache, KEY_TILE, Q8_BLOCK, attend_part_len, attend_scratch_len,
+};
 use crate::scalar::exp::Gate;
 use crate::scalar::rope::RopeLayout;
 use crate::scalar::top::{self, Candidate};
@@ -353,8 +355,12 @@ fn check_attend(job: &Attend<'_>, scratch: &[f32]) {
     assert!(positions.saturating_mul(kv) <= job.values.len());
     assert!(matches!(
         (job.keys, job.values),
-        (Cache::F32(_), Cache::F32(_)) | (Cache::F16(_), Cache::F16(_))
+        (Cache::F32(_), Cache::F32(_))
+            | (Cache::F16(_), Cache::F16(_))
+            | (Cache::Q8_0(_), Cache::Q8_0(_))
     ));
+    // Blocks do not reach from one head into the next.
+    assert!(!matches!(job.keys, Cache::Q8_0(_)) || job.head_dim.is_multiple_of(Q8_BLOCK));
     const { assert!(CHUNK.is_multiple_of(KEY_TILE)) };
 }
 

@@ -18,7 +18,8 @@ pub struct Budget {
     pub bytes: usize,
     /// A context of fewer positions is of no use.
     pub least_ctx: usize,
-    /// Whether an F16 cache will do where the options ask for F32.
+    /// Whether a narrower cache will do than the options ask for: F16, or at last Q8_0 where the heads
+    /// fit it.
     pub may_narrow: bool,
 }
 
@@ -60,8 +61,8 @@ impl From<SessionError> for BudgetError {
 
 impl Plan {
     /// The options nearest to `wanted` that fit a budget, and their plan. What is given up, in this
-    /// order: rows of logits but one (which changes speed, not results); batches are halved, down to 32 tokens (which changes speed, not results); an F32 cache
-    /// becomes F16; the context becomes shorter. `beside` says what the program itself needs with some
+    /// order: rows of logits but one, then batches are halved, down to 32 tokens (both change speed, not
+    /// results); an F32 cache becomes F16, and that Q8_0; the context becomes shorter. `beside` says what the program itself needs with some
     /// options, in bytes; more for a longer context, if that.
     pub fn within(
         config: &Config,
@@ -84,7 +85,12 @@ impl Plan {
             let bytes = plan.total_bytes.saturating_add(beside(options));
             Ok((bytes <= budget.bytes).then_some((*options, plan)))
         };
-        let narrow = budget.may_narrow.then_some(CacheType::F16);
+        let narrower = |cache| {
+            let bytes = |cache| plan_of(&Options { cache, ..*wanted }).map(|plan| plan.cache_bytes);
+            let saves = bytes(cache).is_ok_and(|n| bytes(wanted.cache).is_ok_and(|all| n < all));
+            (budget.may_narrow && saves).then_some(cache)
+        };
+        let narrow = [CacheType::F16, CacheType::Q8_0].into_iter().filter_map(narrower);
         if let Some(found) = fits(wanted)? {
             return Ok(found);
         }

@@ -1,13 +1,24 @@
 //! The key-value cache of one layer: keys in transposed tiles of 16 positions, values as they come
 //! (see `mote_kernels::Attend`). It is not cleared: what was not written is never read.
 
-use mote_kernels::{Cache, KEY_TILE, Kernels};
+use bytemuck::Pod;
+use mote_kernels::{ActivationsMut, Cache, CacheType, KEY_TILE, Kernels, Q8_BLOCK, Q8_BYTES};
 
 use crate::executor::{Chunks, Parts};
 use crate::plan::Store;
 
-/// A type that keys and values are stored as.
-pub(crate) trait Element: Copy + Send {
+/// What keys and values are stored as.
+pub(crate) trait Element: Pod + Send {
+    /// The cache that is made of it.
+    const TYPE: CacheType;
+    /// Bytes of the lanes in the rows of a tile of keys, from its start on and then again.
+    const LANE_BYTES: &'static [usize];
+
+    /// Elements of a token's keys, and of its values.
+    fn row(kv_dim: usize) -> usize {
+        Self::TYPE.bytes(kv_dim) / size_of::<Self>()
+    }
+
     /// Stores one token's keys (kv heads × head_dim), scattered over the lanes of its tile, and its
     /// values. `spare` has room for the token's keys.
     fn store(
@@ -27,6 +38,9 @@ fn scatter<T: Copy>(key: &[T], tile: &mut [T], lane: usize) {
 }
 
 impl Element for f32 {
+    const TYPE: CacheType = CacheType::F32;
+    const LANE_BYTES: &'static [usize] = &[4];
+
     fn store(
         _: &Kernels,
         lane: usize,
@@ -40,7 +54,11 @@ impl Element for f32 {
     }
 }
 
+/// The bits of halves.
 impl Element for u16 {
+    const TYPE: CacheType = CacheType::F16;
+    const LANE_BYTES: &'static [usize] = &[2];
+
     fn store(
         kernels: &Kernels,
         lane: usize,
@@ -57,6 +75,62 @@ impl Element for u16 {
     }
 }
 
+/// The bytes of Q8_0 blocks.
+impl Element for u8 {
+    const TYPE: CacheType = CacheType::Q8_0;
+    /// Scales, then codes.
+    const LANE_BYTES: &'static [usize] = &{
+        let mut bytes = [1; 1 + Q8_BLOCK];
+        bytes[0] = 2;
+        bytes
+    };
+
+    fn store(
+        kernels: &Kernels,
+        lane: usize,
+        (key, value): (&[f32], &[f32]),
+        keys: &mut [u8],
+        values: &mut [u8],
+        spare: &mut [f32],
+    ) {
+        let blocks = keys.chunks_exact_mut(Q8_BYTES * KEY_TILE);
+        for ((codes, scale), block) in quantized(kernels, key, spare).zip(blocks) {
+            let (scales, tile) = block.split_at_mut(2 * KEY_TILE);
+            scales[2 * lane..][..2].copy_from_slice(&scale.to_le_bytes());
+            scatter(codes, tile, lane);
+        }
+        let blocks = values.chunks_exact_mut(Q8_BYTES);
+        for ((codes, scale), block) in quantized(kernels, value, spare).zip(blocks) {
+            let (front, rest) = block.split_at_mut(2);
+            front.copy_from_slice(&scale.to_le_bytes());
+            rest.copy_from_slice(codes);
+        }
+    }
+}
+
+/// The blocks of a row, each its codes and the bits of its scale: 8-bit activations, the scale
+/// rounded to a half.
+fn quantized<'a>(
+    kernels: &Kernels,
+    row: &[f32],
+    spare: &'a mut [f32],
+) -> impl Iterator<Item = (&'a [u8], u16)> {
+    let n = ActivationsMut::stride(row.len());
+    let (codes, rest) = spare.split_at_mut(n / 4);
+    let (scales, rest) = rest.split_at_mut(n / 32);
+    let (scaled_sums, rest) = rest.split_at_mut(n / 32);
+    let (sums, rest) = rest.split_at_mut(n / 16);
+    let planes = (bytemuck::cast_slice_mut(&mut *codes), None);
+    let sums = bytemuck::cast_slice_mut(sums);
+    let mut out = ActivationsMut::new((1, row.len()), planes, scales, sums, scaled_sums);
+    kernels.quantize(row, &mut out, 0);
+    let halves: &mut [u16] = bytemuck::cast_slice_mut(rest);
+    let halves = &mut halves[..n / 32];
+    kernels.narrow(scales, halves);
+    let codes: &[u8] = bytemuck::cast_slice(codes);
+    codes.chunks_exact(Q8_BLOCK).zip(halves.iter().copied())
+}
+
 /// The tiles that tokens `first..first + t` of one layer fall into, cut between tiles.
 pub(crate) fn tiles<'a, T: Element>(
     keys: &'a mut [T],
@@ -65,23 +139,30 @@ pub(crate) fn tiles<'a, T: Element>(
     kv_dim: usize,
 ) -> impl Parts<Part = (&'a mut [T], &'a mut [T])> {
     let (start, end) = (first / KEY_TILE * KEY_TILE, (first + t).next_multiple_of(KEY_TILE));
-    let (from, to, tile) = (start * kv_dim, end * kv_dim, KEY_TILE * kv_dim);
+    let row = T::row(kv_dim);
+    let (from, to, tile) = (start * row, end * row, KEY_TILE * row);
     (Chunks::new(&mut keys[from..to], tile), Chunks::new(&mut values[from..to], tile))
 }
 
 impl Store<'_> {
     /// One layer's keys and values, for reading.
     pub fn layer(&self, layer: usize, n_layers: usize) -> (Cache<'_>, Cache<'_>) {
+        fn part<T>(all: &[T], layer: usize, n_layers: usize) -> &[T] {
+            let n = all.len() / n_layers;
+            &all[layer * n..(layer + 1) * n]
+        }
         match self {
             Store::F32 { keys, values } => {
-                let n = keys.len() / n_layers;
-                let range = layer * n..(layer + 1) * n;
-                (Cache::F32(&keys[range.clone()]), Cache::F32(&values[range]))
+                let part = |all| Cache::F32(part(all, layer, n_layers));
+                (part(keys), part(values))
             }
             Store::F16 { keys, values } => {
-                let n = keys.len() / n_layers;
-                let range = layer * n..(layer + 1) * n;
-                (Cache::F16(&keys[range.clone()]), Cache::F16(&values[range]))
+                let part = |all| Cache::F16(part(all, layer, n_layers));
+                (part(keys), part(values))
+            }
+            Store::Q8_0 { keys, values } => {
+                let part = |all| Cache::Q8_0(part(all, layer, n_layers));
+                (part(keys), part(values))
             }
         }
     }

@@ -93,6 +93,11 @@ impl Sizes {
             let (needed, capacity) = (n_ctx, c.learned_positions);
             return Err(SessionError::ContextFull { needed, capacity });
         }
+        if !c.head_dim.is_multiple_of(options.cache.block()) {
+            return Err(SessionError::Option(
+                "a q8_0 cache needs heads of a multiple of 32 values",
+            ));
+        }
         let t = batch.min(n_ctx);
         let longest = c.n_embd.max(c.q_dim()).max(c.n_ff);
         let kinds = 1 + usize::from(c.window.is_some());
@@ -127,11 +132,7 @@ impl Plan {
     pub fn new(config: &Config, options: &Options) -> Result<Plan, SessionError> {
         let s = Sizes::new(config, options)?;
         let mut cache = Measure::default();
-        let values = s.cache.saturating_mul(2 * s.n_layers);
-        match s.cache_type {
-            CacheType::F32 => cache.add::<f32>(values),
-            CacheType::F16 => cache.add::<u16>(values),
-        };
+        cache.add::<u8>(s.cache_type.bytes(s.cache.saturating_mul(2 * s.n_layers)));
         cache.add::<u32>(s.n_ctx).add::<u8>(origin_bytes(s.n_ctx));
         let mut activations = Measure::default();
         for width in row_widths(config) {
@@ -167,6 +168,7 @@ fn row_widths(c: &Config) -> [usize; 9] {
 pub(crate) enum Store<'s> {
     F32 { keys: &'s mut [f32], values: &'s mut [f32] },
     F16 { keys: &'s mut [u16], values: &'s mut [u16] },
+    Q8_0 { keys: &'s mut [u8], values: &'s mut [u8] },
 }
 
 /// What every position of the context holds, besides keys and values.
@@ -240,6 +242,11 @@ pub(crate) fn carve<'s>(
         CacheType::F16 => {
             let (keys, values) = carver.take::<u16>(2 * half)?.split_at_mut(half);
             Store::F16 { keys, values }
+        }
+        CacheType::Q8_0 => {
+            let half = s.cache_type.bytes(half);
+            let (keys, values) = carver.take::<u8>(2 * half)?.split_at_mut(half);
+            Store::Q8_0 { keys, values }
         }
     };
     let tokens = carver.take(s.n_ctx)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0  "MOTEsave"                      8 bytes
-//!  8  version, u32    12  cache type, u32 (0: f32, 1: f16)
+//!  8  version, u32    12  cache type, u32 (0: f32, 1: f16, 2: q8_0)
 //! 16  bytes in all, u64
 //! 24  fingerprint of the model, u64
 //! 32  n_ctx, u64      40  tokens, u64
@@ -22,6 +22,7 @@ use bytemuck::Pod;
 use mote_formats::gguf::Gguf;
 use mote_kernels::{CacheType, KEY_TILE};
 
+use crate::cache::Element;
 use crate::memory::TooSmall;
 use crate::plan::Store;
 use crate::precision::{Origins, Precision, origin_bytes};
@@ -31,6 +32,9 @@ const MAGIC: [u8; 8] = *b"MOTEsave";
 const VERSION: u32 = 1;
 const HEADER: usize = 56;
 const CHECKSUM: usize = 8;
+
+/// Bytes of the widest lane of a tile of keys.
+const MOST_LANE_BYTES: usize = 4;
 
 /// Why saved bytes are refused. The session stays as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +107,8 @@ pub struct SavedContext {
 }
 
 impl SavedContext {
-    /// Reads the first bytes of a saved session. Only restoring checks the others.
+    /// Checks that the bytes are what was saved, and reads the first of them. Whether they fit a model
+    /// is for restoring to tell.
     pub fn of(bytes: &[u8]) -> Result<SavedContext, RestoreError> {
         let (given, expected) = (bytes.len() as u64, (HEADER + CHECKSUM) as u64);
         if !bytes.starts_with(&MAGIC) {
@@ -114,6 +119,14 @@ impl SavedContext {
         }
         if u32_at(bytes, 8) != VERSION {
             return Err(RestoreError::Version(u32_at(bytes, 8)));
+        }
+        let expected = u64_at(bytes, 16);
+        if expected != given {
+            return Err(RestoreError::Length { expected, given });
+        }
+        let (body, end) = bytes.split_at(bytes.len() - CHECKSUM);
+        if u64_at(end, 0) != checksum(body) {
+            return Err(RestoreError::Checksum);
         }
         let (n_ctx, tokens) = (u64_at(bytes, 32), u64_at(bytes, 40));
         Ok(SavedContext {
@@ -144,12 +157,8 @@ impl Session<'_> {
     /// does not overflow.
     fn saved_bytes_of(&self, tokens: usize) -> usize {
         let config = self.model.config();
-        let element = match self.store {
-            Store::F32 { .. } => size_of::<f32>(),
-            Store::F16 { .. } => size_of::<u16>(),
-        };
         let values = config.kv_dim() * (tokens.next_multiple_of(KEY_TILE) + tokens);
-        saved_bytes(tokens, config.n_layers * values * element)
+        saved_bytes(tokens, self.options.cache.bytes(config.n_layers * values))
     }
 
     /// Writes the context to `out`, and returns the number of bytes. The same context gives the same
@@ -161,6 +170,7 @@ impl Session<'_> {
         let cache = |rest: &mut &mut [u8]| match &self.store {
             Store::F32 { keys, values } => put_cache(keys, values, size, rest),
             Store::F16 { keys, values } => put_cache(keys, values, size, rest),
+            Store::Q8_0 { keys, values } => put_cache(keys, values, size, rest),
         };
         write_saved(&self.kind(), self.tokens(), &self.origins, out, cache);
         Ok(needed)
@@ -176,6 +186,7 @@ impl Session<'_> {
         match &mut self.store {
             Store::F32 { keys, values } => take_cache(keys, values, size, &mut rest),
             Store::F16 { keys, values } => take_cache(keys, values, size, &mut rest),
+            Store::Q8_0 { keys, values } => take_cache(keys, values, size, &mut rest),
         }
         self.position = n_tokens;
         (self.has_logits, self.drafted) = (false, 0);
@@ -187,6 +198,7 @@ impl Session<'_> {
             cache: match self.options.cache {
                 CacheType::F32 => 0,
                 CacheType::F16 => 1,
+                CacheType::Q8_0 => 2,
             },
             precision: match self.options.precision {
                 Precision::Bits8 => 0,
@@ -345,29 +357,33 @@ fn take<T: Pod>(values: &mut [T], from: &mut &[u8]) {
 
 /// Keys and values of the first positions of every layer. The lanes behind the last position are
 /// zero: the memory may hold anything there.
-fn put_cache<T: Pod>(
+fn put_cache<T: Element>(
     keys: &[T],
     values: &[T],
     (tokens, kv_dim, n_layers): (usize, usize, usize),
     out: &mut &mut [u8],
 ) {
     let n = keys.len() / n_layers;
-    let lanes = tokens % KEY_TILE;
+    let (lanes, row) = (tokens % KEY_TILE, T::row(kv_dim));
     for (keys, values) in keys.chunks_exact(n).zip(values.chunks_exact(n)) {
-        let (whole, rest) = keys.split_at((tokens - lanes) * kv_dim);
+        let (whole, rest) = keys.split_at((tokens - lanes) * row);
         put(whole, out);
         if lanes > 0 {
-            for cells in rest[..KEY_TILE * kv_dim].chunks_exact(KEY_TILE) {
-                put(&cells[..lanes], out);
-                put(&[T::zeroed(); KEY_TILE][lanes..], out);
+            let mut tile: &[u8] = bytemuck::cast_slice(&rest[..KEY_TILE * row]);
+            for bytes in T::LANE_BYTES.iter().cycle() {
+                let Some((cells, others)) = tile.split_at_checked(KEY_TILE * bytes) else { break };
+                let used = lanes * bytes;
+                put(&cells[..used], out);
+                put(&[0u8; KEY_TILE * MOST_LANE_BYTES][used..cells.len()], out);
+                tile = others;
             }
         }
-        put(&values[..tokens * kv_dim], out);
+        put(&values[..tokens * row], out);
     }
 }
 
 /// The reverse.
-fn take_cache<T: Pod>(
+fn take_cache<T: Element>(
     keys: &mut [T],
     values: &mut [T],
     (tokens, kv_dim, n_layers): (usize, usize, usize),
@@ -375,8 +391,8 @@ fn take_cache<T: Pod>(
 ) {
     let n = keys.len() / n_layers;
     for (keys, values) in keys.chunks_exact_mut(n).zip(values.chunks_exact_mut(n)) {
-        take(&mut keys[..tokens.next_multiple_of(KEY_TILE) * kv_dim], from);
-        take(&mut values[..tokens * kv_dim], from);
+        take(&mut keys[..tokens.next_multiple_of(KEY_TILE) * T::row(kv_dim)], from);
+        take(&mut values[..tokens * T::row(kv_dim)], from);
     }
 }
 

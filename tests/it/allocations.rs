@@ -12,6 +12,7 @@ use mote_runtime::{
 };
 use mote_tests::allocations::{Counting, Watching, allocations};
 use mote_tests::models;
+use mote_tests::speak::caches;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -101,10 +102,11 @@ fn nothing_is_allocated_after_the_start() {
     assert_eq!(allocations(|| drop(black_box(vec![1, 2, 3]))), 1, "the counter counts");
     let floats = models::llama();
     let integers = models::encoded(&floats, QuantType::Q8_0);
-    let others = ["gpt2", "phi3"].map(|name| models::fixture(&format!("models/{name}.gguf")));
+    let others =
+        ["gpt2", "phi3", "qwen3"].map(|name| models::fixture(&format!("models/{name}.gguf")));
     for file in [&floats, &integers].into_iter().chain(&others) {
         for precision in [Precision::Bits8, Precision::Bits16, Precision::Mixed] {
-            for cache in [CacheType::F32, CacheType::F16] {
+            for cache in caches(file) {
                 assert_eq!(completing(file, precision, cache), 0, "{precision:?}, {cache:?}");
             }
         }

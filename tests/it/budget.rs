@@ -55,6 +55,32 @@ fn the_longest_context_that_fits() {
     });
 }
 
+/// Where the heads fit it, codes of 8 bits come before a shorter context.
+#[test]
+fn narrower_caches_come_before_shorter_contexts() {
+    let file = fixture("models/qwen3.gguf");
+    let gguf = Gguf::parse(&file).unwrap();
+    let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
+    let model = Model::new(&gguf, &mut tables).unwrap();
+    let small = |cache| Options { batch: 32, cache, ..wanted() };
+    let bytes = |cache| Session::plan(&model, &small(cache)).unwrap().total_bytes;
+    let within = |bytes, may_narrow| {
+        let budget = Budget { bytes, least_ctx: 1, may_narrow };
+        Plan::within(model.config(), &wanted(), &budget, |_| 0).unwrap().0
+    };
+    for cache in [CacheType::F32, CacheType::F16, CacheType::Q8_0] {
+        let options = within(bytes(cache), true);
+        assert_eq!((options.cache, options.n_ctx), (cache, 2000));
+        let shorter = within(bytes(cache), false);
+        assert_eq!(
+            (shorter.cache, shorter.n_ctx == 2000),
+            (CacheType::F32, cache == CacheType::F32)
+        );
+    }
+    let options = within(bytes(CacheType::Q8_0) - 64, true);
+    assert!(options.cache == CacheType::Q8_0 && (1900..2000).contains(&options.n_ctx));
+}
+
 #[test]
 fn too_little_is_an_error_with_the_numbers() {
     with_model(|model| {

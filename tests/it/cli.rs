@@ -27,8 +27,8 @@ mod verbose;
 
 /// What a command left behind.
 pub(crate) struct Outcome {
-    code: u8,
-    out: String,
+    pub(crate) code: u8,
+    pub(crate) out: String,
     pub(crate) errors: String,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn mote_reading(args: &[&str], mut input: &[u8]) -> Outcome {
     Outcome { code, out: text(out), errors: text(errors) }
 }
 
-fn mote_writing(
+pub(crate) fn mote_writing(
     args: &[&str],
     input: &mut dyn io::Read,
     output: &mut dyn Write,
@@ -90,7 +90,7 @@ pub(crate) fn file(name: &str, bytes: &[u8]) -> String {
 }
 
 /// The tiny llama, and what is known about it.
-fn baseline() -> (String, Value) {
+pub(crate) fn baseline() -> (String, Value) {
     let folder = root().join("tests/fixtures/malformed");
     let manifest = json(&folder.join("manifest.json"));
     let path = folder.join("ok_baseline.gguf").into_os_string().into_string().unwrap();

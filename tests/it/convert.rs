@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use mote_formats::gguf::{Gguf, Tensor, Value};
 use mote_formats::{Mapping, gguf::checksum::checksum};
 use mote_kernels::QuantType;
-use mote_tests::checkpoint::{Checkpoint, fixture, read};
+use mote_tests::checkpoint::{Checkpoint, Tensor as Source, fixture, read};
 use mote_tests::shared::{json, root, shared};
 use mote_tests::speak::Run;
 use mote_tools::streams::{Streams, Terminal};
@@ -225,6 +225,101 @@ fn reference_models_become_llama_cpps_files() {
     }
 }
 
+/// A checkpoint of the reference set, to be changed.
+fn copy_of(source: &Path, name: &str) -> Checkpoint {
+    let checkpoint = Checkpoint::empty(name);
+    for entry in std::fs::read_dir(source).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        // Not as read-only as the source.
+        checkpoint.write(name, read(&path));
+    }
+    checkpoint
+}
+
+/// The text of a model that sees images, with the tensors' names of transformers 4 and 5.
+#[test]
+fn the_part_about_text_is_converted_alone() {
+    let Some(folder) = shared("reference") else { return };
+    let source = folder.join("models/gemma3");
+    let output = Output::new("text");
+    let plain = output.of(source.to_str().unwrap(), &["--name", "x"]);
+    for (before, after) in [("", "language_model.model."), ("model.", "model.language_model.")] {
+        let checkpoint = copy_of(&source, "text");
+        checkpoint.change_tensors(|tensors| {
+            for tensor in tensors.iter_mut() {
+                tensor.name = tensor.name.replacen("model.", after, 1);
+            }
+            for name in ["vision_tower.encoder.weight", "multi_modal_projector.weight"] {
+                let name = format!("{before}{name}");
+                let (dtype, shape) = ("F32".to_string(), vec![1]);
+                tensors.push(Source { name, dtype, shape, data: vec![0; 4] });
+            }
+        });
+        let mut text = json(&source.join("config.json"));
+        text.as_object_mut().unwrap().remove("architectures");
+        let config = serde_json::json!({
+            "architectures": ["Gemma3ForConditionalGeneration"],
+            "model_type": "gemma3",
+            "text_config": text,
+            "vision_config": { "hidden_size": 7 },
+        });
+        checkpoint.write("config.json", config.to_string());
+        assert!(output.of(checkpoint.arg(), &["--name", "x"]) == plain, "{after}");
+    }
+}
+
+/// The first checkpoint of its kind has names without the model's, and the causal masks.
+#[test]
+fn names_without_the_models_and_masks_change_nothing() {
+    let Some(folder) = shared("reference") else { return };
+    let source = folder.join("models/gpt2");
+    let output = Output::new("bare");
+    let plain = output.of(source.to_str().unwrap(), &["--name", "x"]);
+    let checkpoint = copy_of(&source, "bare");
+    checkpoint.change_tensors(|tensors| {
+        for tensor in tensors.iter_mut() {
+            tensor.name = tensor.name.replacen("transformer.", "", 1);
+        }
+        let (name, dtype, shape) = ("h.0.attn.bias".into(), "U8".into(), vec![1, 1, 4, 4]);
+        tensors.push(Source { name, dtype, shape, data: vec![1; 16] });
+    });
+    assert!(output.of(checkpoint.arg(), &["--name", "x"]) == plain);
+}
+
+/// What no key of the file could say is refused; what one says is written.
+#[test]
+fn configurations_that_a_file_cannot_carry_are_refused() {
+    let Some(folder) = shared("reference") else { return };
+    let output = Output::new("carry");
+    let with = |name: &str, changes: serde_json::Value| {
+        let checkpoint = copy_of(&folder.join("models").join(name), "carry");
+        checkpoint.configure(&changes);
+        convert(&[checkpoint.arg(), "-o", output.arg(), "--force"])
+    };
+    let refused = |name: &str, changes: serde_json::Value, part: &str| {
+        let Converted { code, report } = with(name, changes);
+        assert!(code == 3 && report.to_string().contains(part), "{name}: {report}");
+    };
+    let (full, sliding) = ("full_attention", "sliding_attention");
+    let irregular = serde_json::json!([sliding, full, full, sliding, full, full]);
+    refused("gemma3", serde_json::json!({ "layer_types": irregular }), "layer_types");
+    let scale = serde_json::json!({ "query_pre_attn_scalar": 168 });
+    refused("gemma3", scale, "query_pre_attn_scalar");
+    let window = serde_json::json!({ "layer_types": [sliding, sliding, sliding] });
+    refused("qwen2", window, "layer_types");
+    let stretched = serde_json::json!({ "rope_parameters": { "rope_type": "llama3", "factor": 4.0,
+        "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 64 } });
+    refused("qwen3", stretched, "rope_parameters");
+    let part = serde_json::json!({ "rope_parameters": { "partial_rotary_factor": 0.5 } });
+    refused("llama", part, "partial_rotary_factor");
+    let every_second = serde_json::json!([sliding, full, sliding, full, sliding, full]);
+    assert_eq!(with("gemma3", serde_json::json!({ "layer_types": every_second })).code, 0);
+    let file = read(&output.0);
+    let pattern = Gguf::parse(&file).unwrap().get("gemma3.attention.sliding_window_pattern");
+    assert_eq!(pattern.unwrap().as_u32(), Some(2));
+}
+
 /// config.json as transformers 4 wrote it means the same.
 #[test]
 fn both_spellings_of_a_configuration_give_the_same_file() {
@@ -233,12 +328,7 @@ fn both_spellings_of_a_configuration_give_the_same_file() {
         let source = folder.join("models").join(name);
         let output = Output::new(&format!("spelling-{name}"));
         let plain = output.of(source.to_str().unwrap(), &["--name", "x"]);
-        let checkpoint = Checkpoint::empty(&format!("spelling-{name}"));
-        for entry in std::fs::read_dir(&source).unwrap() {
-            let path = entry.unwrap().path();
-            std::fs::copy(&path, checkpoint.path(path.file_name().unwrap().to_str().unwrap()))
-                .unwrap();
-        }
+        let checkpoint = copy_of(&source, &format!("spelling-{name}"));
         checkpoint.write("config.json", read(&source.join("config.legacy.json")));
         assert!(output.of(checkpoint.arg(), &["--name", "x"]) == plain, "{name}");
     }

@@ -139,6 +139,11 @@ fn assert_outcomes(cases: &[Case]) {
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), cases.len(), failures.join("\n"));
 }
 
+/// The files of the repository's cases, with their ids.
+pub(crate) fn files() -> impl Iterator<Item = (String, Vec<u8>)> {
+    fixtures().into_values().map(|case| (case.id, case.bytes))
+}
+
 /// The cases of the repository by id, made by their recipes.
 fn fixtures() -> BTreeMap<String, Case> {
     let folder = fixture_folder();

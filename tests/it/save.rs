@@ -3,7 +3,7 @@
 use mote_kernels::{CacheType, QuantType};
 use mote_runtime::{Precision, RestoreError, Session};
 use mote_tests::models::{encoded, fixture, with_strings};
-use mote_tests::speak::Run;
+use mote_tests::speak::{Run, caches};
 
 fn run() -> Run {
     Run { precision: Precision::Mixed, cache: CacheType::F16, ..Run::default() }
@@ -38,9 +38,9 @@ fn bytes_of(run: Run, file: &[u8], n_ctx: usize, len: u32) -> Vec<u8> {
 
 #[test]
 fn a_restored_session_goes_on_with_the_same_bits() {
-    for file in ["llama-f32", "gemma3-bf16", "gemma3", "gpt2", "phi3"] {
+    for file in ["llama-f32", "gemma3-bf16", "gemma3", "gpt2", "phi3", "qwen3"] {
         let file = fixture(&format!("models/{file}.gguf"));
-        for cache in [CacheType::F32, CacheType::F16] {
+        for cache in caches(&file) {
             let run = Run { cache, ..run() };
             for len in [1, 15, 16, 17, 33] {
                 let mut expected = Vec::new();

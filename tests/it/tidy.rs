@@ -40,8 +40,14 @@ const ARROWS: &[(&str, &[&str])] = &[
 const LIBRARIES: &[&str] = &["kernels/src/", "formats/src/", "runtime/src/"];
 
 /// The tokenizer's files share names with architectures: GGUF calls SentencePiece "llama".
-const MAY_NAME_ARCHITECTURES: &[&str] =
-    &["runtime/src/arch/", "runtime/src/tokenizer/", "tools/src/convert/arch/"];
+const MAY_NAME_ARCHITECTURES: &[&str] = &[
+    "runtime/src/arch/",
+    "runtime/src/tokenizer/",
+    "formats/src/hf/tokenizer/",
+    "tools/src/convert/arch/",
+    // Checkpoints of a program that knows one architecture.
+    "tools/src/convert/llama2c.rs",
+];
 
 /// Of the tools, what must not name them either: checkpoints of a new one are a file and two lines.
 const CONVERTER: &str = "tools/src/convert/";
@@ -128,6 +134,35 @@ fn libraries_print_nothing() {
             let printers = ["print!", "println!", "eprint!", "eprintln!", "dbg!"];
             if printers.iter().any(|printer| has_word(line, printer)) {
                 broken(number, "a library that prints");
+            }
+        }
+    });
+}
+
+/// A library does what its caller says. What the tools read, `mote --help` lists.
+#[test]
+fn libraries_read_no_environment_and_help_lists_what_the_tools_read() {
+    let help = mote_tools::command().render_help().to_string();
+    check(|file, broken| {
+        let is_tool = file.name.starts_with("tools/src/");
+        if !(file.is_library_code() || file.name.starts_with("runtime/capi/src/") || is_tool) {
+            return;
+        }
+        for (number, line) in numbered(without_unit_tests(&code(&file.text, Strings::Keep))) {
+            let readers = ["env::var", "env::var_os", "env::vars", "env::vars_os"];
+            let reads = readers.iter().any(|reader| has_word(line, reader));
+            if reads && !is_tool {
+                broken(number, "a library that reads the environment");
+            }
+            let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let is_name = |word: &&str| {
+                let is_upper = word.len() > 3 && !word.contains(|c: char| c.is_ascii_lowercase());
+                is_upper && (word.starts_with("MOTE_") || (reads && line.contains('"')))
+            };
+            for name in words.filter(is_name).filter(|_| is_tool) {
+                if !help.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|it| it == name) {
+                    broken(number, &format!("{name} is not listed by tools/src/environment.rs"));
+                }
             }
         }
     });

@@ -33,6 +33,16 @@ impl Default for Run {
     }
 }
 
+/// The types of cache that the heads of a model fit.
+pub fn caches(file: &[u8]) -> Vec<CacheType> {
+    let gguf = Gguf::parse(file).unwrap();
+    let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
+    let head_dim = Model::new(&gguf, &mut tables).unwrap().config().head_dim;
+    let mut all = vec![CacheType::F32, CacheType::F16, CacheType::Q8_0];
+    all.retain(|cache| head_dim.is_multiple_of(cache.block()));
+    all
+}
+
 impl Run {
     /// A session over `file` with room for `n_ctx` positions.
     pub fn session<R>(

@@ -14,7 +14,7 @@ use crate::interrupt::{self, Awaited};
 use crate::notes;
 use crate::streams::{Paint, Streams, Terminal};
 
-/// Runs, scores, inspects and measures language models in GGUF files.
+/// Run, convert, quantise, score and measure language models in GGUF files
 #[derive(Parser, Debug)]
 #[command(
     name = "mote",
@@ -50,7 +50,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    a file cannot be read or written, a text is not one that the model can take or too long for
-       the context, or the logits are not finite
+       the context, the logits are not finite, or two files that were compared differ
   2    wrong arguments
   3    a sound file, but not of a model that mote runs
   4    a damaged file, or one of another format
@@ -62,7 +62,8 @@ const JSON: &str = "\
 With --json a failure is printed on standard output, as
 {\"error\": {\"code\": ..., \"message\": ..., \"offset\": ...}}. The code is io, text, context or not_finite
 (exit code 1), usage (2), model (3), format (4), memory (5) or interrupted (130); the offset is the
-place in the model file in bytes, null where it is not known.";
+place in the model file in bytes, null where it is not known. mote diff and mote verify print their
+result instead, whatever it is.";
 
 /// **The list of subcommands**: each is a file with `Command` (its options, and whether its result is
 /// wanted as JSON) and `execute`.
@@ -94,6 +95,8 @@ commands! {
     #[cfg(feature = "chat")]
     Chat = chat;
     Convert = convert;
+    Quantize = quantize;
+    Importance = importance;
     Tokenize = tokenize;
     Score = score;
     Perplexity = perplexity;

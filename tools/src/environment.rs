@@ -1,5 +1,5 @@
-//! The variables of the environment that mote reads. The libraries read none, and nobody else here
-//! (tests/it/tidy.rs): options take what these say, and what is said on the command line wins.
+//! The variables of the environment that mote reads. The libraries read none (tests/it/tidy.rs), and
+//! what is said on the command line wins.
 
 use std::env;
 use std::path::PathBuf;
@@ -40,9 +40,11 @@ pub fn hub() -> Option<String> {
 pub const HELP: &str = "\
 Environment variables (options win):
   MOTE_MODEL      the model of commands that take one by -m
-  MOTE_MODELS     the folder of pulled models [default: XDG_DATA_HOME or ~/.local/share, mote/models]
-  MOTE_THREADS    their number of threads
+  MOTE_MODELS     the folder of mote pull's models, else mote/models in XDG_DATA_HOME,
+                  in .local/share of HOME, or on Windows in LOCALAPPDATA
+  MOTE_THREADS    the number of threads of commands that take one by -t
   HF_ENDPOINT     the address of the hub that mote pull asks for OWNER/REPO/FILE
   NO_COLOR        not empty: no colours; CLICOLOR=0 says the same
   CLICOLOR_FORCE  not empty: colours even where the messages go to no terminal
+  COLORTERM       truecolor or 24bit: all colours, else 256
   TMPDIR          the folder of temporary files";

@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use mote_formats::gguf::{Gguf, ParseError, Text};
+use mote_formats::gguf::{Foreign, Gguf, ParseError, Reason, Text};
 use mote_formats::mmap::OpenError;
 use mote_formats::ngram::TrieError;
+use mote_runtime::arch::ARCHITECTURES;
 use mote_runtime::tokenizer::{self, EncodeError};
 use mote_runtime::{LoadError, SessionError};
 
@@ -135,7 +136,15 @@ impl Failure {
             }
             _ => Code::Model,
         };
-        Failure { offset: offset(&error, gguf), ..Failure::new(code, error) }
+        let failure = match error {
+            LoadError::Architecture(_) => {
+                let known = ARCHITECTURES.iter().map(|known| known.name).collect::<Vec<_>>();
+                let known = known.join(", ");
+                Failure::new(code, format_args!("{error}; mote runs {known} and n-gram models"))
+            }
+            _ => Failure::new(code, error),
+        };
+        Failure { offset: offset(&error, gguf), ..failure }
     }
 }
 
@@ -164,13 +173,42 @@ pub fn shown(path: &Path) -> String {
 
 impl From<ParseError> for Failure {
     fn from(error: ParseError) -> Self {
-        Failure { offset: Some(error.offset()), ..Failure::new(Code::Format, error) }
+        let offset = Some(error.offset());
+        let failure = match error.reason() {
+            Reason::Foreign(foreign) => Failure::new(Code::Format, Advised(error, foreign)),
+            _ => Failure::new(Code::Format, error),
+        };
+        Failure { offset, ..failure }
+    }
+}
+
+/// What to do with a file of another format.
+struct Advised(ParseError, Foreign);
+
+impl fmt::Display for Advised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Advised(error, foreign) = self;
+        write!(f, "{error}")?;
+        match foreign {
+            Foreign::Safetensors => f.write_str(": mote convert takes it, or the folder it is in"),
+            Foreign::Json => f.write_str(": mote convert takes its folder"),
+            Foreign::Arpa => f.write_str(": mote ngram convert takes it"),
+            Foreign::Gzip => f.write_str(": unpack it (packed ARPA text: mote ngram convert)"),
+            Foreign::Zip | Foreign::Pickle => {
+                f.write_str(": it could run code; look for the model as safetensors or GGUF")
+            }
+            // The error says it all.
+            _ => Ok(()),
+        }
     }
 }
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        Failure::new(Code::Io, error)
+        let OpenError::NotAFile { directory: true } = error else {
+            return Failure::new(Code::Io, error);
+        };
+        Failure::new(Code::Io, format_args!("{error}; a checkpoint's folder: mote convert"))
     }
 }
 

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use mote_runtime::tokenizer::{DecodeOptions, Decoder, EncodeOptions, MAX_TEXT_BYTES, Tokenizer};
+use mote_runtime::tokenizer::{
+    DecodeOptions, Decoder, EncodeError, EncodeOptions, MAX_TEXT_BYTES, Tokenizer,
+};
 
 use crate::failure::{Code, Failure, Result};
 use crate::options::TextOptions;
@@ -25,6 +27,12 @@ impl TextOptions {
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     let unreadable = |error: std::io::Error| Failure::io(error).in_file(path);
     let file = File::open(path).map_err(unreadable)?;
+    // Of a pipe it is not known before.
+    let len = file.metadata().map_err(unreadable)?.len();
+    if len > MAX_TEXT_BYTES as u64 {
+        let too_long = EncodeError::TextTooLong { len: usize::try_from(len).unwrap_or(usize::MAX) };
+        return Err(Failure::from(too_long).in_file(path));
+    }
     read_limited(file).map_err(unreadable)
 }
 

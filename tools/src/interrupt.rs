@@ -140,7 +140,7 @@ impl<T> Stoppable<T> {
 impl<R: Read> Read for Stoppable<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.ask(bytes.len())?;
-        self.inner.read(bytes)
+        read_on(&mut self.inner, bytes)
     }
 }
 
@@ -152,6 +152,16 @@ impl<W: Write> Write for Stoppable<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+/// Reads, again if a signal came between. `BufRead::fill_buf` would hand that on as a failure.
+fn read_on(inner: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match inner.read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }
 
@@ -168,9 +178,9 @@ pub struct Awaited<R>(pub R);
 
 impl<R: Read> Read for Awaited<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let read = awaiting(|| self.0.read(bytes));
-        // Pressed just before.
-        check_io().and(read)
+        let read = awaiting(|| read_on(&mut self.0, bytes));
+        // Pressed just before. This is no question: nobody need go on asking.
+        if PRESSED.load(Relaxed) { Err(io::Error::other(Interrupted)) } else { read }
     }
 }
 

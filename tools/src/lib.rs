@@ -21,6 +21,7 @@ pub mod environment;
 pub mod facts;
 pub mod failure;
 pub mod host;
+mod importance;
 mod input;
 mod inspect;
 pub mod interrupt;
@@ -33,6 +34,7 @@ pub mod output;
 mod perplexity;
 #[cfg(feature = "pull")]
 mod pull;
+mod quantize;
 mod rescore;
 mod run;
 mod score;

@@ -65,7 +65,8 @@ fn write(command: &clap::Command, folder: &Path, existing: Existing) -> Result<u
 
 fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let version = command.get_version().unwrap_or(env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).source(format!("mote {version}")).manual("mote");
+    // No date: the same pages from the same source. An empty argument would be left out.
+    let man = Man::new(command.clone()).date(" ").source(format!("mote {version}"));
     let details = command.get_after_help().map(|text| text.to_string()).unwrap_or_default();
     let (prose, sections) = sections(&details);
     let mut page = Vec::new();

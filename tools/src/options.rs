@@ -63,6 +63,9 @@ pub enum CacheChoice {
     F32,
     /// Half the memory
     F16,
+    /// A quarter of the memory, a little less exact; for heads of a multiple of 32 values
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 /// `8`, `16` or `mixed`.
@@ -150,6 +153,7 @@ impl ComputeOptions {
             CacheChoice::Auto if exact => CacheType::F32,
             CacheChoice::F32 => CacheType::F32,
             CacheChoice::Auto | CacheChoice::F16 => CacheType::F16,
+            CacheChoice::Q8_0 => CacheType::Q8_0,
         };
         let precision = match self.activations {
             Bits::Eight => Precision::Bits8,
@@ -166,6 +170,7 @@ pub fn names(options: &Options) -> (Bits, &'static str) {
     let kv = match options.cache {
         CacheType::F32 => "f32",
         CacheType::F16 => "f16",
+        CacheType::Q8_0 => "q8_0",
     };
     (Bits::of(options.precision), kv)
 }

@@ -15,6 +15,8 @@ pub fn write<T>(
     existing: Existing,
     fill: impl FnOnce(&mut dyn Write) -> Result<T>,
 ) -> Result<T> {
+    // From the first byte on, Ctrl-C removes what is there.
+    interrupt::check()?;
     let written = file::write(path, existing, |out| {
         let filled = fill(&mut Stoppable::new(out)).map_err(Refused)?;
         interrupt::check().map_err(Refused)?;

@@ -5,7 +5,7 @@ mod report;
 mod statistics;
 mod table;
 mod versus;
-mod windows;
+pub(crate) mod windows;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use crate::tokenize::tell_unknown_rules;
 use versus::Task;
 use windows::Windows;
 
-/// Perplexity of a long text
+/// Measure the perplexity of a long text
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The text's tokens are cut in windows of --ctx (512 if not given); what does not fill the last

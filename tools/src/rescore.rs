@@ -58,7 +58,7 @@ pub struct Command {
     /// A file of lists [default: standard input]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Of the language model
+    /// Weight of the language model
     #[arg(
         short,
         long,

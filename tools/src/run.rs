@@ -164,6 +164,10 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     if command.stop.iter().any(String::is_empty) {
         return Err(Failure::new(Code::Usage, "--stop: a stop string is empty"));
     }
+    if command.ignore_eos && command.constrain.is_given() {
+        let sentence = "--ignore-eos: a constraint says itself where the text ends";
+        return Err(Failure::new(Code::Usage, sentence));
+    }
     command.files.check()?;
     let path = match &command.model {
         Some(path) => path.clone(),
@@ -198,11 +202,16 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
                 keeps_context: command.files.saves(),
             };
             mix.with(session, &engine, |session| {
-                command.speculate.with(session.capacity(), tokenizer, |mut drafters| {
+                let n_ctx = session.capacity();
+                let written = command.speculate.with(n_ctx, tokenizer, |mut drafters| {
                     let helpers = (&mut drafters, grammar.as_ref());
                     command.write(&job, &mut writing, session, helpers, load_ms)
-                })?;
-                command.files.save(session)
+                });
+                // A text that Ctrl-C ended can go on, too.
+                if !matches!(&written, Err(failure) if failure.code != Code::Interrupted) {
+                    command.files.save(session)?;
+                }
+                written
             })
         })
     })

@@ -33,7 +33,7 @@ use bits::{BitsOptions, Source};
 use compare::CompareOptions;
 use picture::{Picture, PictureOptions, Thought};
 
-/// Log-probability of every token of a text, given those before it
+/// Tell how probable every token of a text is, given those before it
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Without -p, -f and ids, the text is read from standard input. A model that expects a token

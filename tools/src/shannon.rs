@@ -23,7 +23,7 @@ use crate::tokenize::tell_unknown_rules;
 use bounds::{Bounds, Ranks};
 use model::Game;
 
-/// Shannon's guessing game: the entropy of a text, between two bounds
+/// Play Shannon's guessing game: the entropy of a text, between two bounds
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Whoever can predict a text needs few guesses for each of its symbols, and so the numbers of guesses

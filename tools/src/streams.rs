@@ -91,7 +91,9 @@ impl Streams<'_> {
 
     /// The same for a file of `len` bytes that is written.
     pub fn bytes_progress(&self, len: u64) -> ProgressBar {
-        self.bar(len, len >= LARGE, "{bar:40} {binary_bytes}/{binary_total_bytes}, {eta} left")
+        let template =
+            "{bar:40} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+        self.bar(len, len >= LARGE, template)
     }
 
     /// The same for work of `len` steps that has a name.

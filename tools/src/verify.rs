@@ -6,7 +6,6 @@ mod work;
 use std::path::PathBuf;
 
 use clap::Args;
-use mote_formats::Mapping;
 use mote_formats::gguf::Gguf;
 use mote_formats::ngram::Trie;
 use mote_runtime::threads::ThreadPool;
@@ -15,6 +14,7 @@ use serde::Serialize;
 use crate::cli::write_json;
 use crate::facts::Bytes;
 use crate::failure::{Code, Failure, Result, shown};
+use crate::source;
 use crate::streams::Streams;
 use work::{Findings, Task};
 
@@ -90,7 +90,7 @@ struct Damage {
 /// Verifies.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let path = &command.file;
-    let file = Mapping::open(path).map_err(|error| Failure::from(error).in_file(path))?;
+    let file = source::open(path)?;
     let gguf = Gguf::parse(&file).map_err(|error| Failure::from(error).in_file(path))?;
     let bar = streams.bytes_progress(Task::bytes(&gguf));
     let findings = Task::new(&gguf).run(ThreadPool::available(), &bar)?;

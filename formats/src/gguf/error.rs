@@ -119,6 +119,12 @@ pub enum Foreign {
     LegacyGgml,
     /// A web page, saved in place of the file.
     Html,
+    /// An n-gram model as ARPA text.
+    Arpa,
+    /// JSON: config.json or tokenizer.json of a checkpoint, for one.
+    Json,
+    /// Packed by gzip.
+    Gzip,
     /// None of these.
     Unknown,
 }
@@ -260,9 +266,10 @@ impl fmt::Display for Reason {
                 ALIGNMENTS.start(),
                 ALIGNMENTS.end()
             ),
-            Reason::Split(n) => {
-                write!(f, "one of {n} files of a split model; merge them into one file first")
-            }
+            Reason::Split(n) => write!(
+                f,
+                "one of {n} files of a split model; join them first: mote convert PART -o WHOLE.gguf"
+            ),
             _ => self.fmt_tensor(f),
         }
     }
@@ -304,10 +311,13 @@ impl fmt::Display for Foreign {
         f.write_str(match self {
             Foreign::Zip => "but a zip archive (a PyTorch checkpoint?)",
             Foreign::Pickle => "but a Python pickle, which is not supported",
-            Foreign::Safetensors => "but a safetensors checkpoint; convert it first",
+            Foreign::Safetensors => "but a safetensors checkpoint",
             Foreign::GitLfsPointer => "but a Git LFS pointer; fetch the file that it stands for",
             Foreign::LegacyGgml => "but one of its predecessors; get or make a GGUF file",
-            Foreign::Html => "but a web page",
+            Foreign::Html => "but a web page, saved in its place",
+            Foreign::Arpa => "but an n-gram model as ARPA text",
+            Foreign::Json => "but JSON (a part of a checkpoint?)",
+            Foreign::Gzip => "but packed by gzip",
             Foreign::Unknown => "which begins with \"GGUF\"",
         })
     }

@@ -308,6 +308,9 @@ fn other_containers_are_named() {
     assert_eq!(foreign(b"tjgg\x03\0\0\0"), Foreign::LegacyGgml);
     assert_eq!(foreign(b"algg\x01\0\0\0"), Foreign::LegacyGgml);
     assert_eq!(foreign(b"<!DOCTYPE html>"), Foreign::Html);
+    assert_eq!(foreign(b"\n\\data\\\nngram 1=3\n"), Foreign::Arpa);
+    assert_eq!(foreign(b"{\"version\": \"1.0\"}"), Foreign::Json);
+    assert_eq!(foreign(b"\x1F\x8B\x08\0\0\0\0\0"), Foreign::Gzip);
     assert_eq!(foreign(b"gguf\x03\0\0\0"), Foreign::Unknown);
 }
 
@@ -406,6 +409,11 @@ fn what_is_wrong_with_a_key_is_told_with_its_place() {
         assert_eq!((error.reason(), error.offset()), (*expected, *offset), "{error}");
     }
     assert!(Gguf::parse(&raw(1, &raw_key(b"split.count", 2, &[1, 0]))).is_ok());
+    let part = raw(1, &raw_key(b"split.count", 2, &[2, 0]));
+    let part = Gguf::parse_part(&part).unwrap();
+    assert_eq!(part.get("split.count").and_then(|value| value.as_u64()), Some(2));
+    let damaged = raw(1, &raw_key(b"split.count", 8, &[0; 8]));
+    assert_eq!(Gguf::parse_part(&damaged).unwrap_err().reason(), Reason::WrongType);
     assert!(Gguf::parse(&raw(1, &raw_key(&[b'k'; 65_535], 0, &[0]))).is_ok());
 }
 

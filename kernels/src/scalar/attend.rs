@@ -6,6 +6,10 @@
 //! [position % 16]`, so that 16 scores are one vector and a score is one fma chain over the
 //! dimensions, without any horizontal sum. (The alternative, 16 lanes over the dimensions, needs
 //! about three shuffles for each score.) Values lie as they come: `[position][kv head][dimension]`.
+//!
+//! In a Q8_0 cache 32 dimensions make a block: codes with a scale, a half, in front of them. Of keys
+//! it has the scales of the tile's 16 positions, then 32 dimensions × 16 codes; of values one scale,
+//! then 32 codes.
 
 use core::ops::Range;
 
@@ -30,6 +34,33 @@ pub enum CacheType {
     F32,
     /// Rounded to the nearest half.
     F16,
+    /// A code of 8 bits, of which 32 dimensions share a scale: heads are a multiple of 32 wide.
+    Q8_0,
+}
+
+/// Dimensions that share a scale in a Q8_0 cache.
+pub const Q8_BLOCK: usize = 32;
+
+/// Bytes of their codes and the scale.
+pub const Q8_BYTES: usize = Q8_BLOCK + 2;
+
+impl CacheType {
+    /// What the width of a head must be a multiple of.
+    pub const fn block(self) -> usize {
+        match self {
+            CacheType::F32 | CacheType::F16 => 1,
+            CacheType::Q8_0 => Q8_BLOCK,
+        }
+    }
+
+    /// Bytes of `n` values, whole blocks.
+    pub const fn bytes(self, n: usize) -> usize {
+        match self {
+            CacheType::F32 => n.saturating_mul(4),
+            CacheType::F16 => n.saturating_mul(2),
+            CacheType::Q8_0 => (n / Q8_BLOCK).saturating_mul(Q8_BYTES),
+        }
+    }
 }
 
 /// One layer's keys or values, the whole context.
@@ -39,6 +70,8 @@ pub enum Cache<'a> {
     F32(&'a [f32]),
     /// See [`CacheType::F16`]; the bits of halves.
     F16(&'a [u16]),
+    /// See [`CacheType::Q8_0`]; blocks.
+    Q8_0(&'a [u8]),
 }
 
 impl Cache<'_> {
@@ -48,6 +81,7 @@ impl Cache<'_> {
         match self {
             Cache::F32(c) => c.len(),
             Cache::F16(c) => c.len(),
+            Cache::Q8_0(c) => c.len() / Q8_BYTES * Q8_BLOCK,
         }
     }
 }
@@ -138,6 +172,48 @@ impl Stored for u16 {
     }
 }
 
+/// Keys or values, whatever they are stored as.
+trait Cells: Copy {
+    /// Dimension `d` of the key in a lane of the tile that begins at value `tile`.
+    fn key(self, tile: usize, d: usize, lane: usize) -> f32;
+    /// Dimension `d` of the value that begins at value `row`.
+    fn value(self, row: usize, d: usize) -> f32;
+}
+
+impl<S: Stored> Cells for &[S] {
+    fn key(self, tile: usize, d: usize, lane: usize) -> f32 {
+        self[tile + d * KEY_TILE + lane].wide()
+    }
+
+    fn value(self, row: usize, d: usize) -> f32 {
+        self[row + d].wide()
+    }
+}
+
+/// The bytes of a Q8_0 cache.
+#[derive(Clone, Copy)]
+struct Blocks<'a>(&'a [u8]);
+
+impl Blocks<'_> {
+    fn cell(self, scale: usize, code: usize) -> f32 {
+        let bits = u16::from_le_bytes([self.0[scale], self.0[scale + 1]]);
+        bits.wide() * (self.0[code] as i8) as f32
+    }
+}
+
+impl Cells for Blocks<'_> {
+    fn key(self, tile: usize, d: usize, lane: usize) -> f32 {
+        let block = (tile + d / Q8_BLOCK * Q8_BLOCK * KEY_TILE) / Q8_BLOCK * Q8_BYTES;
+        let codes = block + 2 * KEY_TILE;
+        self.cell(block + 2 * lane, codes + d % Q8_BLOCK * KEY_TILE + lane)
+    }
+
+    fn value(self, row: usize, d: usize) -> f32 {
+        let block = (row + d) / Q8_BLOCK * Q8_BYTES;
+        self.cell(block, block + 2 + d % Q8_BLOCK)
+    }
+}
+
 /// Attention of every token and head into `out` (tokens × heads * head_dim).
 pub(crate) fn attend(job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) {
     let dim = job.head_dim;
@@ -220,24 +296,27 @@ fn chunk(
     match (job.keys, job.values) {
         (Cache::F32(k), Cache::F32(v)) => chunk_of(job, (k, v), range, query, scores, out),
         (Cache::F16(k), Cache::F16(v)) => chunk_of(job, (k, v), range, query, scores, out),
+        (Cache::Q8_0(k), Cache::Q8_0(v)) => {
+            chunk_of(job, (Blocks(k), Blocks(v)), range, query, scores, out)
+        }
         // The table refuses such a pair.
         _ => Running { largest: f32::NEG_INFINITY, sum: 0.0 },
     }
 }
 
-fn chunk_of<S: Stored>(
+fn chunk_of<C: Cells>(
     job: &Attend<'_>,
-    (keys, values): (&[S], &[S]),
+    (keys, values): (C, C),
     range: Range<usize>,
     query: &[f32],
     scores: &mut [f32],
     out: &mut [f32],
 ) -> Running {
     for position in range.clone() {
-        let at = job.key_tile(position) + position % KEY_TILE;
+        let (tile, lane) = (job.key_tile(position), position % KEY_TILE);
         let mut dot = 0.0;
         for (d, &q) in query.iter().enumerate() {
-            dot = fma(q, keys[at + d * KEY_TILE].wide(), dot);
+            dot = fma(q, keys.key(tile, d, lane), dot);
         }
         scores[position % CHUNK] = dot * job.scale;
     }
@@ -250,7 +329,7 @@ fn chunk_of<S: Stored>(
         lanes[position % LANES] += p;
         let row = job.value_row(position);
         for (d, o) in out.iter_mut().enumerate() {
-            *o = fma(p, values[row + d].wide(), *o);
+            *o = fma(p, values.value(row, d), *o);
         }
     }
     Running { largest, sum: tree(lanes) }

@@ -234,8 +234,14 @@ mote_status mote_token_ends(const mote_model *model, uint32_t id, uint32_t *ends
 
 typedef struct mote_session mote_session;
 
-/* How keys and values are stored. */
-enum mote_cache { MOTE_CACHE_AUTO = 0, MOTE_CACHE_F32 = 1, MOTE_CACHE_F16 = 2 };
+/* How keys and values are stored. Q8_0 takes 17 bytes for every 32 of F16, is a little less exact, and
+ * is for models whose heads are a multiple of 32 values wide. */
+enum mote_cache {
+    MOTE_CACHE_AUTO = 0,
+    MOTE_CACHE_F32 = 1,
+    MOTE_CACHE_F16 = 2,
+    MOTE_CACHE_Q8_0 = 3
+};
 
 /* Bits of an activation that meets quantised weights; MIXED: 8 for the prompt, 16 for what is
  * written. */
@@ -269,8 +275,8 @@ typedef struct mote_session_options {
                                  repeats itself, the same text everywhere. Memory: 4 bytes times
                                  vocabulary for each, 12 to 20 for each token of the context */
     uint64_t memory_budget;   /* most bytes that the session may take (the model's not counted); 0: no
-                                 limit. Drafts, batch, cache type and context are made to fit, in this
-                                 order */
+                                 limit. Drafts, batch, cache type (AUTO: F16, then Q8_0) and context
+                                 are made to fit, in this order */
     void *memory;             /* memory of mote_session_plan_info.total_bytes, from a multiple of 8 on,
                                  lent until the session is freed. NULL: allocated. Threads beyond the
                                  first need some of the system's memory all the same */

@@ -282,6 +282,7 @@ impl Resolved {
             0 if exact => CacheType::F32,
             1 => CacheType::F32,
             0 | 2 => CacheType::F16,
+            3 => CacheType::Q8_0,
             _ => return Err(Failure::invalid("cache is none of MOTE_CACHE_...")),
         };
         let precision = match asked.activations {
@@ -308,7 +309,7 @@ impl Resolved {
                 least => least,
             };
             let budget =
-                Budget { bytes, least_ctx: least_ctx as usize, may_narrow: asked.cache != 1 };
+                Budget { bytes, least_ctx: least_ctx as usize, may_narrow: asked.cache == 0 };
             let beside =
                 |options: &Options| total_bytes(rooms.bytes(model.tokenizer(), options.n_ctx), 0);
             AnySession::plan_within(model, &wanted, &budget, &beside)?
@@ -362,6 +363,7 @@ pub unsafe extern "C" fn mote_session_plan(
             cache: match options.cache {
                 CacheType::F32 => 1,
                 CacheType::F16 => 2,
+                CacheType::Q8_0 => 3,
             },
             ..PlanInfo::default()
         });

@@ -46,7 +46,7 @@ fn every_failure_has_its_code() {
 }
 
 #[test]
-fn wrong_arguments_are_named() {
+fn case_382_numbers_and_choices_that_cannot_be_are_named() {
     let (model, _) = baseline();
     let m = model.as_str();
     let run = |more: &[&'static str]| {

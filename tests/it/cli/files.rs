@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use mote_formats::Gguf;
-use mote_formats::gguf::{Builder, CHECKSUMS_KEY};
+use mote_formats::gguf::{Builder, CHECKSUMS_KEY, TensorType};
 use mote_kernels::QuantType;
 use mote_tests::shared::shared;
 
@@ -46,6 +46,33 @@ fn inspect_sums_up_and_shows_what_is_asked_for() {
     assert_eq!(report["checksums"], true);
     assert_eq!(mote(&["inspect", &path, "--range", "1"]).code, 2);
     assert_eq!(mote(&["inspect", &path, "--vocab", "--range", "x"]).code, 2);
+}
+
+/// Encodings of ggml that mote cannot compute with are named, and those that ggml gave up.
+#[test]
+fn inspect_names_foreign_encodings() {
+    for (id, name) in [(34, "tq1_0"), (41, "q1_0"), (16, "iq2_xxs")] {
+        let mut builder = Builder::new();
+        builder.set("general.architecture", "llama").unwrap();
+        let foreign = TensorType::from_id(id).unwrap();
+        let row = u64::from(foreign.block_len());
+        builder.add_tensor("t", &[row, 2], foreign).unwrap();
+        let mut data = builder.write_index(Vec::new()).unwrap();
+        data.write(&vec![0; 2 * foreign.block_bytes() as usize]).unwrap();
+        let path = file(&format!("foreign_{name}.gguf"), &data.finish().unwrap());
+        let shown = mote(&["inspect", &path]);
+        let line = shown.text().lines().find(|line| line.contains(name)).unwrap();
+        assert!(line.contains("mote cannot compute with it"), "{line}");
+        assert!(mote(&["verify", &path]).text().contains("finite"));
+        assert!(mote(&["inspect", &path, "--vocab"]).errors.contains("no vocabulary"));
+
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The record ends with type and offset.
+        let end = Gguf::parse(&bytes).unwrap().index_bytes();
+        bytes[end - 12] = 31;
+        let withdrawn = mote(&["inspect", &file("withdrawn.gguf", &bytes)]);
+        assert!(withdrawn.errors.contains("q4_0_4_4"), "{}", withdrawn.errors);
+    }
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn perplexity_is_that_of_the_windows() {
 }
 
 #[test]
-fn inspect_shows_every_file_and_drives_no_terminal() {
+fn case_387_inspect_shows_every_file_and_drives_no_terminal() {
     let (model, _) = baseline();
     let report = mote(&["inspect", &model, "--json"]).json();
     let wanted = [

@@ -1,8 +1,8 @@
 //! Attention. Cells that no query may visit hold NaN: one visit too many shows in the output.
 
 use mote_kernels::{
-    Attend, CHUNK, Cache, CacheType, KEY_TILE, Kernels, Tile, arch, attend_part_len,
-    attend_scratch_len,
+    Attend, CHUNK, Cache, CacheType, KEY_TILE, Kernels, Q8_BLOCK, Q8_BYTES, Tile, arch,
+    attend_part_len, attend_scratch_len,
 };
 use mote_tests::equal::assert_same_bits;
 use mote_tests::guard::Guarded;
@@ -21,25 +21,51 @@ struct Shape {
     poisoned: bool,
 }
 
-/// Both forms of one cache; the f16 one is rounded from the other.
+/// All forms of one cache; the others are rounded from the wide one. A block of codes has the scale
+/// NaN if any of its values is not finite.
 struct Values {
     wide: Guarded<f32>,
     half: Guarded<u16>,
+    codes: Guarded<u8>,
 }
 
 impl Values {
-    fn new(wide: &[f32]) -> Self {
+    /// Of 32 dimensions × `lanes` positions each: a tile's or a single one.
+    fn new(wide: &[f32], lanes: usize) -> Self {
         let mut half = vec![0; wide.len()];
         scalar().narrow(wide, &mut half);
-        Values { wide: Guarded::new(wide), half: Guarded::new(&half) }
+        let blocks = wide.chunks_exact(Q8_BLOCK * lanes).flat_map(|block| coded(block, lanes));
+        let codes: Vec<u8> = blocks.collect();
+        Values { wide: Guarded::new(wide), half: Guarded::new(&half), codes: Guarded::new(&codes) }
     }
 
     fn cache(&self, kind: CacheType) -> Cache<'_> {
         match kind {
             CacheType::F32 => Cache::F32(self.wide.as_slice()),
             CacheType::F16 => Cache::F16(self.half.as_slice()),
+            CacheType::Q8_0 => Cache::Q8_0(self.codes.as_slice()),
         }
     }
+}
+
+/// A block of 32 dimensions × lanes: the lanes' scales, then the codes.
+fn coded(block: &[f32], lanes: usize) -> Vec<u8> {
+    let scale = |lane: usize| {
+        let values = block.iter().skip(lane).step_by(lanes);
+        let largest =
+            values.fold(0.0, |m: f32, v| if v.abs() <= m || m.is_nan() { m } else { v.abs() });
+        let mut half = [0];
+        let scale = if largest.is_finite() { largest / 127.0 } else { f32::NAN };
+        scalar().narrow(&[scale], &mut half);
+        (half[0], 127.0 / largest)
+    };
+    let scales: Vec<_> = (0..lanes).map(scale).collect();
+    let mut bytes: Vec<u8> = scales.iter().flat_map(|(half, _)| half.to_le_bytes()).collect();
+    // Of NaN and of infinite products the code is 0.
+    let code = |(i, v): (usize, &f32)| (v * scales[i % lanes].1) as i8 as u8;
+    bytes.extend(block.iter().enumerate().map(code));
+    assert_eq!(bytes.len(), Q8_BYTES * lanes);
+    bytes
 }
 
 /// Keys and values, finite only where some query of `shape` looks.
@@ -67,7 +93,7 @@ fn caches(shape: &Shape, kv_head: usize, random: &mut Random) -> (Values, Values
             values[position * row + kv_head * shape.head_dim] = f32::INFINITY;
         }
     }
-    (Values::new(&keys), Values::new(&values))
+    (Values::new(&keys, KEY_TILE), Values::new(&values, 1))
 }
 
 fn check(shape: &Shape) {
@@ -81,7 +107,8 @@ fn check(shape: &Shape) {
     let large = [1.0, 8.0][random.below(2)];
     let queries: Vec<_> = random.normals(length).iter().map(|q| q * large).collect();
     let queries = Guarded::new(&queries);
-    for kind in [CacheType::F32, CacheType::F16] {
+    let kinds = [CacheType::F32, CacheType::F16, CacheType::Q8_0].into_iter();
+    for kind in kinds.filter(|kind| shape.head_dim.is_multiple_of(kind.block())) {
         let job = Attend {
             queries: queries.as_slice(),
             query_stride,
@@ -163,15 +190,10 @@ const ALL: usize = usize::MAX;
 fn attend_equals_scalar_around_borders() {
     for first in [0, 1, 7, 15, 16, 17, 31, 100, 254, 255, 256, 257, 511, 512, 520] {
         for (tokens, heads) in [(1, 1), (1, 5), (2, 17), (3, 3), (17, 1)] {
-            check(&Shape {
-                tokens,
-                heads,
-                head_dim: 24,
-                kv_heads: 2,
-                first,
-                window: ALL,
-                poisoned: false,
-            });
+            for head_dim in [24, 32] {
+                let (kv_heads, window, poisoned) = (2, ALL, false);
+                check(&Shape { tokens, heads, head_dim, kv_heads, first, window, poisoned });
+            }
         }
     }
 }
@@ -184,7 +206,7 @@ fn attend_equals_scalar_with_windows() {
             check(&Shape {
                 tokens: 5,
                 heads: 2,
-                head_dim: 16,
+                head_dim: 32,
                 kv_heads: 3,
                 first,
                 window,
@@ -202,7 +224,7 @@ fn attend_equals_scalar_for_every_group() {
             check(&Shape {
                 tokens,
                 heads,
-                head_dim: 16,
+                head_dim: 32,
                 kv_heads: 1,
                 first: 9,
                 window: ALL,
@@ -244,7 +266,7 @@ fn attend_keeps_what_a_token_may_not_see_from_it() {
     for (tokens, heads) in [(2, 1), (3, 3), (6, 2), (16, 1), (20, 1)] {
         for window in [5, 16, 100, ALL] {
             for first in [0, 13, 250, 256, 300] {
-                for head_dim in [16, 40] {
+                for head_dim in [16, 32, 40] {
                     let (kv_heads, poisoned) = (2, true);
                     check(&Shape { tokens, heads, head_dim, kv_heads, first, window, poisoned });
                 }

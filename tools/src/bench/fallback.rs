@@ -18,7 +18,7 @@ use crate::host::{Engine, Memory, with_any_model, with_model};
 use crate::options::{ModelOption, SessionOptions};
 use crate::streams::Streams;
 
-/// How soon an n-gram model answers in a Transformer's place
+/// Measure how soon an n-gram model answers in a Transformer's place
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Each time a token is fed, and a deadline strikes at some moment of the Transformer's work on it. The

@@ -34,7 +34,7 @@ const PHASE_TIMINGS: usize = 15;
 const WAKE_UPS: usize = 20;
 const SLEEP: Duration = Duration::from_millis(10);
 
-/// Memory bandwidth, arithmetic peaks and the cost of waiting for threads, of this machine
+/// Measure this machine: memory bandwidth, arithmetic peaks, the cost of waiting for threads
 #[derive(Args, Debug)]
 #[command(after_help = "\
 read is how fast so many threads together read 256 MiB of memory; int8 and f32 are the multiply-adds of

@@ -200,10 +200,6 @@ impl Cost {
     pub fn of(model: &Model<'_>, cache: CacheType) -> Cost {
         let (config, weights) = (model.config(), model.weights());
         let head = weights.output();
-        let element_bytes = match cache {
-            CacheType::F32 => 4,
-            CacheType::F16 => 2,
-        };
         let window = |layer| config.window(layer).map_or(usize::MAX, |window| window.size);
         let (mut layer_bytes, mut prefill_macs, mut kinds) = (0, 0, Vec::new());
         for layer in 0..config.n_layers {
@@ -226,7 +222,7 @@ impl Cost {
             decode_macs: prefill_macs + head.rows() * head.cols(),
             kinds,
             windows: (0..config.n_layers).map(window).collect(),
-            position_bytes: 2 * config.kv_dim() * element_bytes,
+            position_bytes: 2 * cache.bytes(config.kv_dim()),
         }
     }
 

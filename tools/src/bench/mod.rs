@@ -35,7 +35,7 @@ const MOST: i64 = 1 << 20;
 /// Most threads that keep the CPUs busy.
 const MOST_BUSY: i64 = 1 << 10;
 
-/// Speed, load time and memory of a model, and what this machine admits
+/// Measure speed, load time and memory of a model, and what this machine admits
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,

@@ -40,8 +40,7 @@ impl Role {
 
 impl Message {
     fn value(&self) -> Value {
-        let entries = [("role", self.role.name()), ("content", &self.content)];
-        entries.into_iter().collect()
+        Value::from_pairs([("role", self.role.name()), ("content", &self.content)])
     }
 }
 
@@ -140,6 +139,6 @@ impl Conversation {
                 entries.push((name, Value::from(text)));
             }
         }
-        entries.into_iter().collect()
+        Value::from_pairs(entries)
     }
 }

@@ -50,6 +50,7 @@ impl Template {
         environment.set_formatter(format);
         environment.set_unknown_method_callback(method);
         environment.add_filter("tojson", python::tojson);
+        environment.add_test("iterable", is_iterable);
         environment.add_filter("string", |value: &Value| python::str(value));
         environment.add_function(
             "raise_exception",
@@ -135,6 +136,11 @@ fn without_generation(source: &str) -> String {
     }
     text.push_str(rest);
     text
+}
+
+/// Whether it can be gone through: Python's None cannot.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
 }
 
 /// Prints as Python does.

@@ -28,13 +28,13 @@ use crate::input;
 #[group(id = "constraint", multiple = false)]
 pub struct ConstrainOptions {
     /// Write JSON that this schema allows: a file, or the schema itself
-    #[arg(long, value_name = "FILE|SCHEMA", conflicts_with = "ignore_eos")]
+    #[arg(long, value_name = "FILE|SCHEMA")]
     json_schema: Option<OsString>,
     /// Write what this file's grammar allows, which is GBNF
-    #[arg(long, value_name = "FILE", conflicts_with = "ignore_eos")]
+    #[arg(long, value_name = "FILE")]
     grammar: Option<PathBuf>,
     /// Write what this regular expression matches as a whole
-    #[arg(long, value_name = "EXPR", allow_hyphen_values = true, conflicts_with = "ignore_eos")]
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
     regex: Option<String>,
 }
 
@@ -136,6 +136,7 @@ impl Grammar {
             match matcher.compute_mask_or_eos() {
                 Ok(mask) if mask.is_zero() => Err("it allows no text".to_string()),
                 Ok(_) => Ok(matcher),
+                Err(error) if has_no_way_on(&error) => Err("it allows no text".to_string()),
                 Err(error) => Err(error.to_string()),
             }
         };
@@ -159,10 +160,18 @@ impl Grammar {
     /// Why a text could not go on, where the grammar knows.
     pub fn explain(follower: Option<&Follower>, failure: Failure) -> Failure {
         match follower.and_then(|follower| follower.failure.as_ref()) {
+            Some(why) if has_no_way_on(why) => {
+                Failure::new(Code::Text, "the grammar: no token of the vocabulary goes on")
+            }
             Some(why) => Failure::new(Code::Text, format_args!("the grammar: {}", first_line(why))),
             None => failure,
         }
     }
+}
+
+/// Whether llguidance found no token that may come.
+fn has_no_way_on(error: &impl fmt::Display) -> bool {
+    error.to_string().contains("NoExtension")
 }
 
 /// The first line of a message, for one line of ours.

@@ -6,11 +6,12 @@ use std::path::Path;
 use mote_formats::hf::folder::FolderReason;
 use mote_formats::hf::tokenizer::Tokenizer;
 use mote_formats::hf::{Config, Folder, FolderError, Weights, WeightsError};
+use mote_formats::safetensors::{self, SafetensorsError};
 use mote_kernels::QuantType;
 
 use super::arch::Mapping;
 use super::plan::{Plan, mapping, refused};
-use super::{Command, tokenizer};
+use super::{Command, llama2c, tokenizer};
 use crate::failure::{Code, Failure, Result};
 
 /// The configuration; much more than any has.
@@ -89,7 +90,7 @@ fn open_file(path: &Path) -> Result<(Folder, Weights)> {
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(unnamed)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = Folder::open(parent.unwrap_or(Path::new(".")))?;
-    let (file, ..) = folder.file(name)?;
+    let (file, size, _) = folder.file(name)?;
     let mut start = Vec::new();
     let read = file.take(16).read_to_end(&mut start);
     read.map_err(Failure::io)?;
@@ -97,6 +98,11 @@ fn open_file(path: &Path) -> Result<(Folder, Weights)> {
         let sentence = "is a GGUF file already; mote quantize changes its types";
         return Err(Failure::new(Code::Usage, sentence));
     }
+    // Of a pickle no more than this is read.
+    if let Err(error @ SafetensorsError::Pickle) = safetensors::header_bytes(&start, size) {
+        return Err(WeightsError::Safetensors(name.to_string(), error).into());
+    }
+    llama2c::check_vocabulary(path)?;
     let weights = Weights::open_files(&folder, &[name.to_string()])?;
     Ok((folder, weights))
 }
@@ -113,7 +119,6 @@ impl From<FolderError> for Failure {
 
 impl From<WeightsError> for Failure {
     fn from(error: WeightsError) -> Self {
-        use mote_formats::safetensors::SafetensorsError;
         match error {
             WeightsError::Folder(error) => error.into(),
             WeightsError::Pickle(_) | WeightsError::Safetensors(_, SafetensorsError::Pickle) => {

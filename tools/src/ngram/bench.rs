@@ -17,7 +17,7 @@ use crate::input;
 use crate::options::ModelOption;
 use crate::streams::Streams;
 
-/// How fast an n-gram model answers
+/// Measure how fast an n-gram model answers
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Every word of every line is scored after those before it, the line's end too, as

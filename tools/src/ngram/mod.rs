@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use crate::failure::Result;
 use crate::streams::Streams;
 
-/// n-gram models: train, convert, measure
+/// Train, convert and measure n-gram models
 #[derive(Args, Debug)]
 pub struct Command {
     #[command(subcommand)]

@@ -16,7 +16,9 @@ use core::ops::Range;
 use super::exp::exp_bounded;
 use super::{Element, F16, F32, Lanes, first_lanes};
 use crate::cast::Tile;
-use crate::scalar::attend::{Attend, CHUNK, Cache, KEY_TILE, MAX_QUERIES, attend_part_len};
+use crate::scalar::attend::{
+    Attend, CHUNK, Cache, KEY_TILE, MAX_QUERIES, Q8_BLOCK, Q8_BYTES, attend_part_len,
+};
 
 /// Floats from one query's scores to the next one's. Not a power of two, which would map all
 /// queries to a few sets of the first cache.
@@ -25,6 +27,111 @@ const ROW: usize = CHUNK + KEY_TILE;
 /// How many positions ahead of their use values are asked for (keys: the next tiles). In decode both
 /// come from memory, in strides that the hardware does not follow; in prefill it costs nothing.
 const VALUES_AHEAD: usize = 32;
+
+/// How a cache stores keys and values. Addresses may lie behind its end, where nothing is read.
+///
+/// # Safety
+/// Of the loads: the CPU has the features of `V`; the tile or row holds the dimensions.
+trait Cells {
+    type Stored: Copy;
+    /// Dimensions that share a scale; 0: there are no scales.
+    const BLOCK: usize;
+    /// As how many of [`Cells::Stored`] so many values, whole blocks, are stored.
+    fn stored(values: usize) -> usize;
+    /// Where dimension `d` of a tile's keys is stored.
+    fn key(tile: *const Self::Stored, d: usize) -> *const Self::Stored;
+    /// Where dimension `d` of a value is stored.
+    fn value(row: *const Self::Stored, d: usize) -> *const Self::Stored;
+    /// The scales of a tile's keys in the block that begins with dimension `d`.
+    unsafe fn scales<V: Lanes>(tile: *const Self::Stored, d: usize) -> V;
+    /// Dimension `d` of a tile's keys, whose scales are given.
+    unsafe fn keys<V: Lanes>(tile: *const Self::Stored, d: usize, scales: V) -> V;
+    /// Dimensions `d..d + 16` of a value.
+    unsafe fn values<V: Lanes>(row: *const Self::Stored, d: usize) -> V;
+    /// Dimensions `d..d + n`, at most 16.
+    unsafe fn first_values<V: Lanes>(row: *const Self::Stored, d: usize, n: usize) -> V;
+}
+
+impl<E: Element> Cells for E {
+    type Stored = E::Stored;
+    const BLOCK: usize = 0;
+    #[inline(always)]
+    fn stored(values: usize) -> usize {
+        values
+    }
+    #[inline(always)]
+    fn key(tile: *const E::Stored, d: usize) -> *const E::Stored {
+        tile.wrapping_add(d * KEY_TILE)
+    }
+    #[inline(always)]
+    fn value(row: *const E::Stored, d: usize) -> *const E::Stored {
+        row.wrapping_add(d)
+    }
+    #[inline(always)]
+    unsafe fn scales<V: Lanes>(_: *const E::Stored, _: usize) -> V {
+        // SAFETY: the caller's promises.
+        unsafe { V::splat(0.0) }
+    }
+    #[inline(always)]
+    unsafe fn keys<V: Lanes>(tile: *const E::Stored, d: usize, _: V) -> V {
+        // SAFETY: the caller's promises.
+        unsafe { E::load(Self::key(tile, d)) }
+    }
+    #[inline(always)]
+    unsafe fn values<V: Lanes>(row: *const E::Stored, d: usize) -> V {
+        // SAFETY: the caller's promises.
+        unsafe { E::load(Self::value(row, d)) }
+    }
+    #[inline(always)]
+    unsafe fn first_values<V: Lanes>(row: *const E::Stored, d: usize, n: usize) -> V {
+        // SAFETY: the caller's promises.
+        unsafe { E::load_first(Self::value(row, d), n) }
+    }
+}
+
+/// Codes of 8 bits in blocks of 32 dimensions with a scale (see `scalar::attend`).
+struct Q8;
+
+impl Cells for Q8 {
+    type Stored = u8;
+    const BLOCK: usize = Q8_BLOCK;
+    #[inline(always)]
+    fn stored(values: usize) -> usize {
+        values / Q8_BLOCK * Q8_BYTES
+    }
+    #[inline(always)]
+    fn key(tile: *const u8, d: usize) -> *const u8 {
+        let block = tile.wrapping_add(d / Q8_BLOCK * Q8_BYTES * KEY_TILE);
+        block.wrapping_add(2 * KEY_TILE + d % Q8_BLOCK * KEY_TILE)
+    }
+    #[inline(always)]
+    fn value(row: *const u8, d: usize) -> *const u8 {
+        row.wrapping_add(d / Q8_BLOCK * Q8_BYTES + 2 + d % Q8_BLOCK)
+    }
+    #[inline(always)]
+    unsafe fn scales<V: Lanes>(tile: *const u8, d: usize) -> V {
+        // SAFETY: the caller's promises: 16 halves stand in front of the block's codes.
+        unsafe { V::load_f16(Self::key(tile, d).sub(2 * KEY_TILE).cast()) }
+    }
+    #[inline(always)]
+    unsafe fn keys<V: Lanes>(tile: *const u8, d: usize, scales: V) -> V {
+        // SAFETY: the caller's promises.
+        unsafe { V::load_i8(Self::key(tile, d).cast()).mul(scales) }
+    }
+    #[inline(always)]
+    unsafe fn values<V: Lanes>(row: *const u8, d: usize) -> V {
+        // SAFETY: the caller's promises: sixteen dimensions lie in one block, behind its scale.
+        unsafe {
+            let scale = V::splat_f16(row.add(d / Q8_BLOCK * Q8_BYTES).cast());
+            V::load_i8(Self::value(row, d).cast()).mul(scale)
+        }
+    }
+    #[inline(always)]
+    unsafe fn first_values<V: Lanes>(row: *const u8, d: usize, _: usize) -> V {
+        // SAFETY: blocks are whole, so there are sixteen.
+        unsafe { Self::values(row, d) }
+    }
+}
 
 /// What is asked for: [`crate::Kernels::attend`] or [`crate::Kernels::attend_chunk`].
 pub(crate) enum Work<'w, 't> {
@@ -51,16 +158,19 @@ pub(crate) unsafe fn attend<V: Lanes>(job: &Attend<'_>, work: Work<'_, '_>, scra
             (Cache::F16(k), Cache::F16(v)) => {
                 all_blocks::<V, F16>(job, k.as_ptr(), v.as_ptr(), work, scratch)
             }
+            (Cache::Q8_0(k), Cache::Q8_0(v)) => {
+                all_blocks::<V, Q8>(job, k.as_ptr(), v.as_ptr(), work, scratch)
+            }
             _ => {}
         }
     }
 }
 
 #[inline(always)]
-unsafe fn all_blocks<V: Lanes, E: Element>(
+unsafe fn all_blocks<V: Lanes, C: Cells>(
     job: &Attend<'_>,
-    keys: *const E::Stored,
-    values: *const E::Stored,
+    keys: *const C::Stored,
+    values: *const C::Stored,
     mut work: Work<'_, '_>,
     scratch: &mut [f32],
 ) {
@@ -73,7 +183,7 @@ unsafe fn all_blocks<V: Lanes, E: Element>(
     let mut first = 0;
     while first < queries {
         let count = MAX_QUERIES.min(queries - first);
-        let mut block = Block::<E>::empty(job, keys, values, count);
+        let mut block = Block::<C>::empty(job, keys, values, count);
         match &mut work {
             Work::Whole(out) => block.set_tokens(job, first, out),
             Work::Chunk(chunk, parts) => {
@@ -134,7 +244,7 @@ pub(crate) unsafe fn merge_chunks<V: Lanes>(parts: &[f32], stride: usize, out: &
 }
 
 /// Up to 16 queries. Entries from `count` on are unused but defined.
-struct Block<E: Element> {
+struct Block<C: Cells> {
     count: usize,
     /// Each query's dimension 0, and where its result goes.
     queries: [*const f32; MAX_QUERIES],
@@ -150,23 +260,23 @@ struct Block<E: Element> {
     /// What the old and the new part of a result are multiplied by when they merge.
     old: [f32; MAX_QUERIES],
     new: [f32; MAX_QUERIES],
-    /// Position 0, dimension 0 of this key-value head; strides in values.
-    keys: *const E::Stored,
-    values: *const E::Stored,
+    /// Position 0 of this key-value head; strides in what is stored.
+    keys: *const C::Stored,
+    values: *const C::Stored,
     key_stride: usize,
     value_stride: usize,
     head_dim: usize,
     scale: f32,
-    element: PhantomData<E>,
+    element: PhantomData<C>,
 }
 
-impl<E: Element> Block<E> {
+impl<C: Cells> Block<C> {
     /// Room for `count` queries, each of which [`Block::set`] must define.
     #[inline(always)]
     fn empty(
         job: &Attend<'_>,
-        keys: *const E::Stored,
-        values: *const E::Stored,
+        keys: *const C::Stored,
+        values: *const C::Stored,
         count: usize,
     ) -> Self {
         let dim = job.head_dim;
@@ -182,10 +292,10 @@ impl<E: Element> Block<E> {
             chunk_sums: [0.0; MAX_QUERIES],
             old: [0.0; MAX_QUERIES],
             new: [0.0; MAX_QUERIES],
-            keys: keys.wrapping_add(job.key_tile(0)),
-            values: values.wrapping_add(job.value_row(0)),
-            key_stride: job.kv_heads * dim * KEY_TILE,
-            value_stride: job.kv_heads * dim,
+            keys: keys.wrapping_add(C::stored(job.key_tile(0))),
+            values: values.wrapping_add(C::stored(job.value_row(0))),
+            key_stride: C::stored(job.kv_heads * dim * KEY_TILE),
+            value_stride: C::stored(job.kv_heads * dim),
             head_dim: dim,
             scale: job.scale,
             element: PhantomData,
@@ -320,19 +430,28 @@ impl<E: Element> Block<E> {
             let keys = self.keys.add(tile * self.key_stride);
             let stride = self.key_stride;
             let mut sums = [[V::splat(0.0); N]; Q];
-            for d in 0..self.head_dim {
-                let mut k = [V::splat(0.0); N];
+            let mut block = 0;
+            while block < self.head_dim {
+                let end = if C::BLOCK == 0 { self.head_dim } else { block + C::BLOCK };
+                let mut scales = [V::splat(0.0); N];
                 for n in 0..N {
-                    let key = keys.add(n * stride + d * KEY_TILE);
-                    k[n] = E::load(key);
-                    V::prefetch(key.wrapping_add(N * stride).cast(), true);
+                    scales[n] = C::scales(keys.add(n * stride), block);
                 }
-                for i in 0..Q {
-                    let x = V::splat(*queries[i].add(d));
+                for d in block..end {
+                    let mut k = [V::splat(0.0); N];
                     for n in 0..N {
-                        sums[i][n] = x.fma(k[n], sums[i][n]);
+                        let tile = keys.add(n * stride);
+                        k[n] = C::keys(tile, d, scales[n]);
+                        V::prefetch(C::key(tile, d).wrapping_add(N * stride).cast(), true);
+                    }
+                    for i in 0..Q {
+                        let x = V::splat(*queries[i].add(d));
+                        for n in 0..N {
+                            sums[i][n] = x.fma(k[n], sums[i][n]);
+                        }
                     }
                 }
+                block = end;
             }
             let scale = V::splat(self.scale);
             for i in 0..Q {
@@ -465,11 +584,10 @@ impl<E: Element> Block<E> {
         unsafe {
             sums = [[V::splat(0.0); N]; Q];
             let weights = weights.wrapping_sub(from / CHUNK * CHUNK);
-            let values = self.values.add(d);
             for position in from..to {
-                let value = values.add(position * stride);
-                let v = load::<V, E, N, WHOLE>(value, n);
-                prefetch::<V, E, N>(value.wrapping_add(VALUES_AHEAD * stride));
+                let value = self.values.add(position * stride);
+                let v = load::<V, C, N, WHOLE>(value, d, n);
+                prefetch::<V, C, N>(C::value(value, d).wrapping_add(VALUES_AHEAD * stride));
                 let everyone = start <= position && position < end;
                 for i in 0..Q {
                     let p = V::splat(*weights.wrapping_add(i * ROW + position));
@@ -526,17 +644,18 @@ impl<E: Element> Block<E> {
     }
 }
 
-/// `N` whole vectors of a value row, or one of `n` dimensions.
+/// `N` whole vectors of a value row from dimension `d` on, or one of `n` dimensions.
 #[inline(always)]
-unsafe fn load<V: Lanes, E: Element, const N: usize, const WHOLE: bool>(
-    row: *const E::Stored,
+unsafe fn load<V: Lanes, C: Cells, const N: usize, const WHOLE: bool>(
+    row: *const C::Stored,
+    d: usize,
     n: usize,
 ) -> [V; N] {
     // SAFETY: the caller's promises.
     unsafe {
         let mut v = [V::splat(0.0); N];
         for (j, v) in v.iter_mut().enumerate() {
-            *v = if WHOLE { E::load(row.add(16 * j)) } else { E::load_first(row, n) };
+            *v = if WHOLE { C::values(row, d + 16 * j) } else { C::first_values(row, d, n) };
         }
         v
     }
@@ -544,8 +663,8 @@ unsafe fn load<V: Lanes, E: Element, const N: usize, const WHOLE: bool>(
 
 /// Asks for the cache lines of `N` vectors.
 #[inline(always)]
-unsafe fn prefetch<V: Lanes, E: Element, const N: usize>(row: *const E::Stored) {
-    for line in 0..(N * 16 * size_of::<E::Stored>()).div_ceil(64) {
+unsafe fn prefetch<V: Lanes, C: Cells, const N: usize>(row: *const C::Stored) {
+    for line in 0..(N * 16 * size_of::<C::Stored>()).div_ceil(64) {
         // SAFETY: the caller's promise.
         unsafe { V::prefetch(row.cast::<u8>().wrapping_add(64 * line), true) };
     }

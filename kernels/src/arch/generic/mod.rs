@@ -42,6 +42,10 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load_f16(from: *const u16) -> Self;
     /// Reads `n <= 16` halves; the other lanes are zero.
     unsafe fn load_first_f16(from: *const u16, n: usize) -> Self;
+    /// The half at `from`, in every lane.
+    unsafe fn splat_f16(from: *const u16) -> Self;
+    /// Reads 16 whole numbers.
+    unsafe fn load_i8(from: *const i8) -> Self;
     /// Reads the upper halves of 16 floats.
     unsafe fn load_bf16(from: *const u16) -> Self;
     /// Reads the upper halves of `n <= 16` floats; the other lanes are zero.

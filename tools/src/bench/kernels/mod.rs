@@ -26,7 +26,7 @@ const SPAN: Duration = Duration::from_millis(1);
 const TIMINGS: usize = 7;
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Speed of every kernel on one thread, for every target of this CPU, at three sizes
+/// Measure every kernel on one thread, for every target of this CPU, at three sizes
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Sizes: cache (first and second level), layer (as in a model of a billion weights), memory (far more

@@ -26,7 +26,7 @@ pub enum Operation {
 }
 
 const PRECISIONS: [Precision; 2] = [Precision::Bits8, Precision::Bits16];
-const CACHES: [CacheType; 2] = [CacheType::F32, CacheType::F16];
+const CACHES: [CacheType; 3] = [CacheType::F32, CacheType::F16, CacheType::Q8_0];
 
 impl Operation {
     /// Every one, for every encoding.
@@ -98,6 +98,7 @@ fn cache_name(cache: CacheType) -> &'static str {
     match cache {
         CacheType::F32 => "f32",
         CacheType::F16 => "f16",
+        CacheType::Q8_0 => "q8_0",
     }
 }
 

@@ -161,10 +161,14 @@ fn attention(cache: CacheType, tokens: usize, size: Size) -> Prepared {
     let mut scratch = Aligned::new(attend_scratch_len(HEAD_DIM), 0.0);
     // Keys and values are not the same memory.
     let (wide2, half2) = (wide.clone(), half.clone());
+    // A code of 60, and twice that byte are a scale of 1.06.
+    let codes = Aligned::new(CacheType::Q8_0.bytes(wide.len()), 0x3cu8);
+    let codes2 = codes.clone();
     let pass = move |kernels: &Kernels| {
         let (keys, values) = match cache {
             CacheType::F32 => (Cache::F32(&wide), Cache::F32(&wide2)),
             CacheType::F16 => (Cache::F16(&half), Cache::F16(&half2)),
+            CacheType::Q8_0 => (Cache::Q8_0(&codes), Cache::Q8_0(&codes2)),
         };
         for kv_head in 0..KV_HEADS {
             let job = Attend {
@@ -185,11 +189,10 @@ fn attention(cache: CacheType, tokens: usize, size: Size) -> Prepared {
             kernels.attend(&job, &mut tile, &mut scratch);
         }
     };
-    let width = if cache == CacheType::F32 { 4 } else { 2 };
     let cells = positions * KV_HEADS * HEAD_DIM;
     Prepared {
         pass: Box::new(pass),
-        bytes: 2 * cells * width,
+        bytes: 2 * cache.bytes(cells),
         operations: 2 * cells * tokens * HEADS,
     }
 }

@@ -9,9 +9,10 @@ use mote_formats::ngram::MAX_ORDER;
 
 use super::super::estimate::text::Rules;
 use super::super::estimate::{Discounts, Fallback, Settings, Smoothing};
+use crate::environment;
 use crate::failure::{Code, Failure, Result};
 
-/// Estimate a model from text
+/// Estimate an n-gram model from text
 #[derive(Args, Debug)]
 #[command(after_help = "\
 How probable is a word after the n - 1 words before it? Counted n-grams say so for what the text
@@ -130,7 +131,7 @@ struct Means {
     #[arg(long, value_name = "FOLDER")]
     temp_dir: Option<PathBuf>,
     /// Threads [default: the CPUs that this process may use]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", env = environment::THREADS, hide_env_values = true)]
     threads: Option<NonZeroUsize>,
 }
 
@@ -211,6 +212,17 @@ impl EstimationOptions {
 }
 
 impl Command {
+    /// The system's folder for temporary files, or where that is missing the output's.
+    fn temporary_folder(&self) -> PathBuf {
+        let folder = std::env::temp_dir();
+        let output = self.output.as_ref().or(self.arpa.as_ref());
+        match output.and_then(|path| path.parent()).filter(|_| !folder.is_dir()) {
+            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+            Some(parent) => parent.to_owned(),
+            None => folder,
+        }
+    }
+
     /// The texts; none for standard input.
     pub fn inputs(&self) -> impl Iterator<Item = &Path> {
         let behind = self.estimation.prune().1.iter().map(Path::new);
@@ -320,7 +332,7 @@ impl Command {
             vocab_pad: self.estimation.vocab_pad,
             memory: self.means.memory.unwrap_or_else(half_of_free),
             threads: self.means.threads.map_or_else(cpus, |n| n.get()),
-            folder: self.means.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
+            folder: self.means.temp_dir.clone().unwrap_or_else(|| self.temporary_folder()),
         }
     }
 }

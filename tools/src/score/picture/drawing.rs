@@ -31,7 +31,7 @@ pub fn drawing(picture: &Picture) -> String {
     canvas.text((MARGIN, 36.0), Anchor::Start, "title", &picture.title);
     canvas.text((MARGIN, 56.0), Anchor::Start, "small", &picture.subtitle);
     let totals = picture.totals().map(|(name, value)| format!("{name} {value}"));
-    canvas.text((MARGIN, 76.0), Anchor::Start, "small", totals.join("   "));
+    canvas.text((MARGIN, 76.0), Anchor::Start, "small", totals.join(", "));
     legend(&mut canvas, 92.0);
     canvas.line("rule", &[(MARGIN, 128.0), (WIDTH - MARGIN, 128.0)]);
     let mut pen = Pen { canvas, column: 0, top: 140.0 };

@@ -89,6 +89,26 @@ impl Lanes for Quads {
     }
     #[inline]
     #[target_feature(enable = "neon")]
+    unsafe fn splat_f16(from: *const u16) -> Self {
+        // SAFETY: the caller promises a half.
+        let x = widen_f16(vdup_n_u16(unsafe { from.read_unaligned() }));
+        Quads(x, x, x, x)
+    }
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: the caller promises 16 bytes.
+        let bytes = unsafe { vld1q_s8(from) };
+        let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+        Quads(
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+            vcvtq_f32_s32(vmovl_high_s16(low)),
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+            vcvtq_f32_s32(vmovl_high_s16(high)),
+        )
+    }
+    #[inline]
+    #[target_feature(enable = "neon")]
     unsafe fn load_bf16(from: *const u16) -> Self {
         // SAFETY: the caller promises 16 halves.
         unsafe {

@@ -76,6 +76,26 @@ impl Lanes for Ymm2 {
     }
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn splat_f16(from: *const u16) -> Self {
+        // SAFETY: the caller promises a half.
+        let half = unsafe { from.read_unaligned() } as i16;
+        let x = _mm256_cvtph_ps(_mm_set1_epi16(half));
+        Ymm2(x, x)
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: the caller promises 16 bytes.
+        unsafe {
+            let (low, high) = (_mm_loadl_epi64(from.cast()), _mm_loadl_epi64(from.add(8).cast()));
+            Ymm2(
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high)),
+            )
+        }
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn load_bf16(from: *const u16) -> Self {
         // SAFETY: the caller promises 16 halves.
         unsafe {

@@ -54,6 +54,19 @@ impl Lanes for Zmm {
     }
     #[inline]
     #[target_feature(enable = "avx512f")]
+    unsafe fn splat_f16(from: *const u16) -> Self {
+        // SAFETY: the caller promises a half.
+        widen_f16(_mm256_set1_epi16(unsafe { from.read_unaligned() } as i16))
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: the caller promises 16 bytes.
+        let bytes = unsafe { _mm_loadu_si128(from.cast()) };
+        Zmm(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)))
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     unsafe fn load_bf16(from: *const u16) -> Self {
         // SAFETY: the caller promises 16 halves.
         widen_bf16(unsafe { _mm256_loadu_si256(from.cast()) })
