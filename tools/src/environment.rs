@@ -1,11 +1,40 @@
 //! The variables of the environment that mote reads. The libraries read none (tests/it/tidy.rs), and
 //! what is said on the command line wins.
 
+use std::env;
+use std::path::PathBuf;
+
 /// The model, where a command takes one by `--model`.
 pub const MODEL: &str = "MOTE_MODEL";
 
 /// The number of threads, where a command takes one by `--threads`.
 pub const THREADS: &str = "MOTE_THREADS";
+
+/// A variable's path, if it is set and not empty.
+fn path(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where models are that have been pulled: `MOTE_MODELS`, else `mote/models` where the system wants a
+/// user's data. `None` where nothing says where that is.
+pub fn models() -> Option<PathBuf> {
+    if let Some(folder) = path("MOTE_MODELS") {
+        return Some(folder);
+    }
+    let data = if cfg!(windows) {
+        path("LOCALAPPDATA")
+    } else {
+        let data = path("XDG_DATA_HOME").filter(|folder| folder.is_absolute());
+        data.or_else(|| Some(path("HOME")?.join(".local/share")))
+    };
+    Some(data?.join("mote").join("models"))
+}
+
+/// The address of the model hub, as the hub's own programs are told it.
+#[cfg(feature = "pull")]
+pub fn hub() -> Option<String> {
+    env::var("HF_ENDPOINT").ok().filter(|address| !address.is_empty())
+}
 
 /// What `mote --help` says of them all, those of other makers included.
 pub const HELP: &str = "\
@@ -14,7 +43,7 @@ Environment variables (options win):
   MOTE_MODELS     the folder of mote pull's models, else mote/models in XDG_DATA_HOME,
                   in .local/share of HOME, or on Windows in LOCALAPPDATA
   MOTE_THREADS    the number of threads of commands that take one by -t
-  HF_ENDPOINT     where mote pull finds the Hugging Face hub, if not where it is
+  HF_ENDPOINT     the address of the hub that mote pull asks for OWNER/REPO/FILE
   NO_COLOR        not empty: no colours; CLICOLOR=0 says the same
   CLICOLOR_FORCE  not empty: colours even where the messages go to no terminal
   COLORTERM       truecolor or 24bit: all colours, else 256

@@ -40,7 +40,7 @@ mod run;
 mod score;
 mod sentences;
 mod shannon;
-mod source;
+pub mod source;
 pub mod streams;
 mod svg;
 pub mod synthetic;

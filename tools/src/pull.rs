@@ -12,6 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::write_json;
+use crate::environment;
 use crate::failure::{Code, Failure, Result, shown};
 use crate::source::{self, KNOWN, Known};
 use crate::streams::Streams;
@@ -82,7 +83,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let Some(what) = &command.what else { return list(command.json, streams) };
     let folder = match &command.to {
         Some(folder) => folder.clone(),
-        None => source::folder().ok_or_else(|| {
+        None => environment::models().ok_or_else(|| {
             let sentence = "where do models go? Say it by --to FOLDER or the variable MOTE_MODELS";
             Failure::new(Code::Usage, sentence)
         })?,

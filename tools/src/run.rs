@@ -174,9 +174,11 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         Some(path) => path.clone(),
         None => source::default_model(streams)?,
     };
+    // Files of sessions are the model's alone.
+    let files = command.files.saves() || command.files.loads();
     let mix = match &command.model {
-        Some(_) => command.mix.clone(),
-        None => command.mix.beside_default(&path),
+        None if !files => command.mix.beside_default(&path),
+        _ => command.mix.clone(),
     };
     let source = command.source(streams)?;
     let engine = Engine::new(&command.session, streams)?;

@@ -1,11 +1,11 @@
 //! What a model is named by: a file, the model that is built in, or one that `mote pull` got.
 
-use std::env;
 use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
 
 use mote_formats::Mapping;
 
+use crate::environment;
 use crate::failure::{Code, Failure, Result};
 use crate::streams::Streams;
 
@@ -97,8 +97,9 @@ pub fn open(path: &Path) -> Result<Source> {
             return map(&file);
         }
         if let Some(known) = known(name) {
+            let how = if cfg!(feature = "pull") { "mote pull" } else { "models/fetch.sh" };
             let sentence = format_args!(
-                "{name} is not on this machine yet: `mote pull {name}` gets it ({} MB)",
+                "{name} is not on this machine yet: `{how} {name}` gets it ({} MB)",
                 known.bytes.div_ceil(1_000_000)
             );
             return Err(Failure::new(Code::Io, sentence));
@@ -137,33 +138,14 @@ pub fn find(name: &str) -> Option<PathBuf> {
     pulled(name, &folders())
 }
 
-/// Where pulled models are looked for: [`folder`], and what models/fetch.sh fills.
+/// Where pulled models are looked for: their own folder, and what models/fetch.sh fills.
 fn folders() -> Vec<PathBuf> {
-    folder().into_iter().chain([PathBuf::from("models")]).collect()
+    environment::models().into_iter().chain([PathBuf::from("models")]).collect()
 }
 
-/// Where `mote pull` puts models: `MOTE_MODELS`, else `mote/models` where the system wants a user's
-/// data. `None` where nothing says where that is.
-pub fn folder() -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(folder) = variable("MOTE_MODELS") {
-        return Some(folder);
-    }
-    let data = if cfg!(windows) {
-        variable("LOCALAPPDATA")
-    } else {
-        let data = variable("XDG_DATA_HOME").filter(|folder| folder.is_absolute());
-        data.or_else(|| Some(variable("HOME")?.join(".local/share")))
-    };
-    Some(data?.join("mote").join("models"))
-}
-
-/// The model where none is named: `MOTE_MODEL`, else the one that is built in (which a note says), else
-/// one that models/fetch.sh got.
+/// The model where none is named: the one that is built in (which a note says), else one that
+/// models/fetch.sh got.
 pub fn default_model(streams: &mut Streams<'_>) -> Result<PathBuf> {
-    if let Some(model) = env::var_os("MOTE_MODEL").filter(|model| !model.is_empty()) {
-        return Ok(model.into());
-    }
     built_in(streams)
 }
 
@@ -207,7 +189,7 @@ fn fetched(folder: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::{env, fs};
 
     #[test]
     fn a_name_is_found_in_the_first_folder_that_has_it() {

@@ -1,8 +1,8 @@
 //! From what the command line says to a URL and the name of a file.
 
-use std::env;
 use std::path::Path;
 
+use crate::environment;
 use crate::failure::{Code, Failure, Result};
 use crate::source::KNOWN;
 
@@ -34,7 +34,7 @@ impl Address {
         if !parts.iter().all(plain) {
             return Err(unknown(what));
         }
-        let endpoint = env::var("HF_ENDPOINT").unwrap_or_default();
+        let endpoint = environment::hub().unwrap_or_default();
         Address::of_hub(&endpoint, owner, repository, &file.join("/"))
     }
 
