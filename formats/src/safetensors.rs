@@ -133,7 +133,7 @@ pub enum TensorReason {
     Duplicate,
     /// An element type that is not supported, or unknown.
     Dtype(ShortName),
-    /// More bytes than fit 64 bits.
+    /// More bytes than fit 63 bits.
     ShapeOverflow,
     /// The range of its data ends before it begins.
     Reversed,
@@ -282,9 +282,12 @@ impl Tensor {
 
     /// The shape against the range, and the range against the file.
     fn check(&self, data_bytes: u64) -> Result<(), TensorReason> {
-        let elements = self.shape().iter().try_fold(1_u64, |n, &next| n.checked_mul(next));
-        let shape = elements.and_then(|n| n.checked_mul(self.dtype.bytes()));
-        let shape = shape.ok_or(TensorReason::ShapeOverflow)?;
+        // A dimension of 0 hides no others that cannot be.
+        let size = |n: u64, next: &u64| n.checked_mul((*next).max(1));
+        let most = self.shape().iter().try_fold(self.dtype.bytes(), size);
+        let most = most.filter(|&bytes| i64::try_from(bytes).is_ok());
+        let most = most.ok_or(TensorReason::ShapeOverflow)?;
+        let shape = if self.shape().contains(&0) { 0 } else { most };
         let range = self.end.checked_sub(self.begin).ok_or(TensorReason::Reversed)?;
         if self.end > data_bytes {
             return Err(TensorReason::PastEnd(self.end));
@@ -504,7 +507,7 @@ impl fmt::Display for TensorReason {
         match self {
             TensorReason::Duplicate => f.write_str("stands in the header twice"),
             TensorReason::Dtype(name) => write!(f, "element type \"{name}\" is not supported"),
-            TensorReason::ShapeOverflow => f.write_str("the shape has more bytes than fit 64 bits"),
+            TensorReason::ShapeOverflow => f.write_str("the shape has more bytes than fit 63 bits"),
             TensorReason::Reversed => f.write_str("its data ends before it begins"),
             TensorReason::Size { shape, range } => {
                 write!(f, "its shape has {shape} bytes, its data {range}")

@@ -204,6 +204,11 @@ impl<'a> Rows<'a> {
         self.k
     }
 
+    /// The rows as floats, if there are any.
+    pub fn float(&self) -> Option<&'a [f32]> {
+        self.float
+    }
+
     /// Rows `first..first + tokens`. Panics if there are fewer.
     pub fn part(&self, first: usize, tokens: usize) -> Rows<'a> {
         Rows {

@@ -9,6 +9,7 @@ use crate::cache::{Element, tiles};
 use crate::config::Config;
 use crate::engine::{Engine, Heads, Norm, add, quantized};
 use crate::executor::{Chunks, Outputs, Planes, for_each, for_each_in_runs};
+use crate::observe::{Observer, Site, tell};
 use crate::plan::{Buffers, PlaneBuffers, Store};
 use crate::weights::{Layer, Slot, Weights};
 
@@ -24,6 +25,8 @@ pub(crate) struct Pass<'p> {
     pub first: usize,
     /// Bits of the tokens' activations.
     pub precision: Precision,
+    /// Hears what enters the matrices.
+    pub observer: Option<&'p mut dyn Observer>,
 }
 
 impl Pass<'_> {
@@ -56,6 +59,7 @@ impl Pass<'_> {
             let q = &mut b.q[..t * c.q_dim()]; // (t, n_heads * head_dim)
             let k = &mut b.k[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
             let v = &mut b.v[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
+            tell(&mut self.observer, Site::Attention, index, &input);
             self.engine.project(qkv, &input, [q, k, v]);
             let angles = self.layer_angles(index, t, b.cos, b.sin);
             match store {
@@ -79,6 +83,7 @@ impl Pass<'_> {
             let planes = self.planes(&mut b.planes, &[o], t);
             let input = self.engine.quantize(c.q_dim(), attention, planes);
             let branch = &mut b.branch[..t * c.n_embd]; // (t, n_embd)
+            tell(&mut self.observer, Site::AttentionOutput, index, &input);
             self.engine.project([o], &input, [branch]);
             let norm = w.vector(Slot::PostAttentionNorm).map(|norm| self.norm(Some(norm), None));
             self.engine.add_branch(c.n_embd, x, branch, w.vector(Slot::OBias), norm);
@@ -88,6 +93,7 @@ impl Pass<'_> {
             let norm = self.norm(w.vector(Slot::FfnNorm), w.vector(Slot::FfnNormBias));
             let planes = self.planes(&mut b.planes, &up_gate, t);
             let input = self.engine.normalize(x, norm, &mut b.normed[..t * c.n_embd], planes);
+            tell(&mut self.observer, Site::FeedForward, index, &input);
             let up = &mut b.up[..t * c.n_ff]; // (t, n_ff)
             let (down, bias) = (w.matrix(Slot::Down), w.vector(Slot::UpBias));
             let input = if c.gated {
@@ -101,6 +107,7 @@ impl Pass<'_> {
                 let planes = self.planes(&mut b.planes, &[down], t);
                 self.engine.activate(c.gate, up, bias, (c.n_ff, planes))
             };
+            tell(&mut self.observer, Site::Down, index, &input);
             self.engine.project([down], &input, [branch]);
             let norm = w.vector(Slot::PostFfnNorm).map(|norm| self.norm(Some(norm), None));
             self.engine.add_branch(c.n_embd, x, branch, w.vector(Slot::DownBias), norm);
@@ -117,6 +124,7 @@ impl Pass<'_> {
         let (weight, bias) = self.weights.output_norm();
         let input = self.engine.normalize(x, self.norm(weight, bias), normed, planes);
         let logits = &mut b.logits[..n * c.n_vocab]; // (n, n_vocab)
+        tell(&mut self.observer, Site::Head, 0, &input);
         self.engine.project([output], &input, [&mut *logits]);
         if let Some(bias) = self.weights.output_bias() {
             self.engine.add_bias(logits, bias);

@@ -12,6 +12,7 @@ use crate::forward::Pass;
 use crate::language_model::LanguageModel;
 use crate::model::Model;
 use crate::notes::note;
+use crate::observe::Observer;
 use crate::pace::Pace;
 use crate::plan::{Buffers, Options, Plan, Store, carve};
 use crate::precision::{Origin, Origins};
@@ -44,6 +45,7 @@ pub struct Session<'s> {
     /// Tokens behind the end of the context that have been computed, with their rows of logits, and
     /// become part of it when they are fed (see [`Session::feed_drafted`]).
     pub(crate) drafted: usize,
+    observer: Option<&'s mut (dyn Observer + Send + 's)>,
 }
 
 impl core::fmt::Debug for Session<'_> {
@@ -94,7 +96,14 @@ impl<'s> Session<'s> {
             has_logits: false,
             row: 0,
             drafted: 0,
+            observer: None,
         })
+    }
+
+    /// Lets `observer` hear what enters the matrices, from now on: of every token that is fed or scored,
+    /// in the last layer and at the head of those alone whose logits are computed.
+    pub fn observe(&mut self, observer: &'s mut (dyn Observer + Send + 's)) {
+        self.observer = Some(observer);
     }
 
     /// The model.
@@ -367,6 +376,7 @@ impl<'s> Session<'s> {
             },
             first: self.position,
             precision: self.options.precision.of(origin),
+            observer: self.observer.as_deref_mut().map(|observer| observer as &mut dyn Observer),
         };
         let result = run(&mut pass, &mut self.store, &mut self.buffers);
         self.buffers.scratch = scratch;

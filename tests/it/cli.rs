@@ -13,10 +13,13 @@ use serde_json::Value;
 
 mod batch;
 mod constrained;
+mod divergence;
 mod errors;
 mod fallback;
+mod files;
 mod golden;
 mod numbers;
+mod pictures;
 mod sessions;
 mod text;
 mod textbook;
@@ -38,6 +41,14 @@ impl Outcome {
 
     pub(crate) fn code(&self) -> u8 {
         self.code
+    }
+
+    pub(crate) fn out(&self) -> &str {
+        &self.out
+    }
+
+    pub(crate) fn errors(&self) -> &str {
+        &self.errors
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -87,7 +98,7 @@ fn baseline() -> (String, Value) {
 }
 
 /// In the order of the alphabet: whether serde_json keeps another depends on the crates around it.
-fn keys(value: &Value) -> Vec<&str> {
+pub(crate) fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
     keys

@@ -2,6 +2,7 @@
 
 #[path = "../support/allocations.rs"]
 pub mod allocations;
+pub mod checkpoint;
 pub mod equal;
 #[path = "../support/guard.rs"]
 pub mod guard;

@@ -12,7 +12,7 @@ use crate::environment;
 use crate::failure::{Code, Failure, Result};
 use crate::interrupt::{self, Awaited};
 use crate::notes;
-use crate::streams::{Streams, Terminal};
+use crate::streams::{Paint, Streams, Terminal};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -94,14 +94,20 @@ commands! {
     #[cfg(feature = "chat")]
     Chat = chat;
     Convert = convert;
+    Quantize = quantize;
+    Importance = importance;
     Tokenize = tokenize;
     Score = score;
     Perplexity = perplexity;
     Shannon = shannon;
     Rescore = rescore;
     Inspect = inspect;
+    Verify = verify;
+    Diff = diff;
     Ngram = ngram;
     Bench = bench;
+    #[cfg(feature = "pull")]
+    Pull = pull;
     Completions = completions;
     Man = man;
 }
@@ -121,6 +127,7 @@ pub fn main() -> ExitCode {
         errors: io::stderr().is_terminal(),
         quiet: false,
         color: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
+        paint: paint(),
     };
     let mut streams = Streams {
         input: &mut Awaited(io::stdin().lock()),
@@ -129,6 +136,16 @@ pub fn main() -> ExitCode {
         terminal,
     };
     run(std::env::args_os(), &mut streams).into()
+}
+
+/// What the standard output can show, as NO_COLOR, CLICOLOR_FORCE, TERM and COLORTERM say.
+fn paint() -> Paint {
+    let has_all = std::env::var_os("COLORTERM");
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => Paint::None,
+        _ if has_all.is_some_and(|all| all == "truecolor" || all == "24bit") => Paint::True,
+        _ => Paint::Palette,
+    }
 }
 
 /// Runs one command: `args` as a process gets them, the program's name first. Returns the exit
@@ -153,11 +170,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
     match failure.code {
         // Nobody is there to read about it.
         Code::OutputClosed => {}
-        // Its report has said it.
-        Code::Interrupted if failure.message.is_empty() => {}
+        // The command, or clap, has said it.
+        _ if failure.message.is_empty() => {}
         _ if json => report(&failure, streams),
-        // clap has said it.
-        Code::Usage if failure.message.is_empty() => {}
         _ => streams.error(&failure.message),
     }
     failure.code.exit_code()

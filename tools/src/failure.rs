@@ -31,6 +31,8 @@ pub enum Code {
     Context,
     /// Not enough memory.
     Memory,
+    /// Two files that were compared are not the same.
+    Different,
     /// Ctrl-C, or another signal that asks the process to end.
     Interrupted,
     /// Whoever read the output has stopped reading.
@@ -49,6 +51,7 @@ impl Code {
             Code::Text => "text",
             Code::Context => "context",
             Code::Memory => "memory",
+            Code::Different => "different",
             Code::Interrupted => "interrupted",
             Code::OutputClosed => "output_closed",
         }
@@ -57,7 +60,7 @@ impl Code {
     /// The exit code; `--help` lists them.
     pub fn exit_code(self) -> u8 {
         match self {
-            Code::Io | Code::NotFinite | Code::Text | Code::Context => 1,
+            Code::Io | Code::NotFinite | Code::Text | Code::Context | Code::Different => 1,
             Code::Usage => 2,
             Code::Model => 3,
             Code::Format => 4,
@@ -87,6 +90,11 @@ impl Failure {
     /// A failure without a place.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
         Failure { code, message: message.to_string(), offset: None }
+    }
+
+    /// Why a command failed that has said on its output what there is to say.
+    pub fn told(code: Code) -> Self {
+        Failure::new(code, "")
     }
 
     /// A file that cannot be read or written; or what else input and output fail by.

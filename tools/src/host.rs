@@ -4,7 +4,6 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 use memmap2::MmapMut;
-use mote_formats::Mapping;
 use mote_formats::gguf::Gguf;
 use mote_kernels::{Kernels, arch};
 use mote_runtime::executor::Executor;
@@ -13,6 +12,7 @@ use mote_runtime::{AnyModel, AnySession, LanguageModel, Model, Options, Plan, Se
 
 use crate::failure::{Code, Failure, Result};
 use crate::options::SessionOptions;
+use crate::source;
 use crate::streams::Streams;
 
 /// Zeroed memory that the system hands out as it is touched. Too little of it is an error, not an
@@ -48,7 +48,7 @@ impl DerefMut for Memory {
 
 /// The index of a GGUF file. Failures of opening and parsing name the file.
 pub fn with_gguf<R>(path: &Path, work: impl FnOnce(&Gguf<'_>) -> Result<R>) -> Result<R> {
-    let file = Mapping::open(path).map_err(|error| Failure::from(error).in_file(path))?;
+    let file = source::open(path)?;
     let gguf = Gguf::parse(&file).map_err(|error| Failure::from(error).in_file(path))?;
     work(&gguf)
 }
@@ -73,9 +73,9 @@ pub fn try_any_model<R>(
     path: &Path,
     work: impl FnOnce(Result<&AnyModel<'_>>) -> Result<R>,
 ) -> Result<R> {
-    let file = match Mapping::open(path) {
+    let file = match source::open(path) {
         Ok(file) => file,
-        Err(error) => return work(Err(Failure::from(error).in_file(path))),
+        Err(failure) => return work(Err(failure)),
     };
     let gguf = match Gguf::parse(&file) {
         Ok(gguf) => gguf,

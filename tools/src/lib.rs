@@ -14,10 +14,14 @@ mod constrain;
 #[path = "unconstrained.rs"]
 mod constrain;
 mod convert;
+mod diff;
+#[cfg(feature = "embedded")]
+mod embedded;
 pub mod environment;
 pub mod facts;
 pub mod failure;
 pub mod host;
+mod importance;
 mod input;
 mod inspect;
 pub mod interrupt;
@@ -28,13 +32,19 @@ mod notes;
 pub mod options;
 pub mod output;
 mod perplexity;
+#[cfg(feature = "pull")]
+mod pull;
+mod quantize;
 mod rescore;
 mod run;
 mod score;
 mod sentences;
 mod shannon;
+mod source;
 pub mod streams;
+mod svg;
 pub mod synthetic;
 mod tokenize;
+mod verify;
 
 pub use cli::{command, main, run};

@@ -1,11 +1,13 @@
 //! A second model beside the first: `--mix`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use mote_runtime::mix::{Mix, Mixing};
 use mote_runtime::{AnySession, LanguageModel, Options};
 
+#[cfg(feature = "embedded")]
+use crate::embedded;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, Memory, with_any_model};
 
@@ -53,6 +55,18 @@ fn weight(text: &str) -> std::result::Result<f64, String> {
 }
 
 impl MixOptions {
+    /// The same beside the model that is the default where none is named: if it is the one that is
+    /// built in and nothing else is to be mixed, with the n-gram model that is built in too.
+    pub fn beside_default(&self, model: &Path) -> MixOptions {
+        #[cfg(feature = "embedded")]
+        if self.mix.is_none() && model == Path::new(embedded::MODEL) {
+            let (mix, mix_weight) = (Some(embedded::NGRAM.into()), embedded::WEIGHT);
+            return MixOptions { mix, mix_weight, ..self.clone() };
+        }
+        let _ = model;
+        self.clone()
+    }
+
     /// How.
     pub fn mixing(&self) -> Mixing {
         self.mix_kind.mixing()

@@ -15,7 +15,7 @@ use crate::environment;
 /// `-m FILE`, demanded.
 #[derive(Args, Clone, Debug)]
 pub struct ModelOption {
-    /// The model: a GGUF file
+    /// The model: a GGUF file, or a name: tiny (built in), or what `mote pull` got
     #[arg(short, long, value_name = "FILE", env = environment::MODEL, hide_env_values = true)]
     pub model: PathBuf,
 }

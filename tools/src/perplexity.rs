@@ -5,7 +5,7 @@ mod report;
 mod statistics;
 mod table;
 mod versus;
-mod windows;
+pub(crate) mod windows;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};

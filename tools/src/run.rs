@@ -11,7 +11,7 @@ pub(crate) mod speculation;
 pub(crate) mod writing;
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
@@ -29,6 +29,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::host::Engine;
 use crate::mix::MixOptions;
 use crate::options::{CacheChoice, ComputeOptions, Purpose, SessionOptions};
+use crate::source;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use logprobs::Logprobs;
@@ -80,7 +81,7 @@ Examples:
   mote run -m model.gguf --load-session story.session -n 50
   mote run -m model.gguf --batch-file prompts.jsonl > results.jsonl")]
 pub struct Command {
-    /// The model: a GGUF file [default: one that models/fetch.sh got]
+    /// The model: a GGUF file, or a name [default: tiny, which is built in]
     #[arg(short, long, value_name = "FILE", env = environment::MODEL, hide_env_values = true)]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -170,7 +171,14 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     command.files.check()?;
     let path = match &command.model {
         Some(path) => path.clone(),
-        None => fetched_model(Path::new("models"))?,
+        None => source::default_model(streams)?,
+    };
+    let mix = match &command.model {
+        // A saved session is one model's.
+        None if !command.files.saves() && !command.files.loads() => {
+            command.mix.beside_default(&path)
+        }
+        _ => command.mix.clone(),
     };
     let source = command.source(streams)?;
     let engine = Engine::new(&command.session, streams)?;
@@ -194,7 +202,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
                 start,
                 keeps_context: command.files.saves(),
             };
-            command.mix.with(session, &engine, |session| {
+            mix.with(session, &engine, |session| {
                 let n_ctx = session.capacity();
                 let written = command.speculate.with(n_ctx, tokenizer, |mut drafters| {
                     let helpers = (&mut drafters, grammar.as_ref());
@@ -404,25 +412,6 @@ pub(crate) fn bytes(text: &str) -> std::result::Result<usize, String> {
     let number: Option<usize> = digits.parse().ok();
     let number = number.and_then(|number| number.checked_mul(1 << shift));
     number.ok_or_else(|| "not a number of bytes: as 500000, 64M, 1G".to_string())
-}
-
-/// A model in the folder that models/fetch.sh fills: SmolLM2 if it is there, else the first by
-/// name.
-pub(crate) fn fetched_model(folder: &Path) -> Result<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
-        .collect();
-    let is_small = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"SmolLM2"))
-    };
-    found.sort_by_key(|path| (!is_small(path), path.clone()));
-    found.into_iter().next().ok_or_else(|| {
-        let sentence = "no model: name one by -m FILE, or get one by models/fetch.sh smollm2-135m";
-        Failure::new(Code::Usage, sentence)
-    })
 }
 
 pub(crate) fn introduce(models: &Models<'_>, plan: &Plan, n_ctx: usize, streams: &mut Streams<'_>) {

@@ -5,20 +5,22 @@ mod align;
 mod bits;
 mod compare;
 mod conventions;
+mod picture;
 mod unseen;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mote_formats::gguf::Text;
 use mote_runtime::score::{Figures, contract_bytes, log_probability};
 use mote_runtime::tokenizer::{DecodeOptions, Decoder, Tokenizer};
-use mote_runtime::{LanguageModel, Options, Origin, Precision};
+use mote_runtime::{AnyModel, LanguageModel, Options, Origin, Precision};
 use serde::Serialize;
 
 use crate::cli::write_json;
-use crate::failure::{Code, Failure, Result};
+use crate::facts::FileFacts;
+use crate::failure::{Code, Failure, Result, shown};
 use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
 use crate::interrupt;
@@ -29,6 +31,7 @@ use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use bits::{BitsOptions, Source};
 use compare::CompareOptions;
+use picture::{Picture, PictureOptions, Thought};
 
 /// Log-probability of every token of a text, given those before it
 #[derive(Args, Debug)]
@@ -66,12 +69,19 @@ et al. 2020). Differences are of natural logarithms, first less second; tokens a
 differences. JSON keys: pairs (first, second, group, ln, tokens, difference, difference_per_token,
 aligned), summary (pairs, accuracy, accuracy_per_token, mean_difference), groups.
 
+--heat, --html, --svg: how surprising each token was (-log2 of its probability), as a colour, and beside
+each line its bits per byte. The page and the drawing need nothing else, follow the reader's light or
+dark scheme, and show a token's probability, rank and the most probable alternatives where it is
+pointed at.
+
 Examples:
   mote score -m model.gguf -p 'The capital of France is Paris.'
   mote score -m model.gguf --ids 1,2,3 --json --hash
   mote score -m lm.gguf --bits --lines -f test.txt
   mote score -m model.gguf --compare 'He is a nurse.' 'She is a nurse.'
-  mote score -m model.gguf --pairs pairs.tsv --json")]
+  mote score -m model.gguf --pairs pairs.tsv --json
+  mote score -m model.gguf -f text.txt --heat
+  mote score -m model.gguf -f text.txt --html text.html")]
 pub struct Command {
     #[command(flatten)]
     model: ModelOption,
@@ -104,6 +114,8 @@ pub struct Command {
     compare: CompareOptions,
     #[command(flatten)]
     around: SentenceOptions,
+    #[command(flatten)]
+    picture: PictureOptions,
     #[command(flatten)]
     session: SessionOptions,
 }
@@ -146,6 +158,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         let sentence = "--begin and --no-end are for --bits, --compare and --pairs";
         return Err(Failure::new(Code::Usage, sentence));
     }
+    command.picture.check()?;
     let engine = Engine::new(&command.session, streams)?;
     with_any_model(&command.model.model, |model| {
         tell_unknown_rules(model.tokenizer(), streams);
@@ -155,11 +168,18 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         let options =
             command.session.compute.session(model.all_float(), Purpose::Score, n_ctx, threads);
         with_any_session(model, &options, &engine, |session, _| {
-            let report = command
+            let (report, thoughts) = command
                 .mix
                 .with(session, &engine, |session| command.score(session, ids, &options, streams))?;
+            if command.picture.is_asked() {
+                let picture = command.picture(&report, thoughts, model)?;
+                command.picture.draw(&picture, streams)?;
+            }
             if command.json {
                 return write_json(&report, streams);
+            }
+            if command.picture.is_asked() {
+                return if command.picture.heat { Ok(()) } else { print_sums(&report, streams) };
             }
             print(&report, model.tokenizer(), streams)
         })
@@ -214,34 +234,24 @@ impl Command {
         ids: Vec<u32>,
         options: &Options,
         streams: &Streams<'_>,
-    ) -> Result<Report> {
+    ) -> Result<(Report, Vec<Thought>)> {
         let kernels = session.kernels();
         let bar = streams.progress(ids.len());
         let mut logprobs = Vec::with_capacity(ids.len());
         let mut hasher = self.hash.then(blake3::Hasher::new);
         let mut all_logits = self.logits.then(Vec::new);
+        let mut thoughts = Vec::new();
         let generated_from = self.generated_from.map_or(ids.len(), |from| from.min(ids.len()));
         let (prompt, generated) = ids.split_at(generated_from);
         let mut following = ids.iter().skip(1);
+        let logits_needed = self.hash || self.logits || self.picture.is_asked();
         for (tokens, origin) in [(prompt, Origin::Prompt), (generated, Origin::Generated)] {
             if tokens.is_empty() {
                 continue;
             }
-            if !self.hash && !self.logits {
-                let go_on = &mut interrupt::not_pressed;
-                session.score_tokens(tokens, origin, go_on, &mut |_, logprob| {
-                    bar.inc(1);
-                    logprobs.push(logprob);
-                })?;
-                interrupt::check()?;
-                continue;
-            }
-            session.score_with(
-                tokens,
-                origin,
-                0,
-                &mut interrupt::not_pressed,
-                &mut |_, logits| {
+            let go_on = &mut interrupt::not_pressed;
+            if logits_needed {
+                let mut visit = |_, logits: &mut [f32]| {
                     bar.inc(1);
                     if let Some(hasher) = &mut hasher {
                         contract_bytes(logits, |bytes| {
@@ -251,16 +261,27 @@ impl Command {
                     if let Some(all) = &mut all_logits {
                         all.push(logits.to_vec());
                     }
-                    let next = following.next();
-                    logprobs.extend(next.and_then(|&next| log_probability(kernels, logits, next)));
-                },
-            )?;
+                    let Some(&next) = following.next() else { return };
+                    if self.picture.is_asked() {
+                        thoughts.extend(Thought::new(kernels, logits, next));
+                        logprobs.extend(thoughts.last().map(|thought: &Thought| thought.ln_p));
+                    } else {
+                        logprobs.extend(log_probability(kernels, logits, next));
+                    }
+                };
+                session.score_with(tokens, origin, 0, go_on, &mut visit)?;
+            } else {
+                session.score_tokens(tokens, origin, go_on, &mut |_, logprob| {
+                    bar.inc(1);
+                    logprobs.push(logprob);
+                })?;
+            }
             interrupt::check()?;
         }
         bar.finish_and_clear();
         let figures = figures(session.tokenizer(), &ids, &logprobs)?;
         let (activations, kv) = names(options);
-        Ok(Report {
+        let report = Report {
             ids,
             logprobs,
             nll: figures.nll,
@@ -272,7 +293,26 @@ impl Command {
             generated_from: (options.precision == Precision::Mixed).then_some(generated_from),
             hash: hasher.map(|hasher| hasher.finalize().to_hex()[..32].to_string()),
             logits: all_logits,
-        })
+        };
+        Ok((report, thoughts))
+    }
+
+    fn picture(
+        &self,
+        report: &Report,
+        thoughts: Vec<Thought>,
+        model: &AnyModel<'_>,
+    ) -> Result<Picture> {
+        let facts = FileFacts::new(model.gguf());
+        let path = &self.model.model;
+        let file = path.file_name().map_or_else(|| shown(path), |name| shown(Path::new(name)));
+        let Report { activations, kv, .. } = report;
+        let architecture = facts.architecture.unwrap_or_default();
+        let subtitle = format!("{file}, {architecture}, {activations} activations, {kv} cache");
+        let titles = (facts.name.unwrap_or(file), subtitle);
+        let tokenizer = model.tokenizer();
+        let figures = figures(tokenizer, &report.ids, &report.logprobs)?;
+        Picture::new(tokenizer, &report.ids, thoughts, figures, titles)
     }
 }
 
@@ -307,6 +347,11 @@ fn print(report: &Report, tokenizer: &Tokenizer<'_>, streams: &mut Streams<'_>) 
         row.iter().try_for_each(|logit| write!(out, " {logit}"))?;
         writeln!(out)?;
     }
+    print_sums(report, streams)
+}
+
+fn print_sums(report: &Report, streams: &mut Streams<'_>) -> Result<()> {
+    let out = &mut *streams.output;
     writeln!(out, "nll             {}", report.nll)?;
     writeln!(out, "bits per token  {}", report.bits_per_token)?;
     writeln!(out, "bits per byte   {}", report.bits_per_byte)?;

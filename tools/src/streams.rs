@@ -31,6 +31,20 @@ pub struct Terminal {
     pub quiet: bool,
     /// The errors may be coloured: a terminal that can, and neither NO_COLOR nor the like.
     pub color: bool,
+    /// How the output may be coloured.
+    pub paint: Paint,
+}
+
+/// What colours an output has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Paint {
+    /// None: no terminal, or nobody wants them.
+    #[default]
+    None,
+    /// The 256 of xterm.
+    Palette,
+    /// All.
+    True,
 }
 
 /// Tokens that are worth a progress bar.
@@ -77,7 +91,9 @@ impl Streams<'_> {
 
     /// The same for a file of `len` bytes that is written.
     pub fn bytes_progress(&self, len: u64) -> ProgressBar {
-        self.bar(len, len >= LARGE, "{bar:40} {binary_bytes}/{binary_total_bytes}, {eta} left")
+        let template =
+            "{bar:40} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+        self.bar(len, len >= LARGE, template)
     }
 
     /// The same for work of `len` steps that has a name.

@@ -260,9 +260,10 @@ impl fmt::Display for Reason {
                 ALIGNMENTS.start(),
                 ALIGNMENTS.end()
             ),
-            Reason::Split(n) => {
-                write!(f, "one of {n} files of a split model; merge them into one file first")
-            }
+            Reason::Split(n) => write!(
+                f,
+                "one of {n} files of a split model; join them first: mote convert PART -o WHOLE.gguf"
+            ),
             _ => self.fmt_tensor(f),
         }
     }

@@ -76,6 +76,16 @@ impl<'a> Gguf<'a> {
     /// The time is in proportion to the index (about a millisecond for 262,144 tokens); the
     /// tensor data is not touched.
     pub fn parse(bytes: &'a [u8]) -> Result<Gguf<'a>, ParseError> {
+        Self::parse_as(bytes, false)
+    }
+
+    /// The same of a file that may be one of several which make up a model: what it has of the
+    /// model's tensors. [`parse`](Self::parse) refuses such a part.
+    pub fn parse_part(bytes: &'a [u8]) -> Result<Gguf<'a>, ParseError> {
+        Self::parse_as(bytes, true)
+    }
+
+    fn parse_as(bytes: &'a [u8], may_be_part: bool) -> Result<Gguf<'a>, ParseError> {
         let mut cursor = Cursor::new(bytes, 0);
         let header = Header::read(&mut cursor)?;
         let mut gguf = Gguf {
@@ -90,7 +100,7 @@ impl<'a> Gguf<'a> {
         };
         gguf.check_keys(&mut cursor)?;
         gguf.tensors_at = cursor.offset();
-        gguf.check_well_known_keys()?;
+        gguf.check_well_known_keys(may_be_part)?;
         gguf.check_tensors(&mut cursor)?;
         Ok(gguf)
     }
@@ -307,11 +317,12 @@ impl<'a> Gguf<'a> {
     }
 
     /// The keys that concern the container itself.
-    fn check_well_known_keys(&mut self) -> Result<(), ParseError> {
+    fn check_well_known_keys(&mut self, may_be_part: bool) -> Result<(), ParseError> {
         for entry in self.entries() {
             match well_known(entry.key, &entry.value) {
                 Ok(Some(alignment)) => self.alignment = alignment,
                 Ok(None) => {}
+                Err(Reason::Split(_)) if may_be_part => {}
                 Err(reason) => {
                     return Err(ParseError::new(reason, entry.value_at).of_key(entry.key));
                 }

@@ -251,10 +251,8 @@ const fn other(id: u32, name: &'static str, block_len: u32, block_bytes: u32) ->
 
 /// The encodings of ggml (ggml.h and ggml-common.h of llama.cpp, mid-2026). Those that mote has
 /// come from `QuantType` first, so a type need not leave this list when it enters that one.
-static OTHER_TYPES: [TensorType; 24] = [
+static OTHER_TYPES: [TensorType; 22] = [
     other(9, "q8_1", 32, 36),
-    other(10, "q2_k", 256, 84),
-    other(11, "q3_k", 256, 110),
     other(15, "q8_k", 256, 292),
     other(16, "iq2_xxs", 256, 66),
     other(17, "iq2_xs", 256, 74),

@@ -406,6 +406,11 @@ fn what_is_wrong_with_a_key_is_told_with_its_place() {
         assert_eq!((error.reason(), error.offset()), (*expected, *offset), "{error}");
     }
     assert!(Gguf::parse(&raw(1, &raw_key(b"split.count", 2, &[1, 0]))).is_ok());
+    let part = raw(1, &raw_key(b"split.count", 2, &[2, 0]));
+    let part = Gguf::parse_part(&part).unwrap();
+    assert_eq!(part.get("split.count").and_then(|value| value.as_u64()), Some(2));
+    let damaged = raw(1, &raw_key(b"split.count", 8, &[0; 8]));
+    assert_eq!(Gguf::parse_part(&damaged).unwrap_err().reason(), Reason::WrongType);
     assert!(Gguf::parse(&raw(1, &raw_key(&[b'k'; 65_535], 0, &[0]))).is_ok());
 }
 

@@ -13,6 +13,9 @@ use crate::gguf::Text;
 /// The largest number of anything that is believed.
 const MAX_COUNT: u64 = 1 << 31;
 
+/// Characters of a value that an error repeats.
+const MAX_SHOWN: usize = 120;
+
 /// The keys of a `config.json`. A key whose value is `null` is as good as absent, and keys that
 /// ask to run code (`auto_map`) are never looked at.
 #[derive(Clone, Debug)]
@@ -185,7 +188,11 @@ impl Config {
 
     /// That the value of a key asks for something that is not supported.
     pub fn unsupported(&self, key: &str) -> ConfigError {
-        let value = self.get(key).map_or_else(String::new, Value::to_string);
+        let mut value = self.get(key).map_or_else(String::new, Value::to_string);
+        if let Some((end, _)) = value.char_indices().nth(MAX_SHOWN) {
+            value.truncate(end);
+            value.push_str("...");
+        }
         error(key, ConfigReason::Unsupported(value))
     }
 

@@ -9,6 +9,8 @@
 mod bf16;
 mod f16;
 mod f32;
+mod q2_k;
+mod q3_k;
 mod q4_0;
 mod q4_1;
 mod q4_k;
@@ -17,7 +19,7 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
-mod search;
+pub(crate) mod search;
 
 use crate::scalar::{float, integer};
 use crate::table::{Gemv, Unpack};
@@ -64,6 +66,9 @@ pub trait Integer: Encoding {
     fn unpack(block: &Self::Block, out: &mut Unpacked);
     /// `LEN` weights into a block, as near as this encoding gets with little search.
     fn encode(x: &[f32], block: &mut Self::Block);
+    /// The same, where the squared error of weight `i` counts `weights[i]` times: positive numbers
+    /// around 1.
+    fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Self::Block);
 }
 
 /// One block in the common form. Only the first `LEN` codes and `LEN / UNIT` scales are used.
@@ -158,6 +163,17 @@ macro_rules! quant_types {
             pub fn encode(self, x: &[f32], data: &mut [u8]) {
                 match self { $(Self::$variant => $family::encode::<$module::$variant>(x, data)),* }
             }
+            /// Encodes whole rows of `weights.len()` columns: the squared error of a column's weights
+            /// counts as much as `weights` says (only the proportions
+            /// matter). Float encodings take no notice. Panics unless rows are whole
+            /// blocks and `data` has room for exactly the weights in `x`.
+            pub fn encode_weighted(self, x: &[f32], weights: &[f32], data: &mut [u8]) {
+                match self {
+                    $(Self::$variant => {
+                        $family::encode_weighted::<$module::$variant>(x, weights, data)
+                    }),*
+                }
+            }
         }
 
         pub(crate) const SCALAR_GEMV: [Gemv; QuantType::COUNT] =
@@ -176,6 +192,8 @@ quant_types! {
     integer Q5_0 = q5_0;
     integer Q5_1 = q5_1;
     integer Q8_0 = q8_0;
+    integer Q2_K = q2_k;
+    integer Q3_K = q3_k;
     integer Q4_K = q4_k;
     integer Q5_K = q5_k;
     integer Q6_K = q6_k;

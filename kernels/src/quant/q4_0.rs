@@ -5,7 +5,7 @@
 //!       | d | q0|q16<<4 ... q15|q31<<4 |      weight = d * (q - 8)
 //! ```
 
-use super::search::{half, nearest, to_half};
+use super::search::{extreme, fit_symmetric, half, nearest, to_half};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -45,13 +45,21 @@ impl Integer for Q4_0 {
 
     /// The value of largest magnitude gets the code 0 (-8): the only end without a counterpart.
     fn encode(x: &[f32], block: &mut Block) {
-        let extreme = x.iter().fold(0.0f32, |m, &v| if v.abs() > m.abs() { v } else { m });
-        let (d, scale) = to_half(extreme / -8.0);
-        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-        let code = |v: f32| nearest(v * inverse, -8, 7) + 8;
-        block.d = d;
-        for i in 0..16 {
-            block.codes[i] = code(x[i]) as u8 | (code(x[i + 16]) as u8) << 4;
-        }
+        store(x, extreme(x) / -8.0, block);
+    }
+
+    fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
+        store(x, fit_symmetric(x, weights, 8), block);
+    }
+}
+
+/// The scale and the nearest codes.
+fn store(x: &[f32], scale: f32, block: &mut Block) {
+    let (d, scale) = to_half(scale);
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let code = |v: f32| nearest(v * inverse, -8, 7) + 8;
+    block.d = d;
+    for i in 0..16 {
+        block.codes[i] = code(x[i]) as u8 | (code(x[i + 16]) as u8) << 4;
     }
 }

@@ -5,7 +5,7 @@
 //!       | d | m | q0|q16<<4 ... q15|q31<<4 |      weight = d * q + m
 //! ```
 
-use super::search::{half, nearest, range, to_half};
+use super::search::{fit_affine, half, nearest, range, to_half};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -47,13 +47,24 @@ impl Integer for Q4_1 {
 
     fn encode(x: &[f32], block: &mut Block) {
         let (low, high) = range(x);
-        let (m, low) = to_half(low);
-        let (d, scale) = to_half((high - low) / 15.0);
-        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-        let code = |v: f32| nearest((v - low) * inverse, 0, 15) as u8;
-        (block.d, block.m) = (d, m);
-        for i in 0..16 {
-            block.codes[i] = code(x[i]) | code(x[i + 16]) << 4;
-        }
+        let (_, low) = to_half(low);
+        store(x, (high - low) / 15.0, low, block);
+    }
+
+    fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
+        let (scale, offset) = fit_affine(x, weights, 15);
+        store(x, scale, offset, block);
+    }
+}
+
+/// The scale, the offset, and the nearest codes.
+fn store(x: &[f32], scale: f32, offset: f32, block: &mut Block) {
+    let (m, low) = to_half(offset);
+    let (d, scale) = to_half(scale);
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let code = |v: f32| nearest((v - low) * inverse, 0, 15) as u8;
+    (block.d, block.m) = (d, m);
+    for i in 0..16 {
+        block.codes[i] = code(x[i]) | code(x[i + 16]) << 4;
     }
 }

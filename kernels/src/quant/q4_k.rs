@@ -7,7 +7,7 @@
 //! weight = (d * scale) * q - (dmin * minimum)
 //! ```
 
-use super::search::{KScales, half, k_scales, pack_k_scales, search_k};
+use super::search::{Affine, EQUAL, half, k_scales, pack_k_scales, search_affine};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -49,7 +49,11 @@ impl Integer for Q4_K {
     }
 
     fn encode(x: &[f32], block: &mut Block) {
-        let (KScales { d, dmin, scales, minima }, codes) = search_k(x, 15);
+        Self::encode_weighted(x, &EQUAL, block);
+    }
+
+    fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
+        let Affine { d, dmin, scales, minima, codes } = search_affine::<32, 8>(x, weights, 15, 63);
         (block.d, block.dmin) = (d, dmin);
         block.scales = pack_k_scales(&scales, &minima);
         for (i, byte) in block.codes.iter_mut().enumerate() {

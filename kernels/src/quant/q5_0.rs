@@ -6,7 +6,7 @@
 //! bit i of `high` (u32) is the fifth bit of weight i
 //! ```
 
-use super::search::{half, nearest, to_half};
+use super::search::{extreme, fit_symmetric, half, nearest, to_half};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -43,12 +43,20 @@ impl Integer for Q5_0 {
     }
 
     fn encode(x: &[f32], block: &mut Block) {
-        let extreme = x.iter().fold(0.0f32, |m, &v| if v.abs() > m.abs() { v } else { m });
-        let (d, scale) = to_half(extreme / -16.0);
-        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-        block.d = d;
-        (block.codes, block.high) = pack_codes(|i| (nearest(x[i] * inverse, -16, 15) + 16) as u8);
+        store(x, extreme(x) / -16.0, block);
     }
+
+    fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
+        store(x, fit_symmetric(x, weights, 16), block);
+    }
+}
+
+/// The scale and the nearest codes.
+fn store(x: &[f32], scale: f32, block: &mut Block) {
+    let (d, scale) = to_half(scale);
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    block.d = d;
+    (block.codes, block.high) = pack_codes(|i| (nearest(x[i] * inverse, -16, 15) + 16) as u8);
 }
 
 /// Low four bits in halves of the block, fifth bits in a u32: shared with Q5_1.

@@ -7,7 +7,7 @@
 //! ```
 
 use super::q5_0::{pack_codes, unpack_codes};
-use super::search::{half, nearest, range, to_half};
+use super::search::{fit_affine, half, nearest, range, to_half};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -47,10 +47,21 @@ impl Integer for Q5_1 {
 
     fn encode(x: &[f32], block: &mut Block) {
         let (low, high) = range(x);
-        let (m, low) = to_half(low);
-        let (d, scale) = to_half((high - low) / 31.0);
-        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-        (block.d, block.m) = (d, m);
-        (block.codes, block.high) = pack_codes(|i| nearest((x[i] - low) * inverse, 0, 31) as u8);
+        let (_, low) = to_half(low);
+        store(x, (high - low) / 31.0, low, block);
     }
+
+    fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
+        let (scale, offset) = fit_affine(x, weights, 31);
+        store(x, scale, offset, block);
+    }
+}
+
+/// The scale, the offset, and the nearest codes.
+fn store(x: &[f32], scale: f32, offset: f32, block: &mut Block) {
+    let (m, low) = to_half(offset);
+    let (d, scale) = to_half(scale);
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    (block.d, block.m) = (d, m);
+    (block.codes, block.high) = pack_codes(|i| nearest((x[i] - low) * inverse, 0, 31) as u8);
 }

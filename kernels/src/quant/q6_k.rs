@@ -8,7 +8,7 @@
 //! weight = (d * scale) * (q - 32)
 //! ```
 
-use super::search::{half, search_q6};
+use super::search::{EQUAL, Symmetric, half, search_symmetric};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -59,7 +59,11 @@ impl Integer for Q6_K {
     }
 
     fn encode(x: &[f32], block: &mut Block) {
-        let (d, scales, codes) = search_q6(x);
+        Self::encode_weighted(x, &EQUAL, block);
+    }
+
+    fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
+        let Symmetric { d, scales, codes } = search_symmetric(x, weights, 32, 128);
         (block.d, block.scales) = (d, scales);
         for part in 0..2 {
             for l in 0..32 {

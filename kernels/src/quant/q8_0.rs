@@ -53,4 +53,9 @@ impl Integer for Q8_0 {
             *code = nearest(v * inverse, -127, 127) as i8;
         }
     }
+
+    /// 8 bits leave nothing to weigh.
+    fn encode_weighted(x: &[f32], _: &[f32], block: &mut Block) {
+        Self::encode(x, block);
+    }
 }

@@ -41,6 +41,11 @@ pub(crate) fn encode<E: Float>(x: &[f32], data: &mut [u8]) {
     }
 }
 
+/// See [`crate::QuantType::encode_weighted`].
+pub(crate) fn encode_weighted<E: Float>(x: &[f32], _: &[f32], data: &mut [u8]) {
+    encode::<E>(x, data);
+}
+
 /// Sixteen chains by index modulo 16, the last group padded with zeros, then the tree.
 #[inline(always)]
 fn dot(x: &[f32], weight: impl Fn(usize) -> f32) -> f32 {

@@ -3,6 +3,7 @@
 use crate::activation::Activations;
 use crate::cast::Tile;
 use crate::fma;
+use crate::quant::search::{EQUAL, importances};
 use crate::quant::{Integer, IntegerFacts, Unpacked};
 use crate::table::{PANEL_ROWS, Panel};
 
@@ -50,12 +51,30 @@ pub(crate) fn encode<E: Integer>(x: &[f32], data: &mut [u8]) {
     }
 }
 
+/// See [`crate::QuantType::encode_weighted`].
+pub(crate) fn encode_weighted<E: Integer>(x: &[f32], weights: &[f32], data: &mut [u8]) {
+    let blocks: &mut [E::Block] = bytemuck::cast_slice_mut(data);
+    assert_eq!(blocks.len() * E::LEN, x.len());
+    assert!(weights.len().is_multiple_of(E::LEN) && x.len().is_multiple_of(weights.len().max(1)));
+    let mut importance = EQUAL;
+    let columns = weights.len() / E::LEN;
+    for column in 0..columns {
+        importances(&weights[column * E::LEN..][..E::LEN], &mut importance);
+        let rows = blocks.chunks_exact_mut(columns).zip(x.chunks_exact(weights.len()));
+        for (blocks, x) in rows {
+            let x = &x[column * E::LEN..][..E::LEN];
+            E::encode_weighted(x, &importance[..E::LEN], &mut blocks[column]);
+        }
+    }
+}
+
 /// A row of activations beside one row of weights.
 #[derive(Clone, Copy)]
 struct Row<'a> {
     high: &'a [i8],
     low: Option<&'a [i8]>,
     scales: &'a [f32],
+    sums: &'a [i32],
     scaled_sums: &'a [f32],
 }
 
@@ -66,6 +85,7 @@ impl<'a> Row<'a> {
             high: &x.high[token * n..][..n],
             low: x.low.map(|low| &low[token * n..][..n]),
             scales: &x.scales[token * n / 32..][..n / 32],
+            sums: &x.sums[token * n / 16..][..n / 16],
             scaled_sums: &x.scaled_sums[token * n / 32..][..n / 32],
         }
     }
@@ -97,7 +117,11 @@ impl Chains {
         let chain = &mut self.0[unit % 4];
         *chain = fma(sum as f32, scale * x.scales[at / 32], *chain);
         if facts.minimum {
-            *chain = fma(minimum, x.scaled_sums[at / 32], *chain);
+            let sum = match facts.unit {
+                32 => x.scaled_sums[at / 32],
+                _ => x.scales[at / 32] * x.sums[at / 16] as f32,
+            };
+            *chain = fma(minimum, sum, *chain);
         }
     }
 

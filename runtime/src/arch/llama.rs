@@ -4,7 +4,7 @@
 //! biases.
 
 use super::{Architecture, Keys};
-use crate::config::{Config, NormKind};
+use crate::config::{Config, NormKind, Window};
 use crate::error::LoadError;
 use crate::weights::Slot;
 use mote_kernels::RopeLayout;
@@ -29,5 +29,10 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     // Mixtral is stored under the same name.
     keys.refuse("expert_count")?;
     keys.refuse("expert_used_count")?;
-    keys.decoder(NormKind::Rms, Some(RopeLayout::Interleaved))
+    let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Interleaved))?;
+    // Mistral's first models: every layer has a window. llama.cpp leaves it out and writes no such key.
+    let size = keys.count_or_zero("attention.sliding_window", usize::MAX)?;
+    let rope = config.rope;
+    config.window = size.map(|size| Window { size, period: usize::MAX, rope });
+    Ok(config)
 }

@@ -42,12 +42,23 @@ const DEFAULT: PreTokenizer = PreTokenizer {
 };
 
 /// All of them. The first is used for a name that none of them has.
-const LIST: [PreTokenizer; 5] = [
+const LIST: [PreTokenizer; 7] = [
     DEFAULT,
     PreTokenizer { names: &["olmo"], nfc: true, ..DEFAULT },
     PreTokenizer {
         names: &["smollm", "starcoder"],
         rules: Rules::Gpt2 { digits: true },
+        ..DEFAULT
+    },
+    PreTokenizer {
+        names: &["command-r"],
+        rules: Rules::Gpt2 { digits: true },
+        nfc: true,
+        ..DEFAULT
+    },
+    PreTokenizer {
+        names: &["dbrx", "smaug-bpe"],
+        rules: Rules::Llama3 { max_digits: 3 },
         ..DEFAULT
     },
     PreTokenizer {

@@ -104,14 +104,24 @@ fn inspect_shows_every_file_and_drives_no_terminal() {
     let wanted = [
         "alignment",
         "architecture",
+        "bits_per_weight",
         "bytes",
+        "chat_template",
+        "checksums",
+        "context_length",
+        "embedding_length",
         "encodings",
+        "heads",
+        "kv_heads",
+        "layers",
+        "license",
         "metadata",
         "name",
         "parameters",
         "session",
         "tensors",
         "version",
+        "vocabulary",
         "why_not",
     ];
     assert_eq!(keys(&report), wanted);
@@ -121,7 +131,7 @@ fn inspect_shows_every_file_and_drives_no_terminal() {
     let tensor = &report["tensors"][1];
     assert_eq!(tensor["name"], "blk.0.attn_norm.weight");
     assert_eq!((&tensor["bytes"], &tensor["offset"]), (&Value::from(128), &Value::from(6336)));
-    assert!(mote(&["inspect", &model]).text().contains("blk.0.ffn_down.weight"));
+    assert!(mote(&["inspect", &model, "--tensors"]).text().contains("blk.0.ffn_down.weight"));
     let hostile = "\x1b[2J\x07 \u{202e}";
     let changed = [("general.architecture", "unheard-of"), ("general.name", hostile)];
     let path = file("inspect.gguf", &models::with_strings(&models::llama(), &changed));

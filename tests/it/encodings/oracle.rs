@@ -17,6 +17,8 @@ pub fn facts(name: &str) -> (u32, usize, usize) {
         "q5_0" => (6, 32, 2 + 4 + 16),
         "q5_1" => (7, 32, 2 + 2 + 4 + 16),
         "q8_0" => (8, 32, 2 + 32),
+        "q2_k" => (10, 256, 16 + 64 + 2 + 2),
+        "q3_k" => (11, 256, 32 + 64 + 12 + 2),
         "q4_k" => (12, 256, 2 + 2 + 12 + 128),
         "q5_k" => (13, 256, 2 + 2 + 12 + 32 + 128),
         "q6_k" => (14, 256, 128 + 64 + 16 + 2),
@@ -47,6 +49,24 @@ fn weight(name: &str, block: &[u8], i: usize) -> Weight {
             Weight { product: half(0) * (nibble(8) + 16 * bit(4, i)) as f64, minimum: half(2) }
         }
         "q8_0" => plain(half(0) * block[2 + i] as i8 as f64),
+        "q2_k" => {
+            let both = block[i / 16];
+            let code = block[16 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+            Weight {
+                product: half(80) * (both % 16) as f64 * code as f64,
+                minimum: -(half(82) * (both / 16) as f64),
+            }
+        }
+        "q3_k" => {
+            let low = block[32 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+            let third = block[i % 32] >> (i / 32) & 1;
+            // Low nibbles of the sixteen scales, then four bytes with upper pairs: the first pairs
+            // belong to scales 0 to 3, and so on.
+            let (unit, packed) = (i / 16, &block[96..108]);
+            let nibble = if unit < 8 { packed[unit] % 16 } else { packed[unit - 8] / 16 };
+            let scale = (nibble + 16 * (packed[8 + unit % 4] >> (unit / 4 * 2) & 3)) as f64 - 32.0;
+            plain(half(108) * scale * ((low + 4 * third) as f64 - 4.0))
+        }
         "q4_k" => k_weight(block, i, 0),
         // Bit u of byte l is the fifth bit of weight l of unit u.
         "q5_k" => k_weight(block, i, 16 * (block[16 + i % 32] >> (i / 32) & 1)),

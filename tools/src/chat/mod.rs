@@ -29,6 +29,7 @@ use crate::run::speaker::{FallbackOptions, Models};
 use crate::run::speculation::Speculation;
 use crate::run::writing::{Form, Writing, milliseconds};
 use crate::run::{self, introduce};
+use crate::source;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use commands::{Command as Spoken, Next};
@@ -64,9 +65,16 @@ Examples:
   mote chat -m model.gguf --json-schema answer.schema.json < questions.txt
   mote chat --template chat_template.jinja --render conversation.json")]
 pub struct Command {
-    /// The model: a GGUF file [default: one that models/fetch.sh got]
-    #[arg(short, long, value_name = "FILE", env = environment::MODEL, hide_env_values = true)]
-    model: Option<PathBuf>,
+    /// The model: a GGUF file, or a name of those that `mote pull` gets
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = environment::MODEL,
+        hide_env_values = true,
+        default_value = source::KNOWN[0].name
+    )]
+    model: PathBuf,
     /// What the model is told before the conversation
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
@@ -135,10 +143,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         let template = command.template(None)?;
         return render(&template, path, streams);
     }
-    let path = match &command.model {
-        Some(path) => path.clone(),
-        None => run::fetched_model("models".as_ref())?,
-    };
+    let path = command.model.clone();
     let mut conversation = Conversation::new(command.system.clone());
     if let Some(path) = &command.load {
         conversation.load(path)?;

@@ -6,6 +6,9 @@ use mote_formats::hf::{Config, ConfigError};
 
 use super::arch::Sizes;
 
+/// The widest head that is believed: tensors are computed in its size.
+const MAX_HEAD_DIM: u64 = 1 << 16;
+
 /// Keys and computed tensors. Keys are given without the architecture's prefix.
 #[derive(Debug)]
 pub struct Keys {
@@ -194,8 +197,9 @@ impl Keys {
             _ if n_embd.is_multiple_of(n_heads) => n_embd / n_heads,
             _ => return Err(config.out_of_range("num_attention_heads", "must divide hidden_size")),
         };
-        if !head_dim.is_multiple_of(2) {
-            return Err(config.out_of_range("head_dim", "must be even"));
+        if !head_dim.is_multiple_of(2) || head_dim > MAX_HEAD_DIM {
+            let why = format_args!("must be even and at most {MAX_HEAD_DIM}");
+            return Err(config.out_of_range("head_dim", why));
         }
         Ok(Sizes {
             n_layers: config.required("num_hidden_layers")?,

@@ -2,7 +2,9 @@
 
 mod arch;
 mod input;
+mod join;
 mod keys;
+mod llama2c;
 mod metadata;
 mod plan;
 mod stream;
@@ -38,6 +40,9 @@ and the tokenizer's files; FILE is a safetensors file beside them. The output is
 converter would write, tensor by tensor, with a checksum of each (mote verify). Nothing outside
 the folder is opened, and no code of the checkpoint runs.
 
+FILE may also be a checkpoint of llama2.c (model.bin, with --tokenizer tokenizer.bin), or one of the
+files of a split GGUF (NAME-00001-of-00003.gguf): all of them are joined, as they are.
+
 Matrices stay as they are stored unless --type says otherwise; vectors, norms and learned
 positions are always f32. Matrices whose rows are no whole blocks of a type become f16. With a
 small type every matrix gets it: mote quantize mixes them to better effect.
@@ -47,7 +52,9 @@ parameters, bytes}; fallbacks: matrices that became f16; seconds.
 
 Examples:
   mote convert SmolLM2-135M-Instruct -o smollm2.gguf
-  mote convert SmolLM2-135M-Instruct -o smollm2-q8_0.gguf --type q8_0")]
+  mote convert SmolLM2-135M-Instruct -o smollm2-q8_0.gguf --type q8_0
+  mote convert stories15M.bin --tokenizer tokenizer.bin -o stories15m.gguf
+  mote convert large-00001-of-00003.gguf -o large.gguf")]
 pub struct Command {
     /// The checkpoint
     #[arg(value_name = "DIR|FILE")]
@@ -65,6 +72,9 @@ pub struct Command {
     /// (tokenizer.ggml.pre: llama-bpe, qwen2, ...)
     #[arg(long, value_name = "NAME")]
     pre: Option<String>,
+    /// The vocabulary of a checkpoint of llama2.c: its tokenizer.bin
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
     /// Replace the output if it exists
     #[arg(long)]
     force: bool,
@@ -86,7 +96,8 @@ fn wanted(name: &str) -> std::result::Result<Wanted, String> {
     }
     QuantType::from_name(name).map(|kind| Wanted(Some(kind))).ok_or_else(|| {
         let names: Vec<&str> = QuantType::ALL.iter().map(|kind| kind.name()).collect();
-        format!("no such type; there are auto, {}", names.join(", "))
+        let names = names.join(", ");
+        format!("there are auto, {names} (mixes of types: mote quantize)")
     })
 }
 
@@ -101,7 +112,7 @@ impl Command {
 struct Report {
     input: String,
     output: String,
-    architecture: &'static str,
+    architecture: String,
     name: String,
     parameters: u64,
     bytes: u64,
@@ -112,6 +123,13 @@ struct Report {
 
 /// Converts.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
+    if let Some(vocabulary) = &command.tokenizer {
+        return llama2c::execute(command, vocabulary, streams);
+    }
+    if join::is_part(&command.input) {
+        return join::execute(command, streams);
+    }
+    llama2c::check_vocabulary(&command.input)?;
     let start = Instant::now();
     let in_input = |failure: Failure| failure.in_file(&command.input);
     input::check_output(command)?;
@@ -216,7 +234,7 @@ fn report(command: &Command, plan: &Plan<'_>, name: String, bytes: u64, start: I
     Report {
         input: shown(&command.input),
         output: shown(&command.output),
-        architecture: plan.mapping.name,
+        architecture: plan.mapping.name.into(),
         name,
         parameters,
         bytes,

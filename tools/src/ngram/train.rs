@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::io;
 use std::time::Instant;
 
-use mote_formats::Mapping;
 use mote_formats::gguf::Gguf;
 use mote_runtime::Tokenizer;
 use mote_runtime::tokenizer::LoadError;
@@ -20,6 +19,7 @@ use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::Memory;
 use crate::interrupt::Interrupted;
+use crate::source;
 use crate::streams::Streams;
 use inputs::{Given, Text, read};
 pub use options::Command;
@@ -37,7 +37,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     command.check()?;
     command.check_outputs()?;
     let Some(path) = command.tokenizer() else { return train(command, None, streams) };
-    let file = Mapping::open(path).map_err(|error| Failure::from(error).in_file(path))?;
+    let file = source::open(path)?;
     let gguf = Gguf::parse(&file).map_err(|error| Failure::from(error).in_file(path))?;
     let refused = |error: LoadError| Failure::load(error.into(), &gguf).in_file(path);
     let mut tables = Memory::new(Tokenizer::bytes_needed(&gguf).map_err(refused)?)?;

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mote_formats::Mapping;
 use mote_formats::gguf::Gguf;
 use mote_runtime::{AnyModel, AnySession, LanguageModel, Options, Origin};
 
@@ -15,6 +14,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, Memory};
 use crate::interrupt::{self, not_pressed};
 use crate::options::{Purpose, SessionOptions, names};
+use crate::source;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 
@@ -44,7 +44,7 @@ impl Task<'_> {
         let engine = Engine::new(self.session, streams)?;
         let paths: Vec<&Path> =
             [self.base].into_iter().chain(self.models.iter().copied()).collect();
-        let files = collect(&paths, |path| Ok(Mapping::open(path)?))?;
+        let files = collect(&paths, |path| source::open(path))?;
         let files: Vec<_> = paths.iter().zip(&files).collect();
         let ggufs = collect(&files, |(path, file)| {
             Gguf::parse(file).map_err(|error| Failure::from(error).in_file(path))

@@ -75,6 +75,7 @@ fn fitting(kind: QuantType, row: u32) -> QuantType {
         return kind;
     }
     match kind {
+        QuantType::Q2_K | QuantType::Q3_K => QuantType::Q4_0,
         QuantType::Q4_K => QuantType::Q5_0,
         QuantType::Q5_K => QuantType::Q5_1,
         QuantType::Q6_K => QuantType::Q8_0,

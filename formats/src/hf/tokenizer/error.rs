@@ -29,8 +29,17 @@ pub enum Reason {
     NotUtf8(usize),
     /// The protobuf message is damaged.
     Protobuf(ProtobufError),
+    /// The file ends inside a token.
+    Truncated,
     /// No tokens at all.
     Empty,
+    /// Fewer or more tokens than the embedding has rows.
+    Count {
+        /// Tokens, or one more than there are rows.
+        tokens: usize,
+        /// Rows of the embedding.
+        rows: usize,
+    },
     /// More tokens than [`MAX_TOKENS`](super::MAX_TOKENS).
     TooManyTokens(usize),
     /// A token of more than [`MAX_TOKEN_BYTES`](super::MAX_TOKEN_BYTES): its id and length.
@@ -148,7 +157,14 @@ impl fmt::Display for Reason {
             Reason::Json(error) => f.write_str(error),
             Reason::NotUtf8(at) => write!(f, "not UTF-8 at byte {at}"),
             Reason::Protobuf(error) => error.fmt(f),
+            Reason::Truncated => f.write_str("the file ends inside a token"),
             Reason::Empty => f.write_str("no tokens"),
+            Reason::Count { tokens, rows } if tokens > rows => {
+                write!(f, "more tokens than the {rows} rows of the embedding")
+            }
+            Reason::Count { tokens, rows } => {
+                write!(f, "{tokens} tokens, but the embedding has {rows} rows")
+            }
             Reason::TooManyTokens(n) => {
                 write!(f, "{n} tokens; at most {} are read", super::MAX_TOKENS)
             }

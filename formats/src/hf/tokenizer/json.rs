@@ -118,7 +118,8 @@ fn strips_more_than_a_blank(decoder: &Value) -> bool {
 
 /// The members of a `Sequence`, whose list has the given name, or the part itself; none of `null`.
 pub(super) fn parts<'v>(part: &'v Value, list: &str) -> impl Iterator<Item = &'v Value> {
-    let members = part.get(list).and_then(Value::as_array);
+    let is_sequence = kind(part) == "Sequence";
+    let members = part.get(list).and_then(Value::as_array).filter(|_| is_sequence);
     let alone = (members.is_none() && !part.is_null()).then_some(part);
     members.into_iter().flatten().chain(alone)
 }

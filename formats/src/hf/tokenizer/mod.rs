@@ -15,6 +15,7 @@ mod bytes;
 mod error;
 mod json;
 mod lines;
+mod llama2c;
 mod merges;
 mod pieces;
 mod pre;
@@ -28,6 +29,7 @@ use std::string::String;
 use std::vec::Vec;
 
 pub use error::{Reason, TokenizerError};
+pub use llama2c::read_llama2c;
 pub use protobuf::{ProtobufError, ProtobufReason};
 
 use crate::gguf::{BuildError, Builder};

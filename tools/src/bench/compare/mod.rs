@@ -6,7 +6,6 @@
 mod plot;
 mod process;
 mod program;
-mod svg;
 mod table;
 
 use std::io::Write;

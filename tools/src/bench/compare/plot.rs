@@ -6,8 +6,9 @@
 //! multiplying to its right, where prefill is. Both axes are logarithmic. The lower part shows the
 //! same distances from the limit on a linear axis, with the numbers.
 
-use super::svg::{Anchor, COLOURS, Canvas, Point, Scale};
+use super::super::measure::Test;
 use super::table::{Comparison, Line};
+use crate::svg::{Anchor, COLOURS, Canvas, Point, Scale};
 
 const WIDTH: f64 = 960.0;
 const MARGIN: f64 = 56.0;
@@ -129,6 +130,33 @@ impl<'a> Plot<'a> {
                 let title = format!("{name}: {}, {}, {:.1} GMAC/s", line.model, line.test, point.1);
                 self.canvas.mark(axes.at(point), form, &colour(program), title);
             }
+        }
+        self.labels(threads, axes);
+    }
+
+    /// Each test once, beside mote's first point of it; with its speed if there is one model alone.
+    fn labels(&mut self, threads: usize, axes: &Axes) {
+        let mut labels: Vec<(Test, Point)> = Vec::new();
+        for line in self.comparison.results.iter().filter(|line| line.threads == threads) {
+            let Some((_, point)) = points(line).find(|(program, _)| *program == 0) else {
+                continue;
+            };
+            if labels.iter().any(|(test, _)| *test == line.test) {
+                continue;
+            }
+            let (x, mut y) = axes.at(point);
+            // Below those that are already there.
+            while labels.iter().any(|(_, (a, b))| (a - x).abs() < 110.0 && (b - y).abs() < 13.0) {
+                y += 13.0;
+            }
+            labels.push((line.test, (x, y)));
+            let text = match line.speeds.first().and_then(|speed| speed.median()) {
+                Some(speed) if self.models.len() == 1 => format!("{}, {speed:.0}/s", line.test),
+                _ => line.test.to_string(),
+            };
+            let left = x < (axes.x.places.0 + axes.x.places.1) / 2.0;
+            let (dx, anchor) = if left { (10.0, Anchor::Start) } else { (-10.0, Anchor::End) };
+            self.canvas.text((x + dx, y + 4.0), anchor, "small", text);
         }
     }
 

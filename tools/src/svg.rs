@@ -1,4 +1,4 @@
-//! As much of SVG as a plot needs. Text stays text, nothing outside is referred to, and colours
+//! As much of SVG as plots and coloured texts need. Text stays text, nothing outside is referred to, and colours
 //! follow the reader's light or dark page.
 
 use std::fmt::{Display, Write};
@@ -81,12 +81,23 @@ impl Canvas {
             writeln!(self.0, r#"<path class="{class}" d="{path}"><title>{title}</title></path>"#);
     }
 
-    /// The whole file.
-    pub fn finish(self, (width, height): Point, title: &str) -> String {
+    /// A piece of markup of a form of its own: whoever makes it escapes the texts in it.
+    pub fn raw(&mut self, markup: &str) {
+        self.0.push_str(markup);
+        self.0.push('\n');
+    }
+
+    /// The whole file, a plot.
+    pub fn finish(self, size: Point, title: &str) -> String {
+        self.finish_styled(size, title, STYLE)
+    }
+
+    /// The whole file with another style.
+    pub fn finish_styled(self, (width, height): Point, title: &str, style: &str) -> String {
         let title = escaped(title);
         format!(
             r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0} {height:.0}" width="{width:.0}" height="{height:.0}" role="img">
-<title>{title}</title><style>{STYLE}</style>
+<title>{title}</title><style>{style}</style>
 <rect class="page" width="100%" height="100%"/>
 {}</svg>
 "#,
@@ -95,14 +106,17 @@ impl Canvas {
     }
 }
 
-/// What XML reads as text. Control characters have no place there.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars().filter(|c| !c.is_control()) {
+/// What XML and HTML read as text, between tags or in quotation marks of either kind. Characters that
+/// have no place there are left out.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')) {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
             c => escaped.push(c),
         }
     }

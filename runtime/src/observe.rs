@@ -1,0 +1,40 @@
+//! What enters the matrices, for whoever wants to measure it.
+
+use mote_kernels::Rows;
+
+/// Hears the input of every matrix product of a [`Session`](crate::Session): see
+/// [`Session::observe`](crate::Session::observe).
+pub trait Observer {
+    /// The rows, of `cols` numbers each, that meet the matrices of `site` in the layer of this index (0
+    /// at [`Site::Head`]), one for each token: before they are quantised.
+    fn input(&mut self, site: Site, layer: usize, rows: &[f32], cols: usize);
+}
+
+/// Matrices that share an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Site {
+    /// Queries, keys and values.
+    Attention,
+    /// The output of attention.
+    AttentionOutput,
+    /// The feed-forward network's first matrices: up, and gate if it has one.
+    FeedForward,
+    /// Its last one.
+    Down,
+    /// From the last state to logits.
+    Head,
+}
+
+/// Tells an observer, if there is one. Once for a phase, so nobody pays for its absence.
+pub(crate) fn tell(
+    observer: &mut Option<&mut dyn Observer>,
+    site: Site,
+    layer: usize,
+    input: &Rows<'_>,
+) {
+    if let Some(observer) = observer
+        && let Some(rows) = input.float()
+    {
+        observer.input(site, layer, rows, input.k());
+    }
+}

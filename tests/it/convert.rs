@@ -1,0 +1,273 @@
+//! `mote convert` writes what llama.cpp's converter writes, and models score as Hugging Face says.
+
+use std::path::{Path, PathBuf};
+
+use mote_formats::gguf::{Gguf, Tensor, Value};
+use mote_formats::{Mapping, gguf::checksum::checksum};
+use mote_kernels::QuantType;
+use mote_tests::checkpoint::{Checkpoint, fixture, read};
+use mote_tests::shared::{json, root, shared};
+use mote_tests::speak::Run;
+use mote_tools::streams::{Streams, Terminal};
+
+/// Float weights against Hugging Face in float32: both sides round, in different orders.
+const FLOAT: f64 = 1e-4;
+
+/// Checkpoints of the reference set.
+const MODELS: &[&str] = &[
+    "llama",
+    "llama3",
+    "llama_k256",
+    "llama_linear_rope",
+    "mistral",
+    "gemma3",
+    "gemma3_k256",
+    "qwen2",
+    "qwen3",
+    "gpt2",
+    "phi3",
+];
+
+/// What a conversion left behind.
+pub struct Converted {
+    pub code: u8,
+    /// With --json: the report, or the failure's sentence.
+    pub report: serde_json::Value,
+}
+
+/// `mote convert ARGS --json`.
+pub fn convert(args: &[&str]) -> Converted {
+    let args = [&["mote", "convert"], args, &["--json"]].concat();
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let terminal = Terminal::default();
+    let mut streams =
+        Streams { input: &mut &b""[..], output: &mut output, errors: &mut errors, terminal };
+    let code = mote_tools::run(args.into_iter().map(Into::into), &mut streams);
+    let report = serde_json::from_slice(&output);
+    let shown = || String::from_utf8_lossy(&errors).into_owned();
+    Converted { code, report: report.unwrap_or_else(|error| panic!("{error}: {}", shown())) }
+}
+
+/// A GGUF file that is removed in the end.
+struct Output(PathBuf);
+
+impl Output {
+    fn new(name: &str) -> Output {
+        let name = format!("mote-convert-{}-{name}.gguf", std::process::id());
+        Output(std::env::temp_dir().join(name))
+    }
+
+    fn arg(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// Converts; gives the file's bytes.
+    fn of(&self, checkpoint: &str, more: &[&str]) -> Vec<u8> {
+        let args = [&[checkpoint, "-o", self.arg(), "--force"], more].concat();
+        let Converted { code, report } = convert(&args);
+        assert_eq!(code, 0, "{checkpoint}: {report}");
+        let bytes = read(&self.0);
+        assert_eq!(report["bytes"], bytes.len());
+        bytes
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Every tensor of `theirs` is one of `ours`: place, shape, type and bytes.
+fn same_tensors(ours: &Gguf<'_>, theirs: &Gguf<'_>, in_order: bool) {
+    assert_eq!(ours.n_tensors(), theirs.n_tensors());
+    for (first, second) in ours.tensors().zip(theirs.tensors()) {
+        let tensor = ours.tensor(second.name()).unwrap_or(first);
+        let described = |tensor: &Tensor<'_>| {
+            let kind = tensor.tensor_type().name();
+            (tensor.name().to_string(), tensor.dims().to_vec(), kind)
+        };
+        assert_eq!(described(&tensor), described(&second));
+        assert!(!in_order || first.name() == second.name());
+        assert!(tensor.data() == second.data(), "{} differs", tensor.name());
+    }
+}
+
+/// Keys whose values have reasons of their own: the name (ours is the folder's, theirs was given by
+/// hand), and what only mote writes.
+const OTHER_KEYS: &[&str] = &["general.name", "mote.version", "mote.checksums"];
+
+/// The same keys with the same values. T's tests compare those of tokenizers.
+fn same_keys(ours: &Gguf<'_>, theirs: &Gguf<'_>) {
+    let is_compared = |key: &str| !OTHER_KEYS.contains(&key) && !key.starts_with("tokenizer.");
+    let keys = |gguf: &Gguf<'_>| -> Vec<(String, String)> {
+        let all = gguf.metadata().filter(|(key, _)| is_compared(key));
+        let shown = |value: Value<'_>| match value {
+            Value::F32(x) => format!("f32 {:08x}", x.to_bits()),
+            other => format!("{other:?}"),
+        };
+        all.map(|(key, value)| (key.to_string(), shown(value))).collect()
+    };
+    assert_eq!(keys(ours), keys(theirs));
+}
+
+#[test]
+fn the_tiny_checkpoint_becomes_its_model() {
+    let output = Output::new("tiny");
+    let file = output.of(fixture().to_str().unwrap(), &[]);
+    let ours = Gguf::parse(&file).unwrap();
+    let folder = root().join("tests/fixtures/malformed");
+    let theirs = read(&folder.join("ok_baseline.gguf"));
+    same_tensors(&ours, &Gguf::parse(&theirs).unwrap(), false);
+    let baseline = &json(&folder.join("manifest.json"))["baseline"];
+    let ids = |key: &str| -> Vec<u32> {
+        baseline[key].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+    };
+    let (prompt, greedy) = (ids("prompt_ids"), ids("greedy_ids"));
+    let mapped = Mapping::open(&output.0).unwrap();
+    assert_eq!(Run::default().greedy(&mapped, &prompt, greedy.len()), greedy);
+    // Its checksums are those of its tensors.
+    let stored: Vec<u64> = ours.checksums().unwrap().unwrap().iter().collect();
+    assert_eq!(stored, ours.tensors().map(|tensor| checksum(tensor.data())).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_type_is_the_one_that_the_encoding_gives() {
+    let output = Output::new("types");
+    let plain = output.of(fixture().to_str().unwrap(), &["--type", "f32"]);
+    let plain = Gguf::parse(&plain).unwrap();
+    for kind in QuantType::ALL {
+        let threads = if kind.block_len() > 1 { "2" } else { "1" };
+        let args = ["--type", kind.name(), "--threads", threads];
+        let file = output.of(fixture().to_str().unwrap(), &args);
+        let gguf = Gguf::parse(&file).unwrap();
+        for (tensor, exact) in gguf.tensors().zip(plain.tensors()) {
+            let row = exact.dims()[0];
+            let is_vector = exact.dims().len() == 1;
+            let fits = row.is_multiple_of(kind.block_len() as u64);
+            let expected = match (is_vector, fits) {
+                (true, _) => "f32",
+                (false, true) => kind.name(),
+                (false, false) => "f16",
+            };
+            assert_eq!(tensor.tensor_type().name(), expected, "{}", tensor.name());
+            let mut x = vec![0.0; exact.n_elements() as usize];
+            QuantType::from_name("f32").unwrap().decode(exact.data(), &mut x);
+            let mut encoded = vec![0; tensor.data().len()];
+            QuantType::from_name(expected).unwrap().encode(&x, &mut encoded);
+            assert!(encoded == tensor.data(), "{} {}", kind.name(), tensor.name());
+        }
+    }
+}
+
+#[test]
+fn halves_are_kept_as_they_are() {
+    let checkpoint = Checkpoint::new("halves");
+    let bits = |i: usize| (i as u16).wrapping_mul(40_503).to_le_bytes();
+    checkpoint.change_tensors(|tensors| {
+        for tensor in tensors.iter_mut().filter(|tensor| tensor.shape.len() == 2) {
+            tensor.dtype = "F16".into();
+            tensor.data = (0..tensor.data.len() / 4).flat_map(bits).collect();
+        }
+    });
+    let output = Output::new("halves");
+    let file = output.of(checkpoint.arg(), &[]);
+    let gguf = Gguf::parse(&file).unwrap();
+    // NaN payloads as well: nothing was decoded.
+    let tensor = gguf.tensor("blk.0.ffn_up.weight").unwrap();
+    assert_eq!(tensor.tensor_type().name(), "f16");
+    assert!(tensor.data().iter().copied().eq((0..tensor.data().len() / 2).flat_map(bits)));
+}
+
+/// Sharded or not, with an odd header or not (case 317): the same file.
+#[test]
+fn case_317_shards_and_odd_headers_change_nothing() {
+    let output = Output::new("shards");
+    let plain = output.of(fixture().to_str().unwrap(), &["--name", "x"]);
+    let checkpoint = Checkpoint::new("shards");
+    let whole = read(&checkpoint.path("model.safetensors"));
+    let header = u64::from_le_bytes(*whole.first_chunk().unwrap()) as usize;
+    let text = [&whole[8..8 + header], b" "].concat();
+    let odd = mote_tests::checkpoint::safetensors(&text, &whole[8 + header..]);
+    checkpoint.write("model.safetensors", odd);
+    assert!(output.of(checkpoint.arg(), &["--name", "x"]) == plain);
+
+    let tensors = mote_tests::checkpoint::tensors(&whole);
+    let mut map = serde_json::Map::new();
+    let shards = [&tensors[..5], &tensors[5..]];
+    for (number, tensors) in (1..).zip(shards) {
+        let name = format!("model-{number:05}-of-00002.safetensors");
+        checkpoint.write(&name, mote_tests::checkpoint::file_of(tensors));
+        map.extend(tensors.iter().map(|tensor| (tensor.name.clone(), name.clone().into())));
+    }
+    std::fs::remove_file(checkpoint.path("model.safetensors")).unwrap();
+    let index = serde_json::json!({ "metadata": {}, "weight_map": map });
+    checkpoint.write("model.safetensors.index.json", index.to_string());
+    assert!(output.of(checkpoint.arg(), &["--name", "x"]) == plain);
+    // Shards without their index, too.
+    std::fs::remove_file(checkpoint.path("model.safetensors.index.json")).unwrap();
+    assert!(output.of(checkpoint.arg(), &["--name", "x"]) == plain);
+}
+
+#[test]
+fn reference_models_become_llama_cpps_files() {
+    let Some(folder) = shared("reference") else { return };
+    for name in ["llama", "llama3", "llama_k256", "gemma3", "qwen2", "qwen3", "gpt2", "phi3"] {
+        let output = Output::new(&format!("same-{name}"));
+        let checkpoint = folder.join("models").join(name);
+        let file = output.of(checkpoint.to_str().unwrap(), &["--type", "f32"]);
+        let ours = Gguf::parse(&file).unwrap();
+        let theirs = read(&folder.join(format!("gguf/{name}-f32.gguf")));
+        let theirs = Gguf::parse(&theirs).unwrap();
+        println!("{name}");
+        same_tensors(&ours, &theirs, true);
+        same_keys(&ours, &theirs);
+    }
+}
+
+/// config.json as transformers 4 wrote it means the same.
+#[test]
+fn both_spellings_of_a_configuration_give_the_same_file() {
+    let Some(folder) = shared("reference") else { return };
+    for name in MODELS {
+        let source = folder.join("models").join(name);
+        let output = Output::new(&format!("spelling-{name}"));
+        let plain = output.of(source.to_str().unwrap(), &["--name", "x"]);
+        let checkpoint = Checkpoint::empty(&format!("spelling-{name}"));
+        for entry in std::fs::read_dir(&source).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, checkpoint.path(path.file_name().unwrap().to_str().unwrap()))
+                .unwrap();
+        }
+        checkpoint.write("config.json", read(&source.join("config.legacy.json")));
+        assert!(output.of(checkpoint.arg(), &["--name", "x"]) == plain, "{name}");
+    }
+}
+
+fn check_scores(name: &str, file: &Path, reference: &serde_json::Value) {
+    let file = Mapping::open(file).unwrap();
+    let mut worst: f64 = 0.0;
+    for (prompt, ids) in reference["prompts"].as_object().unwrap() {
+        let ids: Vec<u32> =
+            ids.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+        let want = reference[format!("logprobs_{prompt}")].as_array().unwrap();
+        let got = Run::default().logprobs(&file, &ids);
+        assert_eq!(got.len(), want.len());
+        for (got, want) in got.iter().zip(want) {
+            worst = worst.max((got - want.as_f64().unwrap()).abs());
+        }
+    }
+    println!("{name:20} {worst:.2e}");
+    assert!(worst <= FLOAT, "{name}: {worst}");
+}
+
+#[test]
+fn converted_models_score_as_hugging_face_says() {
+    let Some(folder) = shared("reference") else { return };
+    for name in MODELS {
+        let checkpoint = folder.join("models").join(name);
+        let output = Output::new(&format!("score-{name}"));
+        output.of(checkpoint.to_str().unwrap(), &[]);
+        check_scores(name, &output.0, &json(&checkpoint.join("ref.json")));
+    }
+}

@@ -1,0 +1,221 @@
+//! Checkpoints of llama2.c, whose vocabulary is a file of its own.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::time::Instant;
+
+use mote_formats::Mapping;
+use mote_formats::file::{self, Existing};
+use mote_formats::gguf::{BuildError, Builder, IoSink, checksum};
+use mote_formats::hf::tokenizer::{self, Tokenizer};
+use mote_formats::llama2c::{Checkpoint, CheckpointError, Tensor};
+use mote_kernels::QuantType;
+
+use super::{Command, Report, Stopped, input, metadata, print};
+use crate::cli::write_json;
+use crate::failure::{Code, Failure, Result, shown};
+use crate::interrupt;
+use crate::streams::Streams;
+
+/// Elements of a piece, about: 4 MB of f32.
+const PIECE: usize = 1 << 20;
+
+/// A tensor of the output.
+struct Output<'a> {
+    tensor: &'a Tensor<'a>,
+    kind: QuantType,
+}
+
+/// Converts a checkpoint with the vocabulary in the file `vocabulary`.
+pub fn execute(command: &Command, vocabulary: &Path, streams: &mut Streams<'_>) -> Result<()> {
+    let start = Instant::now();
+    input::check_output(command)?;
+    for input in [command.input.as_path(), vocabulary] {
+        check_other_file(input, &command.output)?;
+    }
+    let file = open(&command.input)?;
+    let in_input = |failure: Failure| failure.in_file(&command.input);
+    let checkpoint = Checkpoint::parse(&file).map_err(|error| in_input(error.into()))?;
+    let tokenizer = tokenizer::read_llama2c(&open(vocabulary)?, checkpoint.sizes.vocab as usize);
+    let tokenizer = tokenizer.map_err(|error| Failure::from(error).in_file(vocabulary))?;
+    let (outputs, fallbacks) = outputs(&checkpoint, command.kind.0.unwrap_or(QuantType::F32));
+    let name = command.name.clone().unwrap_or_else(|| {
+        metadata::name(Path::new(command.input.file_stem().unwrap_or_default()))
+    });
+    let index = index(&checkpoint, &outputs, &tokenizer, &name);
+    let index = index.map_err(|error| in_input(Failure::new(Code::Format, error)))?;
+    let existing = if command.force { Existing::Replace } else { Existing::Keep };
+    let bytes = file::write(&command.output, existing, |out| write(&outputs, &index, streams, out));
+    let bytes = bytes.map_err(|Stopped(failure)| failure.in_file(&command.output))?;
+    let report = report(command, &outputs, name, (bytes, fallbacks), start);
+    if command.json {
+        return write_json(&report, streams);
+    }
+    print(&report, streams)
+}
+
+/// A checkpoint for which no vocabulary is named. What the header says must be the file's size.
+pub fn check_vocabulary(path: &Path) -> Result<()> {
+    let is_checkpoint = || Mapping::open(path).is_ok_and(|file| Checkpoint::parse(&file).is_ok());
+    if !path.is_file() || !is_checkpoint() {
+        return Ok(());
+    }
+    let sentence = "is a checkpoint of llama2.c; --tokenizer FILE names its vocabulary, \
+                    tokenizer.bin";
+    Err(Failure::new(Code::Usage, sentence).in_file(path))
+}
+
+fn open(path: &Path) -> Result<Mapping> {
+    Mapping::open(path).map_err(|error| Failure::from(error).in_file(path))
+}
+
+/// What is read is not overwritten, whatever --force says.
+pub fn check_other_file(input: &Path, output: &Path) -> Result<()> {
+    let (Ok(from), Ok(to)) = (input.canonicalize(), output.canonicalize()) else { return Ok(()) };
+    if from != to {
+        return Ok(());
+    }
+    let sentence = "is what is converted; write to another file";
+    Err(Failure::new(Code::Usage, sentence).in_file(output))
+}
+
+/// The output's tensors, and how many of them are f16 because their rows are no whole blocks.
+fn outputs<'a>(checkpoint: &'a Checkpoint<'a>, wanted: QuantType) -> (Vec<Output<'a>>, usize) {
+    let mut fallbacks = 0;
+    let outputs = checkpoint.tensors.iter().map(|tensor| {
+        let row = tensor.dims.first().copied().unwrap_or(1);
+        let kind = if tensor.dims.len() == 1 {
+            QuantType::F32
+        } else if row.is_multiple_of(wanted.block_len() as u64) {
+            wanted
+        } else {
+            fallbacks += 1;
+            QuantType::F16
+        };
+        Output { tensor, kind }
+    });
+    (outputs.collect(), fallbacks)
+}
+
+/// Everything before the data.
+fn index(
+    checkpoint: &Checkpoint<'_>,
+    outputs: &[Output<'_>],
+    tokenizer: &Tokenizer,
+    name: &str,
+) -> std::result::Result<Builder, BuildError> {
+    let sizes = &checkpoint.sizes;
+    let mut file = Builder::new();
+    file.set("general.architecture", "llama")?;
+    file.set("general.type", "model")?;
+    file.set("general.name", name)?;
+    let parameters = outputs.iter().map(|output| output.tensor.elements()).sum();
+    file.set("general.size_label", &*metadata::size_label(parameters))?;
+    for (key, value) in [
+        ("block_count", sizes.layers),
+        ("context_length", sizes.context),
+        ("embedding_length", sizes.dim),
+        ("feed_forward_length", sizes.hidden),
+        ("attention.head_count", sizes.heads),
+        ("attention.head_count_kv", sizes.kv_heads),
+        ("vocab_size", sizes.vocab),
+        ("rope.dimension_count", sizes.head_dim()),
+    ] {
+        // The header has no number of more than 32 bits.
+        file.set(&format!("llama.{key}"), value as u32)?;
+    }
+    // Constants of the program.
+    file.set("llama.rope.freq_base", 10_000.0_f32)?;
+    file.set("llama.attention.layer_norm_rms_epsilon", 1e-5_f32)?;
+    let matrix = outputs.iter().find(|output| output.tensor.dims.len() > 1);
+    if let Some(number) = matrix.and_then(|first| metadata::file_type(first.kind)) {
+        file.set("general.file_type", number)?;
+    }
+    file.set("general.quantization_version", 2_u32)?;
+    tokenizer.write(&mut file)?;
+    file.set(checksum::VERSION_KEY, env!("CARGO_PKG_VERSION"))?;
+    file.add_checksums()?;
+    for Output { tensor, kind } in outputs {
+        file.add_tensor(&tensor.name, &tensor.dims, *kind)?;
+    }
+    Ok(file)
+}
+
+/// Writes the output; gives its size.
+fn write(
+    outputs: &[Output<'_>],
+    index: &Builder,
+    streams: &Streams<'_>,
+    out: &mut BufWriter<File>,
+) -> std::result::Result<u64, Stopped> {
+    let bar = streams.bytes_progress(outputs.iter().map(Output::bytes).sum());
+    let mut data = index.write_index(IoSink(&mut *out)).map_err(io::Error::from)?;
+    let (mut values, mut encoded) = (Vec::new(), Vec::new());
+    for output in outputs {
+        let elements = output.tensor.elements() as usize;
+        let row = output.tensor.dims.first().map_or(1, |&row| row as usize);
+        let piece = (PIECE / row).max(1) * row;
+        for first in (0..elements).step_by(piece) {
+            interrupt::check_io()?;
+            let len = piece.min(elements - first);
+            values.resize(len, 0.0);
+            output.tensor.decode(first, &mut values);
+            encoded.resize(len / output.kind.block_len() * output.kind.block_bytes(), 0);
+            output.kind.encode(&values, &mut encoded);
+            data.write(&encoded).map_err(io::Error::from)?;
+            bar.inc(encoded.len() as u64);
+        }
+    }
+    let (_, checksums) = data.finish_checksums().map_err(io::Error::from)?;
+    checksums.write_to(out)?;
+    out.flush()?;
+    bar.finish_and_clear();
+    Ok(out.get_ref().metadata()?.len())
+}
+
+impl Output<'_> {
+    /// Bytes in the output.
+    fn bytes(&self) -> u64 {
+        let (block, bytes) = (self.kind.block_len() as u64, self.kind.block_bytes() as u64);
+        self.tensor.elements() / block * bytes
+    }
+}
+
+fn report(
+    command: &Command,
+    outputs: &[Output<'_>],
+    name: String,
+    (bytes, fallbacks): (u64, usize),
+    start: Instant,
+) -> Report {
+    let mut types: BTreeMap<&str, crate::facts::Total> = BTreeMap::new();
+    for output in outputs {
+        let total = types.entry(output.kind.name()).or_default();
+        total.tensors += 1;
+        total.parameters += output.tensor.elements();
+        total.bytes += output.bytes();
+    }
+    Report {
+        input: shown(&command.input),
+        output: shown(&command.output),
+        architecture: "llama".into(),
+        name,
+        parameters: outputs.iter().map(|output| output.tensor.elements()).sum(),
+        bytes,
+        types,
+        fallbacks,
+        seconds: start.elapsed().as_secs_f64(),
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Self {
+        let code = match error {
+            CheckpointError::Version(_) => Code::Model,
+            _ => Code::Format,
+        };
+        Failure::new(code, error)
+    }
+}
