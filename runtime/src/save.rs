@@ -135,6 +135,7 @@ impl SavedContext {
             cache: match u32_at(bytes, 12) {
                 0 => CacheType::F32,
                 1 => CacheType::F16,
+                2 => CacheType::Q8_0,
                 _ => return Err(RestoreError::Options),
             },
             precision: match u32_at(bytes, 48) {

@@ -49,12 +49,12 @@ impl<'r> Writer<'r> {
     fn define(&mut self, name: &str, node: &Node) {
         let body = match node {
             Node::Choice(choices) => {
-                let choices = self.joined(choices, |nodes| Node::Choice(nodes), true);
+                let choices = self.joined(choices, Node::Choice, true);
                 choices.iter().map(|choice| self.atom(choice)).collect::<Vec<_>>().join(" | ")
             }
             Node::Sequence(items) if items.is_empty() => "\"\"".to_string(),
             Node::Sequence(items) => {
-                let items = self.joined(items, |nodes| Node::Sequence(nodes), false);
+                let items = self.joined(items, Node::Sequence, false);
                 items.iter().map(|item| self.atom(item)).collect::<Vec<_>>().join(" ")
             }
             Node::Repeat(inner, least, most) => {
