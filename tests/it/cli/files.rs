@@ -59,7 +59,7 @@ fn inspect_names_foreign_encodings() {
         builder.add_tensor("t", &[row, 2], foreign).unwrap();
         let mut data = builder.write_index(Vec::new()).unwrap();
         data.write(&vec![0; 2 * foreign.block_bytes() as usize]).unwrap();
-        let path = file(&format!("foreign_{name}.gguf"), &data.finish().unwrap());
+        let path = file(&format!("foreign_{id}.gguf"), &data.finish().unwrap());
         let shown = mote(&["inspect", &path]);
         let line = shown.text().lines().find(|line| line.contains(name)).unwrap();
         assert!(line.contains("mote cannot compute with it"), "{line}");
