@@ -146,7 +146,7 @@ fn importance_of_tied() -> Vec<u8> {
     let mut writer = builder.write_index(Vec::new()).unwrap();
     for tensor in &matrices {
         // Some columns matter not at all, and some a hundred times as much as others.
-        let sum = |i: u64| if i % 7 == 0 { 0.0 } else { ((i * i) % 100 + 1) as f32 };
+        let sum = |i: u64| if i.is_multiple_of(7) { 0.0 } else { ((i * i) % 100 + 1) as f32 };
         for i in 0..tensor.shape()[0] {
             writer.write(&sum(i).to_le_bytes()).unwrap();
         }

@@ -204,7 +204,7 @@ fn case_302_protobuf_lengths_and_kinds() {
     let long = model(&piece(&"x".repeat(200_000)));
     let reason = model_refused(&long);
     assert_eq!(reason, Reason::TokenTooLong { id: 0, len: 200_000 });
-    assert!(MAX_PIECE_BYTES < 200_000);
+    const { assert!(MAX_PIECE_BYTES < 200_000) };
     let what = |bytes: &[u8]| match model_refused(bytes) {
         Reason::Protobuf(error) => error.what,
         other => panic!("{other:?}"),

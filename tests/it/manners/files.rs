@@ -46,7 +46,7 @@ fn case_383_models_that_cannot_be_opened() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     }
     let mut paths = vec![text(&missing), text(&inside), "-"];
     // The superuser may read everything.
