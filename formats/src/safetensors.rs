@@ -158,7 +158,9 @@ pub fn header_bytes(start: &[u8], file_bytes: u64) -> Result<u64, SafetensorsErr
     if start.starts_with(b"version https:/") {
         return Err(SafetensorsError::GitLfsPointer);
     }
-    if start.starts_with(b"PK\x03\x04") || matches!(start, [0x80, 2..=5, ..]) {
+    // A header of 0x0280 bytes begins like a pickle; its text tells them apart.
+    let is_json = start.get(LENGTH_BYTES as usize) == Some(&b'{');
+    if !is_json && (start.starts_with(b"PK\x03\x04") || matches!(start, [0x80, 2..=5, ..])) {
         return Err(SafetensorsError::Pickle);
     }
     let Some(length) = start.first_chunk().filter(|_| file_bytes >= LENGTH_BYTES) else {

@@ -41,7 +41,7 @@ name, title, bytes, path (null if it is not there).
 Examples:
   mote pull smollm2-135m && mote run -m smollm2-135m 'Once upon a time'
   mote pull hf:OWNER/REPO/model.Q4_K_M.gguf
-  mote pull https://example.org/model.gguf --sha256 0123...")]
+  mote pull https://example.org/model.gguf --sha256 b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")]
 pub struct Command {
     /// A name, OWNER/REPO/FILE, or a URL
     #[arg(value_name = "WHAT", required_unless_present = "list")]

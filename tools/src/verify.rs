@@ -37,7 +37,7 @@ broken gives an error instead.
 
 Examples:
   mote verify model.gguf
-  mote verify model.gguf --expect 2c6f…")]
+  mote verify model.gguf --expect 2c6f0a1bd5e4c1f09a7e3b5d8c6f4e2a1b0d9c8e7f6a5b4c3d2e1f0a9b8c7d6e")]
 pub struct Command {
     /// The file
     #[arg(value_name = "FILE")]

@@ -81,7 +81,7 @@ fn case_387_texts_of_a_file_drive_no_terminal() {
     let changed = [("general.architecture", hostile), ("general.name", hostile)];
     let path = file("hostile.gguf", &models::with_strings(&models::llama(), &changed));
     let mut hostile_files = vec![path];
-    for name in ["kv_key_escape", "ti_name_escape", "tk_token_escape"] {
+    for name in ["kv_key_escape", "tk_token_escape", "tk_rwkv_escape"] {
         let found = shared(&format!("malformed/{name}.gguf"));
         hostile_files.extend(found.map(|path| path.into_os_string().into_string().unwrap()));
     }

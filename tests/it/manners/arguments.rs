@@ -42,8 +42,9 @@ fn case_381_options_without_values_and_twice() {
             if takes_value && arg.get_num_args().is_none_or(|n| n.min_values() > 0) {
                 refused(&[&words[..], &[&option]].concat(), &option);
             }
-            // With --json, the error is JSON.
-            if matches!(arg.get_action(), ArgAction::SetTrue) && option != "--json" {
+            // With --json and --json-stream, the error is JSON.
+            let is_json = ["--json", "--json-stream"].contains(&option.as_str());
+            if matches!(arg.get_action(), ArgAction::SetTrue) && !is_json {
                 refused(&[&words[..], &[&option, &option]].concat(), &option);
             }
             seen += 1;

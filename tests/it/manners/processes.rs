@@ -330,7 +330,7 @@ fn case_392_calls_that_are_cut_short() {
         let [whole, short] = outputs.map(|path| fs::read(path).unwrap());
         assert!(!whole.is_empty() && whole == short, "{args:?}");
     }
-    let text = file("case-392-prompt.txt", "hello world ".repeat(20).as_bytes());
+    let text = file("case-392-prompt.txt", "hello world ".repeat(8).as_bytes());
     for args in [
         &["score", "-m", &model, "-f", &text, "--hash"][..],
         &["run", "-m", &model, "-f", &text, "-n", "20"],

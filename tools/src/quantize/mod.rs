@@ -52,7 +52,7 @@ pub struct Command {
     /// The model: a GGUF file
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// An encoding or a mix: Q4_K_M, Q8_0, ...
+    /// An encoding or a mix, as Q4_K_M or Q8_0
     #[arg(value_name = "TYPE", value_parser = kind)]
     kind: Kind,
     /// The file to write

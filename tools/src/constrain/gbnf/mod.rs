@@ -99,7 +99,7 @@ mod tests {
         let one = to_lark("root ::= (\n\"a\" |\n\"b\"\n) c |\n \"d\"\nc ::=\n  \"c\"").unwrap();
         let other = to_lark("root ::= (\"a\" | \"b\") c | \"d\"\nc ::= \"c\"").unwrap();
         assert_eq!(one, other);
-        assert_eq!(to_lark("root ::= | \"a\"").unwrap(), "R0: \"\" | /a/\nstart: R0\n");
+        assert_eq!(to_lark("root ::= | \"a\"").unwrap(), "T1: \"\"\nR0: T1 | /a/\nstart: R0\n");
     }
 
     #[test]

@@ -110,7 +110,7 @@ fn colours_or_marks() {
         String::from_utf8(out).unwrap()
     };
     let plain = shown(crate::streams::Paint::None);
-    assert!(plain.starts_with("  0.19 │ One <b>\\u{1b}[2J⁴↵↵\n"), "{plain}");
+    assert!(plain.starts_with("  0.24 │ One <b>\\u{1b}[2J⁴↵↵\n"), "{plain}");
     assert!(!plain.contains('\x1b'));
     assert!(shown(crate::streams::Paint::Palette).contains("\x1b[38;5;16;48;5;221m <b>"));
     assert!(
