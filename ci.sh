@@ -16,7 +16,7 @@ logs=$target_dir/ci
 
 # ---- The jobs, quick ones first
 
-jobs=(fmt clippy doc features models test test-release no-std capi spark)
+jobs=(fmt clippy doc features models test test-release docs no-std capi spark)
 # Emulated CPUs and cross-compilers: set up for an x86-64 host.
 [ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64 armv7 release bare-metal)
 
@@ -54,6 +54,12 @@ job_test() {
 job_test_release() {
     require_shared
     MOTE_REQUIRE_MODELS=1 cargo test --release --workspace --no-fail-fast
+}
+
+# Every command that the README and docs/ print, from a fresh clone.
+job_docs() {
+    cargo build --release
+    python3 tests/docs/run.py "$target_dir/docs"
 }
 
 # The bare-metal families. A `std` or an operating system that crept in does not compile.
