@@ -6,6 +6,7 @@
 //! - [`ngram`]: n-gram models in that container.
 //! - `mmap::Mapping` (feature `std`) gives the bytes of a file, mapped or copied; `file::write`
 //!   writes a file so that a half-written one never stands under its final name.
+//! - `safetensors` and `hf` (feature `checkpoints`) read what other programs train.
 //!
 //! Nothing here trusts its input: no panic, no recursion, and no memory whose size a file claims.
 #![no_std]
@@ -17,9 +18,13 @@ extern crate std;
 #[cfg(feature = "std")]
 pub mod file;
 pub mod gguf;
+#[cfg(feature = "checkpoints")]
+pub mod hf;
 #[cfg(feature = "std")]
 pub mod mmap;
 pub mod ngram;
+#[cfg(feature = "checkpoints")]
+pub mod safetensors;
 
 pub use gguf::{Gguf, ParseError};
 #[cfg(feature = "std")]

@@ -66,6 +66,7 @@ pub struct Kernels {
     pub(crate) exp_sum: unsafe fn(&mut [f32]) -> f32,
     pub(crate) rope: unsafe fn(RopeLayout, &mut [f32], &[f32], &[f32]),
     pub(crate) gate: unsafe fn(Gate, &mut [f32], &[f32]),
+    pub(crate) activate: unsafe fn(Gate, &mut [f32]),
     pub(crate) narrow: unsafe fn(&[f32], &mut [u16]),
     pub(crate) attend: unsafe fn(&Attend<'_>, &mut Tile<'_>, &mut [f32]),
     pub(crate) attend_chunk: unsafe fn(&Attend<'_>, usize, &mut [f32], &mut [f32]),
@@ -97,6 +98,7 @@ impl Kernels {
         exp_sum: norm::exp_sum,
         rope: rope::rope,
         gate: exp::gate,
+        activate: exp::activate,
         narrow: scalar::narrow,
         attend: attend::attend,
         attend_chunk: attend::attend_chunk,
@@ -244,6 +246,12 @@ impl Kernels {
         assert_eq!(gate.len(), up.len());
         // SAFETY: a table is handed out only to a CPU that can run it; lengths are equal.
         unsafe { (self.gate)(kind, gate, up) }
+    }
+
+    /// `x = activation(x)`.
+    pub fn activate(&self, kind: Gate, x: &mut [f32]) {
+        // SAFETY: a table is handed out only to a CPU that can run it.
+        unsafe { (self.activate)(kind, x) }
     }
 
     /// The bits of the nearest halves. Panics if lengths differ.

@@ -3,8 +3,9 @@
 
 use core::fmt;
 
-use mote_kernels::Candidate;
+use mote_kernels::{Candidate, Kernels};
 
+use crate::constraint::Constraint;
 use crate::error::SessionError;
 use crate::fallback::Degraded;
 use crate::language_model::LanguageModel;
@@ -55,15 +56,18 @@ pub enum StopReason {
     Eos,
     /// As many tokens as were asked for, or as many as the context holds.
     Length,
+    /// A [`Constraint`] allows nothing more.
+    Complete,
 }
 
 impl StopReason {
-    /// `stop`, `eos` or `length`.
+    /// `stop`, `eos`, `length` or `complete`.
     pub fn name(self) -> &'static str {
         match self {
             StopReason::Stop => "stop",
             StopReason::Eos => "eos",
             StopReason::Length => "length",
+            StopReason::Complete => "complete",
         }
     }
 }
@@ -101,6 +105,7 @@ pub struct Completion<'c, 'm> {
     pieces: Pieces<'c, 'm>,
     stopped: Option<StopReason>,
     speculator: Option<Speculator<'c>>,
+    constraint: Option<&'c mut (dyn Constraint + 'c)>,
 }
 
 impl<'c, 'm> Completion<'c, 'm> {
@@ -113,8 +118,8 @@ impl<'c, 'm> Completion<'c, 'm> {
         measure.bytes()
     }
 
-    /// A text to be continued, in memory of at least [`Completion::bytes_needed`]. The context
-    /// must be empty.
+    /// A text to be continued, in memory of at least [`Completion::bytes_needed`]. What the context
+    /// holds already is its beginning.
     pub fn new(
         model: &'c mut (dyn LanguageModel<'m> + 'c),
         options: CompletionOptions<'c>,
@@ -123,9 +128,6 @@ impl<'c, 'm> Completion<'c, 'm> {
         options.sampling.check()?;
         if options.stops.iter().any(|stop| stop.is_empty()) {
             return Err(SessionError::Option("a stop string is empty"));
-        }
-        if model.position() != 0 {
-            return Err(SessionError::Option("a completion starts with an empty context"));
         }
         let decoder = decoder(model.tokenizer(), &options);
         let mut carver = Carver::new(memory);
@@ -140,7 +142,13 @@ impl<'c, 'm> Completion<'c, 'm> {
             pieces: Pieces::new(decoder, text),
             stopped: None,
             speculator: None,
+            constraint: None,
         })
+    }
+
+    /// From now on only tokens that this allows are drawn.
+    pub fn constrain(&mut self, constraint: &'c mut (dyn Constraint + 'c)) {
+        self.constraint = Some(constraint);
     }
 
     /// Has tokens drafted from now on. The text stays the same; it is written sooner, or as soon.
@@ -166,20 +174,60 @@ impl<'c, 'm> Completion<'c, 'm> {
 
     /// Writes one more token; `None` when the text has ended.
     pub fn step(&mut self) -> Result<Option<Step<'_>>, SessionError> {
+        if self.logits()?.is_none() {
+            return Ok(None);
+        }
+        let (kernels, degraded) = (self.model.kernels(), self.model.degraded());
+        let (logits, recent) = self.model.logits_and_tokens().ok_or(SessionError::Empty)?;
+        let (sampling, candidates) = (&self.options.sampling, &mut *self.candidates);
+        let id = match &mut self.constraint {
+            None => sample::pick(kernels, sampling, logits, recent, candidates)?,
+            Some(constraint) => {
+                let mask = constraint.mask()?;
+                let id = sample::pick_allowed(kernels, sampling, logits, recent, candidates, mask)?;
+                constraint.accept(id)?;
+                id
+            }
+        };
+        self.written += 1;
+        self.unfed = Some(id);
+        self.show(id)?;
+        Ok(Some(Step { id, text: self.pieces.text(), degraded }))
+    }
+
+    /// The logits that the next token is drawn from, before penalties and constraints; `None` when the
+    /// text has ended. They are the model's until [`Completion::step`] changes them.
+    pub fn logits(&mut self) -> Result<Option<&[f32]>, SessionError> {
         if self.stopped.is_none() && !self.has_room() {
             self.stopped = Some(StopReason::Length);
+        }
+        if self.stopped.is_none() && self.constraint.as_ref().is_some_and(|it| it.is_complete()) {
+            self.stopped = Some(StopReason::Complete);
         }
         if self.stopped.is_some() {
             return Ok(None);
         }
         self.feed_last()?;
-        let (kernels, degraded) = (self.model.kernels(), self.model.degraded());
-        let (logits, recent) = self.model.logits_and_tokens().ok_or(SessionError::Empty)?;
-        let id = sample::pick(kernels, &self.options.sampling, logits, recent, self.candidates)?;
-        self.written += 1;
-        self.unfed = Some(id);
-        self.show(id)?;
-        Ok(Some(Step { id, text: self.pieces.text(), degraded }))
+        if self.model.logits().is_none() {
+            self.model.recall(&mut || true)?;
+        }
+        Ok(self.model.logits().map(|logits| &*logits))
+    }
+
+    /// Ends the text here: what was drawn last becomes part of the context, if there is room, so that a
+    /// later completion can go on.
+    pub fn finish(mut self) -> Result<(), SessionError> {
+        if self.model.position() < self.model.capacity() { self.feed_last() } else { Ok(()) }
+    }
+
+    /// Text to ids and back.
+    pub fn tokenizer(&self) -> &'m Tokenizer<'m> {
+        self.model.tokenizer()
+    }
+
+    /// The kernel table that computes.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.model.kernels()
     }
 
     /// Why the text ended; `None` while it goes on.
@@ -217,6 +265,8 @@ impl<'c, 'm> Completion<'c, 'm> {
         let is_end = self.model.tokenizer().is_end_of_generation(id);
         if !self.options.ignore_eos && is_end {
             self.stopped = Some(StopReason::Eos);
+        } else if self.constraint.as_ref().is_some_and(|it| it.is_complete()) {
+            self.stopped = Some(StopReason::Complete);
         } else if !self.has_room() {
             self.stopped = Some(StopReason::Length);
         }

@@ -29,18 +29,35 @@ pub struct Config {
     pub n_vocab: usize,
     /// Positions that the model was trained with.
     pub n_ctx_train: usize,
-    /// Added to the mean square in every norm.
+    /// What the norms of the residual stream do.
+    pub norm: NormKind,
+    /// Added to the mean square, or the variance, in every norm.
     pub norm_epsilon: f32,
     /// Multiplies the embedding.
     pub embedding_scale: f32,
     /// Multiplies the dot products of queries and keys.
     pub attention_scale: f32,
-    /// The gated network's activation.
+    /// The feed-forward network's activation.
     pub gate: Gate,
+    /// Whether the activation is of a projection of its own (the gate) and multiplies the other one;
+    /// else there is one projection, and the activation is of that.
+    pub gated: bool,
+    /// Positions that have a learned embedding, which is added to the token's; 0: none, and the
+    /// context may be of any length.
+    pub learned_positions: usize,
     /// Position embedding of the layers that see everything.
     pub rope: Rope,
     /// Layers that see only the last positions, with a position embedding of their own.
     pub window: Option<Window>,
+}
+
+/// A norm of the residual stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// RMSNorm (Zhang and Sennrich 2019): a weight.
+    Rms,
+    /// LayerNorm (Ba et al. 2016): a weight and a bias.
+    Layer,
 }
 
 /// Rotary position embedding.
@@ -48,7 +65,7 @@ pub struct Config {
 pub struct Rope {
     /// Which dimensions form a pair.
     pub layout: RopeLayout,
-    /// Dimensions that turn: the first of each head; even.
+    /// Dimensions that turn: the first of each head; even. 0: there is no such embedding.
     pub dims: usize,
     /// Pair i turns by `base^(-2i / dims)` for each position.
     pub base: f64,
@@ -56,12 +73,17 @@ pub struct Rope {
     pub scale: f64,
 }
 
+impl Rope {
+    /// Nothing turns.
+    pub const NONE: Rope = Rope { layout: RopeLayout::Halves, dims: 0, base: 1.0, scale: 1.0 };
+}
+
 /// Sliding-window layers (Beltagy et al. 2020; Gemma 2).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     /// Positions that a query sees, itself included.
     pub size: usize,
-    /// Every so many layers the last one sees everything.
+    /// Every so many layers the last one sees everything; `usize::MAX`: none does.
     pub period: usize,
     /// The position embedding of the layers with a window.
     pub rope: Rope,

@@ -2,6 +2,7 @@
 
 use mote_kernels::{Gate, Kernels, Matrix, PANEL_ROWS, RopeLayout, Rows};
 
+use crate::config::NormKind;
 use crate::executor::{ActivationParts, Chunks, Crew, Outputs, Planes, for_each, for_each_in_runs};
 
 /// Tokens that one item of an element-wise phase takes.
@@ -30,22 +31,40 @@ pub(crate) struct Engine<'e> {
     pub norm_epsilon: f32,
 }
 
+/// A norm's weights.
+#[derive(Clone, Copy)]
+pub(crate) struct Norm<'a> {
+    pub kind: NormKind,
+    pub weight: &'a [f32],
+    /// Of [`NormKind::Layer`].
+    pub bias: &'a [f32],
+}
+
+impl Norm<'_> {
+    fn apply(&self, kernels: &Kernels, epsilon: f32, x: &[f32], out: &mut [f32]) {
+        match self.kind {
+            NormKind::Rms => kernels.rms_norm(x, self.weight, epsilon, out),
+            NormKind::Layer => kernels.layer_norm(x, self.weight, self.bias, epsilon, out),
+        }
+    }
+}
+
 /// Whether any of the matrices needs quantised rows.
 pub(crate) fn quantized(matrices: &[Matrix<'_>]) -> bool {
     matrices.iter().any(|matrix| matrix.kind().integer().is_some())
 }
 
 impl Engine<'_> {
-    /// `normed = rms_norm(x) * weight`, and its quantised form in `planes` (rows of k values).
+    /// `normed = norm(x)`, and its quantised form in `planes` (rows of k values).
     pub fn normalize<'a>(
         &mut self,
         x: &mut [f32],
-        weight: &[f32],
+        norm: Norm<'_>,
         normed: &'a mut [f32],
         planes: Option<Planes<'a>>,
     ) -> Rows<'a> {
-        let (k, kernels, epsilon) = (weight.len(), self.kernels, self.norm_epsilon);
-        let norm = |x: &mut [f32], normed: &mut [f32]| kernels.rms_norm(x, weight, epsilon, normed);
+        let (k, kernels, epsilon) = (norm.weight.len(), self.kernels, self.norm_epsilon);
+        let norm = |x: &mut [f32], normed: &mut [f32]| norm.apply(kernels, epsilon, x, normed);
         self.quantize_with(k, Some(x), normed, planes, norm)
     }
 
@@ -76,6 +95,21 @@ impl Engine<'_> {
             add(gate, gate_bias);
             add(up, up_bias);
             kernels.gate(kind, gate, up);
+        })
+    }
+
+    /// `up = activation(up + bias)`, where there is no gate, and its quantised form.
+    pub fn activate<'a>(
+        &mut self,
+        kind: Gate,
+        up: &'a mut [f32],
+        bias: Option<&[f32]>,
+        (n_ff, planes): (usize, Option<Planes<'a>>),
+    ) -> Rows<'a> {
+        let kernels = self.kernels;
+        self.quantize_with(n_ff, None, up, planes, |_, up| {
+            add(up, bias);
+            kernels.activate(kind, up);
         })
     }
 
@@ -143,7 +177,7 @@ impl Engine<'_> {
         x: &mut [f32],
         branch: &mut [f32],
         bias: Option<&[f32]>,
-        norm: Option<&[f32]>,
+        norm: Option<Norm<'_>>,
     ) {
         let (kernels, epsilon, chunk) = (self.kernels, self.norm_epsilon, TOKEN_CHUNK * n_embd);
         let parts = (Chunks::new(x, chunk), Chunks::new(branch, chunk));
@@ -153,12 +187,18 @@ impl Engine<'_> {
                 match norm {
                     None => add(x, Some(branch)),
                     Some(norm) => {
-                        kernels.rms_norm(branch, norm, epsilon, &mut scratch[..n_embd]);
+                        norm.apply(kernels, epsilon, branch, &mut scratch[..n_embd]);
                         add(x, Some(&scratch[..n_embd]));
                     }
                 }
             }
         });
+    }
+
+    /// `rows += bias`, each of them.
+    pub fn add_bias(&mut self, rows: &mut [f32], bias: &[f32]) {
+        let parts = Chunks::new(rows, bias.len());
+        for_each(self.crew, self.scratch, parts, |_, row, _| add(row, Some(bias)));
     }
 }
 
@@ -193,7 +233,9 @@ impl Heads<'_> {
                 spare.copy_from_slice(head);
                 self.kernels.rms_norm(spare, norm, self.norm_epsilon, head);
             }
-            self.kernels.rope(self.layout, head, cos, sin);
+            if !cos.is_empty() {
+                self.kernels.rope(self.layout, head, cos, sin);
+            }
         }
     }
 }

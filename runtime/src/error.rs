@@ -64,6 +64,8 @@ pub enum TensorError {
     },
     /// Its encoding (ggml's type id) cannot be computed with here.
     Type(u32),
+    /// It asks for something that this architecture's file does not do yet.
+    Unsupported,
 }
 
 impl fmt::Display for LoadError {
@@ -91,6 +93,7 @@ impl fmt::Display for LoadError {
                         write!(f, " has the shape {found:?} where {cols} x {rows} is needed")
                     }
                     TensorError::Type(id) => write!(f, " has the unsupported encoding {id}"),
+                    TensorError::Unsupported => write!(f, " asks for something not supported"),
                 }
             }
             LoadError::Tokenizer(error) => write!(f, "{error}"),
@@ -144,6 +147,8 @@ pub enum SessionError {
     NotFinite,
     /// An option that cannot be.
     Option(&'static str),
+    /// A [`Constraint`](crate::Constraint) allows no token, or cannot say which.
+    Constraint,
     /// The lent memory is too small.
     Memory(TooSmall),
 }
@@ -158,6 +163,7 @@ impl fmt::Display for SessionError {
             SessionError::Empty => write!(f, "there is no token to continue from"),
             SessionError::NotFinite => write!(f, "the logits are not finite"),
             SessionError::Option(option) => write!(f, "{option}"),
+            SessionError::Constraint => write!(f, "the constraint allows no token"),
             SessionError::Memory(error) => write!(f, "{error}"),
         }
     }

@@ -7,7 +7,7 @@ use mote_kernels::{Attend, CHUNK, KEY_TILE, Matrix, Precision, attend_part_len, 
 
 use crate::cache::{Element, tiles};
 use crate::config::Config;
-use crate::engine::{Engine, Heads, quantized};
+use crate::engine::{Engine, Heads, Norm, add, quantized};
 use crate::executor::{Chunks, Outputs, Planes, for_each, for_each_in_runs};
 use crate::plan::{Buffers, PlaneBuffers, Store};
 use crate::weights::{Layer, Slot, Weights};
@@ -50,7 +50,7 @@ impl Pass<'_> {
 
             // Attention: what do the tokens before say about this one?
             let qkv = [w.matrix(Slot::Q), w.matrix(Slot::K), w.matrix(Slot::V)];
-            let norm = w.vector(Slot::AttentionNorm).unwrap_or_default();
+            let norm = self.norm(w.vector(Slot::AttentionNorm), w.vector(Slot::AttentionNormBias));
             let planes = self.planes(&mut b.planes, &qkv, t);
             let input = self.engine.normalize(x, norm, &mut b.normed[..t * c.n_embd], planes);
             let q = &mut b.q[..t * c.q_dim()]; // (t, n_heads * head_dim)
@@ -80,24 +80,30 @@ impl Pass<'_> {
             let input = self.engine.quantize(c.q_dim(), attention, planes);
             let branch = &mut b.branch[..t * c.n_embd]; // (t, n_embd)
             self.engine.project([o], &input, [branch]);
-            let (bias, norm) = (w.vector(Slot::OBias), w.vector(Slot::PostAttentionNorm));
-            self.engine.add_branch(c.n_embd, x, branch, bias, norm);
+            let norm = w.vector(Slot::PostAttentionNorm).map(|norm| self.norm(Some(norm), None));
+            self.engine.add_branch(c.n_embd, x, branch, w.vector(Slot::OBias), norm);
 
             // Feed-forward: what does this token's state call up?
-            let gate_up = [w.matrix(Slot::Gate), w.matrix(Slot::Up)];
-            let norm = w.vector(Slot::FfnNorm).unwrap_or_default();
-            let planes = self.planes(&mut b.planes, &gate_up, t);
+            let up_gate = [w.matrix(Slot::Up), w.matrix(Slot::Gate)];
+            let norm = self.norm(w.vector(Slot::FfnNorm), w.vector(Slot::FfnNormBias));
+            let planes = self.planes(&mut b.planes, &up_gate, t);
             let input = self.engine.normalize(x, norm, &mut b.normed[..t * c.n_embd], planes);
-            let gate = &mut b.gate[..t * c.n_ff]; // (t, n_ff)
             let up = &mut b.up[..t * c.n_ff]; // (t, n_ff)
-            self.engine.project(gate_up, &input, [gate, up]);
-            let down = w.matrix(Slot::Down);
-            let planes = self.planes(&mut b.planes, &[down], t);
-            let biases = (w.vector(Slot::GateBias), w.vector(Slot::UpBias));
-            let input = self.engine.gate(c.gate, gate, up, biases, (c.n_ff, planes));
+            let (down, bias) = (w.matrix(Slot::Down), w.vector(Slot::UpBias));
+            let input = if c.gated {
+                let gate = &mut b.gate[..t * c.n_ff]; // (t, n_ff)
+                self.engine.project(up_gate, &input, [up, gate]);
+                let planes = self.planes(&mut b.planes, &[down], t);
+                let biases = (w.vector(Slot::GateBias), bias);
+                self.engine.gate(c.gate, gate, up, biases, (c.n_ff, planes))
+            } else {
+                self.engine.project([up_gate[0]], &input, [up]);
+                let planes = self.planes(&mut b.planes, &[down], t);
+                self.engine.activate(c.gate, up, bias, (c.n_ff, planes))
+            };
             self.engine.project([down], &input, [branch]);
-            let (bias, norm) = (w.vector(Slot::DownBias), w.vector(Slot::PostFfnNorm));
-            self.engine.add_branch(c.n_embd, x, branch, bias, norm);
+            let norm = w.vector(Slot::PostFfnNorm).map(|norm| self.norm(Some(norm), None));
+            self.engine.add_branch(c.n_embd, x, branch, w.vector(Slot::DownBias), norm);
         }
         true
     }
@@ -108,8 +114,19 @@ impl Pass<'_> {
         let x = &mut b.x[from * c.n_embd..(from + n) * c.n_embd]; // (n, n_embd)
         let normed = &mut b.normed[..n * c.n_embd]; // (n, n_embd)
         let planes = self.planes(&mut b.planes, &[output], n);
-        let input = self.engine.normalize(x, self.weights.output_norm(), normed, planes);
-        self.engine.project([output], &input, [&mut b.logits[..n * c.n_vocab]]);
+        let (weight, bias) = self.weights.output_norm();
+        let input = self.engine.normalize(x, self.norm(weight, bias), normed, planes);
+        let logits = &mut b.logits[..n * c.n_vocab]; // (n, n_vocab)
+        self.engine.project([output], &input, [&mut *logits]);
+        if let Some(bias) = self.weights.output_bias() {
+            self.engine.add_bias(logits, bias);
+        }
+    }
+
+    /// A norm of the residual stream. That its weights are there was checked when the model was read.
+    fn norm<'a>(&self, weight: Option<&'a [f32]>, bias: Option<&'a [f32]>) -> Norm<'a> {
+        let (weight, bias) = (weight.unwrap_or_default(), bias.unwrap_or_default());
+        Norm { kind: self.config.norm, weight, bias }
     }
 
     /// Room for the quantised input of matrices, if any of them needs it.
@@ -123,14 +140,20 @@ impl Pass<'_> {
         quantized(matrices).then(|| buffers.of(t, k, self.precision))
     }
 
-    /// Each token's row of the embedding.
+    /// Each token's row of the embedding, and that of its position where the model has one.
     fn embed(&mut self, tokens: &[u32], x: &mut [f32]) {
         let (embedding, scale) = (self.weights.embedding(), self.config.embedding_scale);
+        let (positions, first) = (self.weights.positions(), self.first);
         let parts = Chunks::new(x, self.config.n_embd);
-        for_each(self.engine.crew, self.engine.scratch, parts, |i, row, _| {
+        for_each(self.engine.crew, self.engine.scratch, parts, |i, row, spare| {
             embedding.decode_row(tokens[i] as usize, row);
             if scale != 1.0 {
                 row.iter_mut().for_each(|v| *v *= scale);
+            }
+            if let Some(positions) = positions {
+                let spare = &mut spare[..row.len()];
+                positions.decode_row(first + i, spare);
+                add(row, Some(spare));
             }
         });
     }
@@ -187,15 +210,14 @@ impl Pass<'_> {
         let value_bias = w.vector(Slot::VBias);
         // Tokens go together that share a tile of keys.
         let lead = (KEY_TILE - first % KEY_TILE).min(t);
+        let angles = (pairs > 0).then(|| (cut(cos, lead, pairs), cut(sin, lead, pairs)));
         let parts = (
             (cut(q, lead, q_dim), (cut(k, lead, kv_dim), cut(v, lead, kv_dim))),
-            (
-                (cut(cos, lead, pairs), cut(sin, lead, pairs)),
-                tiles(keys, values, (first, t), kv_dim),
-            ),
+            (angles, tiles(keys, values, (first, t), kv_dim)),
         );
         for_each(self.engine.crew, self.engine.scratch, parts, |item, part, spare| {
-            let ((q, (k, v)), ((cos, sin), (keys, values))) = part;
+            let ((q, (k, v)), (angles, (keys, values))) = part;
+            let (cos, sin) = angles.unwrap_or_default();
             // Only the first part may begin within a tile.
             let start = if item == 0 { first % KEY_TILE } else { 0 };
             for i in 0..v.len() / kv_dim {
@@ -203,7 +225,7 @@ impl Pass<'_> {
                 let (k, v) = (&mut k[i * kv_dim..][..kv_dim], &mut v[i * kv_dim..][..kv_dim]);
                 queries.prepare(&mut q[i * q_dim..][..q_dim], cos, sin, spare);
                 key_heads.prepare(k, cos, sin, spare);
-                crate::engine::add(v, value_bias);
+                add(v, value_bias);
                 let values = &mut values[(start + i) * kv_dim..][..kv_dim];
                 T::store(kernels, start + i, (k, v), keys, values, spare);
             }

@@ -7,6 +7,7 @@ use mote_kernels::Kernels;
 use crate::error::SessionError;
 use crate::fallback::Degraded;
 use crate::precision::Origin;
+use crate::save::RestoreError;
 use crate::score::log_probability;
 use crate::tokenizer::Tokenizer;
 
@@ -105,6 +106,24 @@ pub trait LanguageModel<'m>: Debug {
     /// for: see [`Fallback`](crate::Fallback).
     fn degraded(&self) -> Option<Degraded> {
         None
+    }
+
+    /// Bytes that [`LanguageModel::save`] writes now; `None` of models that cannot be saved, such as
+    /// those made of several.
+    fn saved_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Writes the context to `out`, as [`Session::save`](crate::Session::save).
+    fn save(&self, out: &mut [u8]) -> Result<usize, SessionError> {
+        let _ = out;
+        Err(SessionError::Option("this model's context cannot be saved"))
+    }
+
+    /// Takes a context from its saved bytes, as [`Session::restore`](crate::Session::restore).
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        let _ = bytes;
+        Err(RestoreError::Model)
     }
 
     /// Tokens in the vocabulary.

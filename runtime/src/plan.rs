@@ -89,6 +89,10 @@ impl Sizes {
         if batch > MAX_BATCH {
             return Err(SessionError::Option("a batch is at most 65536 tokens"));
         }
+        if c.learned_positions > 0 && n_ctx > c.learned_positions {
+            let (needed, capacity) = (n_ctx, c.learned_positions);
+            return Err(SessionError::ContextFull { needed, capacity });
+        }
         let t = batch.min(n_ctx);
         let longest = c.n_embd.max(c.q_dim()).max(c.n_ff);
         let kinds = 1 + usize::from(c.window.is_some());
@@ -156,7 +160,7 @@ impl Plan {
 /// Widths of the f32 matrices (tokens × width) of [`Buffers`], in its order.
 fn row_widths(c: &Config) -> [usize; 9] {
     let (q, kv) = (c.q_dim(), c.kv_dim());
-    [c.n_embd, c.n_embd, c.n_embd, q, kv, kv, q, c.n_ff, c.n_ff]
+    [c.n_embd, c.n_embd, c.n_embd, q, kv, kv, q, if c.gated { c.n_ff } else { 0 }, c.n_ff]
 }
 
 /// Keys and values of all layers.
@@ -180,7 +184,7 @@ pub(crate) struct Buffers<'s> {
     pub k: &'s mut [f32],         // (t, n_kv_heads * head_dim)
     pub v: &'s mut [f32],         // (t, n_kv_heads * head_dim)
     pub attention: &'s mut [f32], // (t, n_heads * head_dim)
-    pub gate: &'s mut [f32],      // (t, n_ff)
+    pub gate: &'s mut [f32],      // (t, n_ff), or none
     pub up: &'s mut [f32],        // (t, n_ff)
     pub planes: PlaneBuffers<'s>,
     pub cos: &'s mut [f32],         // (kinds, t, rope dims / 2)

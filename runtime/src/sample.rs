@@ -10,6 +10,7 @@ mod lazy;
 
 use mote_kernels::{Candidate, Kernels, exp};
 
+use crate::constraint::allows;
 use crate::error::SessionError;
 
 /// What changes the distribution. The defaults are those of [`Options::default`].
@@ -98,26 +99,74 @@ pub fn pick(
     recent: &[u32],
     candidates: &mut [Candidate],
 ) -> Result<u32, SessionError> {
-    options.check()?;
-    if logits.is_empty() || !kernels.is_finite(logits) {
-        return Err(SessionError::NotFinite);
-    }
-    penalize(options, logits, recent);
+    let uniform = prepare(kernels, options, logits, recent)?;
     if options.temperature == 0.0 {
         return kernels.argmax(logits).map(|id| id as u32).ok_or(SessionError::NotFinite);
     }
-    let k = options.candidates(logits.len());
-    let Some(candidates) = candidates.get_mut(..k) else {
-        return Err(SessionError::Option("no room for the candidates"));
-    };
-    let uniform = uniform(options.seed, recent.len());
-    if k == logits.len()
+    let candidates = room(options, logits, candidates)?;
+    if candidates.len() == logits.len()
         && let Some(id) = lazy::choose(kernels, options, logits, candidates, uniform)
     {
         return Ok(id);
     }
     kernels.top_k(logits, candidates);
     Ok(choose(options, candidates, uniform))
+}
+
+/// As [`pick`] with tokens that may not come left out before anything else: the distribution is that
+/// of the others, renormalised. `mask` as in [`Constraint::mask`](crate::Constraint::mask).
+pub fn pick_allowed(
+    kernels: &Kernels,
+    options: &Options,
+    logits: &mut [f32],
+    recent: &[u32],
+    candidates: &mut [Candidate],
+    mask: &[u32],
+) -> Result<u32, SessionError> {
+    let uniform = prepare(kernels, options, logits, recent)?;
+    let mut allowed = 0;
+    for (id, logit) in logits.iter_mut().enumerate() {
+        if allows(mask, id) {
+            allowed += 1;
+        } else {
+            *logit = f32::NEG_INFINITY;
+        }
+    }
+    if allowed == 0 {
+        return Err(SessionError::Constraint);
+    }
+    if options.temperature == 0.0 {
+        return kernels.argmax(logits).map(|id| id as u32).ok_or(SessionError::NotFinite);
+    }
+    let candidates = room(options, logits, candidates)?;
+    let left = allowed.min(candidates.len());
+    let candidates = &mut candidates[..left];
+    kernels.top_k(logits, candidates);
+    Ok(choose(options, candidates, uniform))
+}
+
+/// Penalises what is recent; the number that decides the draw.
+fn prepare(
+    kernels: &Kernels,
+    options: &Options,
+    logits: &mut [f32],
+    recent: &[u32],
+) -> Result<f64, SessionError> {
+    options.check()?;
+    if logits.is_empty() || !kernels.is_finite(logits) {
+        return Err(SessionError::NotFinite);
+    }
+    penalize(options, logits, recent);
+    Ok(uniform(options.seed, recent.len()))
+}
+
+fn room<'c>(
+    options: &Options,
+    logits: &[f32],
+    candidates: &'c mut [Candidate],
+) -> Result<&'c mut [Candidate], SessionError> {
+    let k = options.candidates(logits.len());
+    candidates.get_mut(..k).ok_or(SessionError::Option("no room for the candidates"))
 }
 
 /// Filters and draws; the candidates (largest logit first) are all there are.

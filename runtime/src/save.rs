@@ -89,6 +89,51 @@ impl fmt::Display for RestoreError {
 
 impl core::error::Error for RestoreError {}
 
+/// What a saved session was: the options of one that can take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavedContext {
+    /// Positions of its context.
+    pub n_ctx: usize,
+    /// Tokens in it.
+    pub tokens: usize,
+    /// Its cache type; of n-gram models F32.
+    pub cache: CacheType,
+    /// Its precision of activations; of n-gram models 8 bits.
+    pub precision: Precision,
+}
+
+impl SavedContext {
+    /// Reads the first bytes of a saved session. Only restoring checks the others.
+    pub fn of(bytes: &[u8]) -> Result<SavedContext, RestoreError> {
+        let (given, expected) = (bytes.len() as u64, (HEADER + CHECKSUM) as u64);
+        if !bytes.starts_with(&MAGIC) {
+            return Err(RestoreError::Foreign);
+        }
+        if given < expected {
+            return Err(RestoreError::Length { expected, given });
+        }
+        if u32_at(bytes, 8) != VERSION {
+            return Err(RestoreError::Version(u32_at(bytes, 8)));
+        }
+        let (n_ctx, tokens) = (u64_at(bytes, 32), u64_at(bytes, 40));
+        Ok(SavedContext {
+            n_ctx: usize::try_from(n_ctx).map_err(|_| RestoreError::Context(n_ctx))?,
+            tokens: usize::try_from(tokens).map_err(|_| RestoreError::Tokens(tokens))?,
+            cache: match u32_at(bytes, 12) {
+                0 => CacheType::F32,
+                1 => CacheType::F16,
+                _ => return Err(RestoreError::Options),
+            },
+            precision: match u32_at(bytes, 48) {
+                0 => Precision::Bits8,
+                1 => Precision::Bits16,
+                2 => Precision::Mixed,
+                _ => return Err(RestoreError::Options),
+            },
+        })
+    }
+}
+
 impl Session<'_> {
     /// Bytes that [`Session::save`] writes now.
     pub fn saved_bytes(&self) -> usize {

@@ -15,6 +15,7 @@ use crate::notes::note;
 use crate::pace::Pace;
 use crate::plan::{Buffers, Options, Plan, Store, carve};
 use crate::precision::{Origin, Origins};
+use crate::save::RestoreError;
 use crate::speculate::MAX_DRAFTS;
 use crate::tokenizer::Tokenizer;
 
@@ -441,6 +442,18 @@ impl<'m, 's: 'm> LanguageModel<'m> for Session<'s> {
         visit: &mut dyn FnMut(usize, &mut [f32]),
     ) -> Result<usize, SessionError> {
         self.score_with(tokens, origin, from, go_on, visit)
+    }
+
+    fn saved_bytes(&self) -> Option<usize> {
+        Some(self.saved_bytes())
+    }
+
+    fn save(&self, out: &mut [u8]) -> Result<usize, SessionError> {
+        Ok(self.save(out)?)
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        self.restore(bytes)
     }
 }
 

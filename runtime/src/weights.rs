@@ -6,7 +6,7 @@ use mote_formats::gguf::{Gguf, Tensor};
 use mote_kernels::{Matrix, QuantType};
 
 use crate::arch::Architecture;
-use crate::config::Config;
+use crate::config::{Config, NormKind};
 use crate::error::{LoadError, TensorError};
 use crate::memory::{Carver, Measure};
 
@@ -25,6 +25,7 @@ macro_rules! slots {
 
 slots! {
     AttentionNorm = "attn_norm.weight", Embd, One;
+    AttentionNormBias = "attn_norm.bias", Embd, One;
     Q = "attn_q.weight", Embd, Query;
     K = "attn_k.weight", Embd, KeyValue;
     V = "attn_v.weight", Embd, KeyValue;
@@ -37,6 +38,7 @@ slots! {
     KNorm = "attn_k_norm.weight", Head, One;
     PostAttentionNorm = "post_attention_norm.weight", Embd, One;
     FfnNorm = "ffn_norm.weight", Embd, One;
+    FfnNormBias = "ffn_norm.bias", Embd, One;
     Gate = "ffn_gate.weight", Embd, Ff;
     Up = "ffn_up.weight", Embd, Ff;
     Down = "ffn_down.weight", Ff, Embd;
@@ -47,17 +49,34 @@ slots! {
 }
 
 /// What every decoder layer has.
-pub const REQUIRED: &[Slot] = &[
-    Slot::AttentionNorm,
-    Slot::Q,
-    Slot::K,
-    Slot::V,
-    Slot::O,
-    Slot::FfnNorm,
-    Slot::Gate,
-    Slot::Up,
-    Slot::Down,
-];
+const ALWAYS: &[Slot] =
+    &[Slot::AttentionNorm, Slot::Q, Slot::K, Slot::V, Slot::O, Slot::FfnNorm, Slot::Up, Slot::Down];
+
+/// What every layer of a decoder with these facts has.
+pub fn required(config: &Config) -> impl Iterator<Item = Slot> {
+    let gate = config.gated.then_some(Slot::Gate);
+    let biases: &[Slot] = match config.norm {
+        NormKind::Rms => &[],
+        NormKind::Layer => &[Slot::AttentionNormBias, Slot::FfnNormBias],
+    };
+    ALWAYS.iter().chain(biases).copied().chain(gate)
+}
+
+/// A tensor that holds the rows of several slots, one after the other: its name in the file after
+/// `blk.N.`, and the slots. Each is taken as if it were a tensor of its own.
+#[derive(Debug)]
+pub struct Fused {
+    name: &'static str,
+    slots: &'static [Slot],
+}
+
+/// Queries, keys and values.
+pub const QKV: Fused = Fused { name: "attn_qkv.weight", slots: &[Slot::Q, Slot::K, Slot::V] };
+/// Their biases.
+pub const QKV_BIAS: Fused =
+    Fused { name: "attn_qkv.bias", slots: &[Slot::QBias, Slot::KBias, Slot::VBias] };
+/// Gate and up, under the name of the latter.
+pub const GATE_UP: Fused = Fused { name: "ffn_up.weight", slots: &[Slot::Gate, Slot::Up] };
 
 /// A dimension, as the [`Config`] has it.
 #[derive(Clone, Copy)]
@@ -83,13 +102,53 @@ impl Width {
     }
 }
 
-const EMBEDDING: &str = "token_embd.weight";
-const OUTPUT_NORM: &str = "output_norm.weight";
-const OUTPUT: &str = "output.weight";
-const ROPE_DIVISORS: &str = "rope_freqs.weight";
+/// A tensor that belongs to no layer.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+enum Global {
+    Embedding,
+    OutputNorm,
+    OutputNormBias,
+    Output,
+    OutputBias,
+    RopeDivisors,
+    Positions,
+}
 
-/// Tensors that belong to no layer, in front of the directory.
-const GLOBALS: [&str; 4] = [EMBEDDING, OUTPUT_NORM, OUTPUT, ROPE_DIVISORS];
+const EMBEDDING: &str = "token_embd.weight";
+
+/// Their names in the file. They stand in front of the directory.
+const GLOBALS: [(Global, &str); 7] = [
+    (Global::Embedding, EMBEDDING),
+    (Global::OutputNorm, "output_norm.weight"),
+    (Global::OutputNormBias, "output_norm.bias"),
+    (Global::Output, "output.weight"),
+    (Global::OutputBias, "output.bias"),
+    (Global::RopeDivisors, "rope_freqs.weight"),
+    (Global::Positions, "position_embd.weight"),
+];
+
+impl Global {
+    /// Inputs and outputs (one output: a vector), or `None` if a model with these facts has no use
+    /// for it.
+    fn shape(self, c: &Config) -> Option<(usize, usize)> {
+        match self {
+            Global::Embedding | Global::Output => Some((c.n_embd, c.n_vocab)),
+            Global::OutputNorm => Some((c.n_embd, 1)),
+            Global::OutputNormBias => (c.norm == NormKind::Layer).then_some((c.n_embd, 1)),
+            Global::OutputBias => Some((c.n_vocab, 1)),
+            Global::RopeDivisors => (c.rope.dims > 0).then_some((c.rope.dims / 2, 1)),
+            Global::Positions => {
+                (c.learned_positions > 0).then_some((c.n_embd, c.learned_positions))
+            }
+        }
+    }
+
+    /// Whether a model that has use for it cannot do without.
+    fn required(self) -> bool {
+        !matches!(self, Global::Output | Global::OutputBias | Global::RopeDivisors)
+    }
+}
 
 /// Where a tensor lies. All zero: there is none.
 #[repr(C)]
@@ -148,17 +207,18 @@ impl<'a> Weights<'a> {
         }
         for tensor in gguf.tensors() {
             if let Some(place) = Place::of(tensor.name(), architecture, config) {
-                records[place.index] = place.record(&tensor)?;
+                place.record(&tensor, records)?;
             }
         }
         let missing = |index: usize| records[index].rows == 0;
-        for (index, name) in [EMBEDDING, OUTPUT_NORM].into_iter().enumerate() {
-            if missing(index) {
+        for (global, name) in GLOBALS {
+            let needed = global.required() && global.shape(config).is_some();
+            if needed && missing(global as usize) {
                 return Err(LoadError::Tensor(name, None, TensorError::Missing));
             }
         }
         for layer in 0..config.n_layers {
-            for &slot in REQUIRED.iter().chain(architecture.required) {
+            for slot in required(config).chain(architecture.required.iter().copied()) {
                 if missing(GLOBALS.len() + layer * LAYER.len() + slot as usize) {
                     let name = LAYER[slot as usize].1;
                     return Err(LoadError::Tensor(name, Some(layer as u32), TensorError::Missing));
@@ -184,22 +244,33 @@ impl<'a> Weights<'a> {
 
     /// n_vocab × n_embd.
     pub fn embedding(&self) -> Matrix<'a> {
-        self.matrix(0).unwrap_or(NOTHING)
+        self.matrix(Global::Embedding as usize).unwrap_or(NOTHING)
     }
 
-    /// The norm before the head (n_embd).
-    pub fn output_norm(&self) -> &'a [f32] {
-        self.vector(1).unwrap_or(&[])
+    /// The embedding of positions, learned_positions × n_embd, if the model has one.
+    pub fn positions(&self) -> Option<Matrix<'a>> {
+        self.matrix(Global::Positions as usize)
+    }
+
+    /// The norm before the head (n_embd), and its bias, if it has one.
+    pub fn output_norm(&self) -> (Option<&'a [f32]>, Option<&'a [f32]>) {
+        let vector = |global| self.vector(global as usize);
+        (vector(Global::OutputNorm), vector(Global::OutputNormBias))
     }
 
     /// The head, n_vocab × n_embd: its own weights, or else the embedding's.
     pub fn output(&self) -> Matrix<'a> {
-        self.matrix(2).unwrap_or(self.embedding())
+        self.matrix(Global::Output as usize).unwrap_or(self.embedding())
+    }
+
+    /// The head's bias (n_vocab), if it has one.
+    pub fn output_bias(&self) -> Option<&'a [f32]> {
+        self.vector(Global::OutputBias as usize)
     }
 
     /// Divisors of the rotary frequencies (rope dims / 2), or nothing.
     pub fn rope_divisors(&self) -> &'a [f32] {
-        self.vector(3).unwrap_or(&[])
+        self.vector(Global::RopeDivisors as usize).unwrap_or(&[])
     }
 
     /// One layer. Panics if there is no such layer.
@@ -241,43 +312,66 @@ impl<'a> Layer<'a> {
 
 /// Where a name belongs, and the shape that it must have.
 struct Place {
-    index: usize,
     name: &'static str,
     layer: Option<u32>,
+    /// Inputs of a matrix; 1 of a vector.
     cols: usize,
-    rows: usize,
+    /// The records that it fills, and how many of its outputs (of a vector: floats) belong to each,
+    /// in their order.
+    parts: [(usize, usize); 3],
     vector: bool,
 }
 
 impl Place {
     fn of(name: &str, architecture: &Architecture, config: &Config) -> Option<Place> {
-        if let Some(index) = GLOBALS.iter().position(|&global| global == name) {
-            let (cols, rows) = match GLOBALS[index] {
-                OUTPUT_NORM => (config.n_embd, 1),
-                ROPE_DIVISORS => (config.rope.dims / 2, 1),
-                _ => (config.n_embd, config.n_vocab),
-            };
-            let vector = matches!(GLOBALS[index], OUTPUT_NORM | ROPE_DIVISORS);
-            return Some(Place { index, name: GLOBALS[index], layer: None, cols, rows, vector });
+        if let Some(&(global, name)) = GLOBALS.iter().find(|(_, global)| *global == name) {
+            let (cols, rows) = global.shape(config)?;
+            let mut place = Place::new(name, None, rows == 1);
+            place.add(0, (global as usize, cols, rows));
+            return Some(place);
         }
         let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
         let layer: usize = layer.parse().ok().filter(|&layer| layer < config.n_layers)?;
-        let &(slot, name, cols, rows) = LAYER.iter().find(|(_, name, ..)| *name == rest)?;
-        let known = [REQUIRED, architecture.required, architecture.optional];
-        known.iter().any(|slots| slots.contains(&slot)).then(|| Place {
-            index: GLOBALS.len() + layer * LAYER.len() + slot as usize,
-            name,
-            layer: Some(layer as u32),
-            cols: cols.of(config),
-            rows: rows.of(config),
-            vector: matches!(rows, Width::One),
-        })
+        let fused = architecture.fused.iter().find(|fused| fused.name == rest);
+        let (name, slots) = match fused {
+            Some(fused) => (fused.name, fused.slots),
+            None => {
+                let (slot, name, ..) = LAYER.iter().find(|(_, name, ..)| *name == rest)?;
+                (*name, core::slice::from_ref(slot))
+            }
+        };
+        let known = |slot| {
+            let listed = [architecture.required, architecture.optional];
+            required(config).any(|known| known == slot)
+                || listed.iter().any(|slots| slots.contains(&slot))
+        };
+        let mut place = Place::new(name, Some(layer as u32), false);
+        for (part, &slot) in slots.iter().enumerate() {
+            let (_, _, cols, rows) = LAYER[slot as usize];
+            let index = GLOBALS.len() + layer * LAYER.len() + slot as usize;
+            place.vector = matches!(rows, Width::One);
+            place.add(part, (index, cols.of(config), rows.of(config)));
+        }
+        slots.iter().all(|&slot| known(slot)).then_some(place)
     }
 
-    fn record(&self, tensor: &Tensor<'_>) -> Result<Record, LoadError> {
+    fn new(name: &'static str, layer: Option<u32>, vector: bool) -> Place {
+        Place { name, layer, cols: 1, parts: [(0, 0); 3], vector }
+    }
+
+    fn add(&mut self, part: usize, (index, cols, rows): (usize, usize, usize)) {
+        self.parts[part] = (index, if self.vector { cols } else { rows });
+        self.cols = if self.vector { 1 } else { cols };
+    }
+
+    fn record(&self, tensor: &Tensor<'_>, records: &mut [Record]) -> Result<(), LoadError> {
         let error = |error| LoadError::Tensor(self.name, self.layer, error);
         let found = tensor.shape();
-        let expected = [self.cols as u64, self.rows as u64];
+        let outputs: usize = self.parts.iter().map(|(_, outputs)| outputs).sum();
+        let expected = match self.vector {
+            true => [outputs as u64, 1],
+            false => [self.cols as u64, outputs as u64],
+        };
         if found[..2] != expected || found[2..] != [1, 1] {
             return Err(error(TensorError::Shape { expected, found }));
         }
@@ -286,12 +380,20 @@ impl Place {
         if self.vector && kind != QuantType::F32 {
             return Err(error(TensorError::Type(kind.gguf_id())));
         }
-        Ok(Record {
-            offset: tensor.offset() as u64,
-            cols: self.cols as u32,
-            rows: self.rows as u32,
-            kind: kind as u32,
-            reserved: 0,
-        })
+        // The file's index was checked against it.
+        let output_bytes = kind.row_bytes(self.cols).unwrap_or(0);
+        let mut offset = tensor.offset();
+        for &(index, outputs) in self.parts.iter().filter(|(_, outputs)| *outputs > 0) {
+            let (cols, rows) = if self.vector { (outputs, 1) } else { (self.cols, outputs) };
+            records[index] = Record {
+                offset: offset as u64,
+                cols: cols as u32,
+                rows: rows as u32,
+                kind: kind as u32,
+                reserved: 0,
+            };
+            offset += outputs * output_bytes;
+        }
+        Ok(())
     }
 }

@@ -101,7 +101,8 @@ fn nothing_is_allocated_after_the_start() {
     assert_eq!(allocations(|| drop(black_box(vec![1, 2, 3]))), 1, "the counter counts");
     let floats = models::llama();
     let integers = models::encoded(&floats, QuantType::Q8_0);
-    for file in [&floats, &integers] {
+    let others = ["gpt2", "phi3"].map(|name| models::fixture(&format!("models/{name}.gguf")));
+    for file in [&floats, &integers].into_iter().chain(&others) {
         for precision in [Precision::Bits8, Precision::Bits16, Precision::Mixed] {
             for cache in [CacheType::F32, CacheType::F16] {
                 assert_eq!(completing(file, precision, cache), 0, "{precision:?}, {cache:?}");

@@ -120,10 +120,10 @@ fn a_busy_machine_is_compared_with_an_idle_one() {
 #[test]
 fn a_test_that_does_not_fit_is_refused() {
     let (code, report) = bench_json(&["-p", "8", "-n", "0", "-r", "1", "-t", "1", "--ctx", "7"]);
-    assert_eq!((code, report["error"]["code"].as_str()), (5, Some("context")));
+    assert_eq!((code, report["error"]["code"].as_str()), (1, Some("context")));
     let deep = ["-p", "0", "-n", "2", "-d", "6", "-r", "1", "-t", "1", "--ctx", "7"];
     let (code, report) = bench_json(&deep);
-    assert_eq!((code, report["error"]["code"].as_str()), (5, Some("context")));
+    assert_eq!((code, report["error"]["code"].as_str()), (1, Some("context")));
     let (code, report) = bench_json(&["-p", "1000000000"]);
     assert_eq!((code, report["error"]["code"].as_str()), (2, Some("usage")));
     let (code, report) = bench_json(&["-r", "0"]);
@@ -293,7 +293,7 @@ fn what_is_no_synthetic_model_is_not_overwritten() {
 #[test]
 fn a_synthetic_model_without_a_name_is_removed() {
     assert_eq!(synthetic(&[]).0, 0);
-    assert_eq!(synthetic(&["--ctx", "1"]).0, 5);
+    assert_eq!(synthetic(&["--ctx", "1"]).0, 1);
     let name = format!("mote-synthetic-{}-", std::process::id());
     for entry in fs::read_dir(std::env::temp_dir()).unwrap() {
         let left = entry.unwrap().file_name();

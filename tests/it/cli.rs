@@ -83,8 +83,11 @@ fn baseline() -> (String, Value) {
     (path, manifest["baseline"].clone())
 }
 
+/// In the order of the alphabet: whether serde_json keeps another depends on the crates around it.
 fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
+    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
 }
 
 fn joined(ids: &Value) -> String {

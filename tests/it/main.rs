@@ -1,5 +1,6 @@
 //! What mote guarantees.
 mod allocations;
+mod architectures;
 mod bench_cli;
 // Its programs are scripts.
 #[cfg(unix)]

@@ -96,7 +96,7 @@ fn an_output_that_exists_is_kept() {
     let wrong = place("wrong.arpa");
     fs::write(&wrong, "\\data\\\nngram 1=1\n").unwrap();
     let (code, _, errors) = mote(&["ngram", "convert", "--force", &wrong, "-o", &file]);
-    assert_eq!(code, 3);
+    assert_eq!(code, 4);
     assert!(errors.contains("wrong.arpa: line 2: "), "{errors}");
     assert_eq!(fs::read(&file).unwrap(), b"old");
     converted(&["--force", &tiny(), "-o", &file]);
@@ -115,7 +115,7 @@ fn minus_infinity() {
     let text = String::from_utf8(fixture("ngram/tiny/lmplz.order3.arpa")).unwrap();
     let file = place("inf.arpa");
     fs::write(&file, text.replace("-1.2552725\tsaw", "-inf\tsaw")).unwrap();
-    assert_eq!(mote(&["ngram", "convert", &file, "-o", &place("inf.gguf")]).0, 3);
+    assert_eq!(mote(&["ngram", "convert", &file, "-o", &place("inf.gguf")]).0, 4);
     let report = converted(&[&file, "-o", &place("inf.gguf"), "--accept-inf"]);
     assert_eq!(report["notes"][0], "values beyond -99 or 99, set to these: 1");
 }
@@ -224,7 +224,7 @@ fn bytes_have_their_places() {
     fs::write(&text, NUMBERS.replace("66", "256")).unwrap();
     let (code, _, errors) =
         mote(&["ngram", "convert", &text, "-o", &place("x"), "--units", "bytes"]);
-    assert!(code == 3 && errors.contains("the word '256' is not a byte"), "{errors}");
+    assert!(code == 4 && errors.contains("the word '256' is not a byte"), "{errors}");
 }
 
 /// All probabilities.

@@ -42,8 +42,8 @@ fn check_float(file: &Path, reference: &Value) {
 }
 
 #[test]
-fn tiny_models_equal_hugging_face() {
-    for name in ["llama-f32", "gemma3-bf16"] {
+fn tiny_models_equal_their_references() {
+    for name in ["llama-f32", "gemma3-bf16", "gpt2", "phi3", "qwen2", "qwen3"] {
         let path = root().join("tests/fixtures/models").join(name);
         check_float(&path.with_extension("gguf"), &json(&path.with_extension("json")));
     }
@@ -52,7 +52,7 @@ fn tiny_models_equal_hugging_face() {
 #[test]
 fn float_models_equal_hugging_face() {
     let Some(folder) = shared("reference") else { return };
-    for name in ["llama", "llama3", "gemma3"] {
+    for name in ["llama", "llama3", "gemma3", "qwen2", "qwen3", "gpt2", "phi3"] {
         let reference = json(&folder.join(format!("models/{name}/ref.json")));
         check_float(&folder.join(format!("gguf/{name}-f32.gguf")), &reference);
     }

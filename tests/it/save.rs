@@ -38,8 +38,8 @@ fn bytes_of(run: Run, file: &[u8], n_ctx: usize, len: u32) -> Vec<u8> {
 
 #[test]
 fn a_restored_session_goes_on_with_the_same_bits() {
-    for file in ["models/llama-f32.gguf", "models/gemma3-bf16.gguf", "models/gemma3.gguf"] {
-        let file = fixture(file);
+    for file in ["llama-f32", "gemma3-bf16", "gemma3", "gpt2", "phi3"] {
+        let file = fixture(&format!("models/{file}.gguf"));
         for cache in [CacheType::F32, CacheType::F16] {
             let run = Run { cache, ..run() };
             for len in [1, 15, 16, 17, 33] {

@@ -1,7 +1,7 @@
 //! The small models of tests/fixtures, and others made of them.
 
 use mote_formats::Gguf;
-use mote_formats::gguf::Builder;
+use mote_formats::gguf::{Builder, Tensor, TensorType, Value};
 use mote_kernels::QuantType;
 
 use crate::shared::root;
@@ -51,19 +51,50 @@ pub fn vocabulary(file: &[u8]) -> Vec<u8> {
 
 /// The same file with other strings in the place of some of its keys' values.
 pub fn with_strings(file: &[u8], strings: &[(&str, &str)]) -> Vec<u8> {
+    let keys: Vec<_> = strings.iter().map(|&(key, text)| (key, Value::from(text))).collect();
+    edited(file, &keys, |_| ())
+}
+
+/// A tensor to be written.
+#[derive(Clone, Debug)]
+pub struct OwnedTensor {
+    /// Its name.
+    pub name: String,
+    /// Its dimensions, neighbours first.
+    pub dims: Vec<u64>,
+    /// Its encoding.
+    pub kind: TensorType,
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
+/// The same file with other values of some keys, which may be new, and with its tensors edited.
+pub fn edited(
+    file: &[u8],
+    keys: &[(&str, Value<'_>)],
+    edit: impl FnOnce(&mut Vec<OwnedTensor>),
+) -> Vec<u8> {
     let gguf = Gguf::parse(file).unwrap();
     let mut builder = Builder::new();
     for (key, value) in gguf.metadata() {
-        match strings.iter().find(|(name, _)| *name == key) {
-            Some((_, text)) => builder.set(key, *text).unwrap(),
-            None => builder.set(key, value).unwrap(),
-        }
+        let other = keys.iter().find(|(name, _)| *name == key);
+        builder.set(key, other.map_or(value, |(_, other)| *other)).unwrap();
     }
-    let mut contents = Vec::new();
-    for tensor in gguf.tensors() {
-        builder.add_tensor(tensor.name(), tensor.dims(), tensor.tensor_type()).unwrap();
-        contents.push(tensor.data().to_vec());
+    for (key, value) in keys.iter().filter(|(key, _)| gguf.get(key).is_none()) {
+        builder.set(key, *value).unwrap();
     }
+    let owned = |tensor: Tensor<'_>| OwnedTensor {
+        name: tensor.name().into(),
+        dims: tensor.dims().to_vec(),
+        kind: tensor.tensor_type(),
+        data: tensor.data().to_vec(),
+    };
+    let mut tensors: Vec<_> = gguf.tensors().map(owned).collect();
+    edit(&mut tensors);
+    for tensor in &tensors {
+        builder.add_tensor(&tensor.name, &tensor.dims, tensor.kind).unwrap();
+    }
+    let contents: Vec<_> = tensors.into_iter().map(|tensor| tensor.data).collect();
     write(&builder, &contents)
 }
 

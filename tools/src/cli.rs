@@ -5,12 +5,14 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::environment;
 use crate::failure::{Code, Failure, Result};
-use crate::streams::{Streams, Terminal};
+use crate::interrupt::{self, Awaited};
 use crate::notes;
+use crate::streams::{Streams, Terminal};
 
 /// Runs, scores, inspects and measures language models in GGUF files.
 #[derive(Parser, Debug)]
@@ -18,13 +20,16 @@ use crate::notes;
     name = "mote",
     bin_name = "mote",
     version,
-    after_help = EXIT_CODES,
+    after_help = after_help(),
     arg_required_else_help = true
 )]
 struct Cli {
     /// Show the library's notes; -vv: those on every feeding of tokens, too
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = LAST)]
     verbose: u8,
+    /// Say nothing but results and errors: no facts, notes, progress
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = LAST)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -32,23 +37,32 @@ struct Cli {
 /// Behind a subcommand's own options, before --help.
 const LAST: usize = 900;
 
-const EXIT_CODES: &str = "\
-Results go to standard output, everything else to standard error.
+/// The one place that lists exit codes and environment variables.
+fn after_help() -> String {
+    format!("{STREAMS}\n\n{EXIT_CODES}\n\n{JSON}\n\n{}", environment::HELP)
+}
 
+const STREAMS: &str = "\
+Results go to standard output, everything else to standard error: facts about the work, notes,
+progress, none of it with --quiet, and errors.";
+
+const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    a file cannot be read, the output cannot be written, or the logits are not finite
+  1    a file cannot be read or written, a text is not one that the model can take or too long for
+       the context, or the logits are not finite
   2    wrong arguments
-  3    the model file is damaged, or no GGUF file
-  4    a sound GGUF file, but not of a model that mote runs
-  5    a text or token ids that the model cannot take, or too many for the context
-  6    not enough memory
-  141  the output was closed
+  3    a sound file, but not of a model that mote runs
+  4    a damaged file, or one of another format
+  5    not enough memory
+  130  interrupted: by Ctrl-C, SIGTERM or SIGHUP (a second one ends the process at once)
+  141  the output was closed";
 
+const JSON: &str = "\
 With --json a failure is printed on standard output, as
-{\"error\": {\"code\": ..., \"message\": ..., \"offset\": ...}}. The code is io, not_finite, usage,
-format, model, text, context or memory; the offset, where it is known, is the place in the
-model file in bytes.";
+{\"error\": {\"code\": ..., \"message\": ..., \"offset\": ...}}. The code is io, text, context or not_finite
+(exit code 1), usage (2), model (3), format (4), memory (5) or interrupted (130); the offset is the
+place in the model file in bytes, null where it is not known.";
 
 /// **The list of subcommands**: each is a file with `Command` (its options, and whether its result is
 /// wanted as JSON) and `execute`.
@@ -75,6 +89,7 @@ macro_rules! commands {
 
 commands! {
     Run = run;
+    Convert = convert;
     Tokenize = tokenize;
     Score = score;
     Perplexity = perplexity;
@@ -83,19 +98,28 @@ commands! {
     Inspect = inspect;
     Ngram = ngram;
     Bench = bench;
+    Completions = completions;
+    Man = man;
+}
+
+/// All commands and options, as clap has them.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// The process: its arguments, streams and exit code.
 pub fn main() -> ExitCode {
     notes::install();
+    interrupt::install();
     let terminal = Terminal {
         input: io::stdin().is_terminal(),
         output: io::stdout().is_terminal(),
         errors: io::stderr().is_terminal(),
+        quiet: false,
         color: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
     };
     let mut streams = Streams {
-        input: &mut io::stdin().lock(),
+        input: &mut Awaited(io::stdin().lock()),
         output: &mut io::BufWriter::new(io::stdout().lock()),
         errors: &mut anstream::stderr(),
         terminal,
@@ -110,6 +134,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
     let (json, outcome) = match Cli::try_parse_from(&args) {
         Ok(cli) => {
             notes::show(cli.verbose);
+            streams.terminal.quiet = cli.quiet;
             (cli.command.json(), cli.command.execute(streams))
         }
         Err(error) => {
@@ -165,7 +190,6 @@ struct Report<'a> {
 struct ReportBody<'a> {
     code: &'static str,
     message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
 }
 

@@ -10,6 +10,8 @@ use mote_formats::ngram::TrieError;
 use mote_runtime::tokenizer::{self, EncodeError};
 use mote_runtime::{LoadError, SessionError};
 
+use crate::interrupt::Interrupted;
+
 /// Kinds of failures, each with a word for programs and an exit code for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -29,6 +31,8 @@ pub enum Code {
     Context,
     /// Not enough memory.
     Memory,
+    /// Ctrl-C, or another signal that asks the process to end.
+    Interrupted,
     /// Whoever read the output has stopped reading.
     OutputClosed,
 }
@@ -45,6 +49,7 @@ impl Code {
             Code::Text => "text",
             Code::Context => "context",
             Code::Memory => "memory",
+            Code::Interrupted => "interrupted",
             Code::OutputClosed => "output_closed",
         }
     }
@@ -52,13 +57,13 @@ impl Code {
     /// The exit code; `--help` lists them.
     pub fn exit_code(self) -> u8 {
         match self {
-            Code::Io | Code::NotFinite => 1,
+            Code::Io | Code::NotFinite | Code::Text | Code::Context => 1,
             Code::Usage => 2,
-            Code::Format => 3,
-            Code::Model => 4,
-            Code::Text | Code::Context => 5,
-            Code::Memory => 6,
-            // What a program has that the broken pipe's signal ended.
+            Code::Model => 3,
+            Code::Format => 4,
+            Code::Memory => 5,
+            // What a shell sees of a program that Ctrl-C's signal ended, or the broken pipe's.
+            Code::Interrupted => 130,
             Code::OutputClosed => 141,
         }
     }
@@ -84,9 +89,32 @@ impl Failure {
         Failure { code, message: message.to_string(), offset: None }
     }
 
+    /// A file that cannot be read or written; or what else input and output fail by.
+    pub fn io(error: io::Error) -> Self {
+        if Interrupted::is_in(&error) {
+            return Interrupted.into();
+        }
+        match error.kind() {
+            io::ErrorKind::OutOfMemory => Failure::new(Code::Memory, error),
+            _ => Failure::new(Code::Io, error),
+        }
+    }
+
+    /// The same of standard input.
+    pub fn at_input(self) -> Self {
+        self.in_place("standard input")
+    }
+
     /// The same with the file's name before its sentence.
-    pub fn in_file(mut self, path: &Path) -> Self {
-        self.message = format!("{}: {}", shown(path), self.message);
+    pub fn in_file(self, path: &Path) -> Self {
+        self.in_place(&shown(path))
+    }
+
+    fn in_place(mut self, place: &str) -> Self {
+        // It is not the file's fault.
+        if self.code != Code::Interrupted {
+            self.message = format!("{place}: {}", self.message);
+        }
         self
     }
 
@@ -165,6 +193,7 @@ impl From<io::Error> for Failure {
     /// Of writing to the output: files that are read get their names by [`Failure::in_file`].
     fn from(error: io::Error) -> Self {
         match error.kind() {
+            _ if Interrupted::is_in(&error) => Interrupted.into(),
             io::ErrorKind::BrokenPipe => Failure::new(Code::OutputClosed, "the output was closed"),
             _ => Failure::new(Code::Io, format_args!("cannot write the output: {error}")),
         }

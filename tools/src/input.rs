@@ -23,7 +23,7 @@ impl TextOptions {
 
 /// A whole file. One that never ends is given up at the longest text there is.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let unreadable = |error: std::io::Error| Failure::new(Code::Io, error).in_file(path);
+    let unreadable = |error: std::io::Error| Failure::io(error).in_file(path);
     let file = File::open(path).map_err(unreadable)?;
     read_limited(file).map_err(unreadable)
 }
@@ -34,8 +34,7 @@ pub fn read_input(streams: &mut Streams<'_>) -> Result<Vec<u8>> {
         let sentence = "no text: give one as an argument, by --file, or on standard input";
         return Err(Failure::new(Code::Usage, sentence));
     }
-    read_limited(&mut *streams.input)
-        .map_err(|error| Failure::new(Code::Io, format_args!("standard input: {error}")))
+    read_limited(&mut *streams.input).map_err(|error| Failure::io(error).at_input())
 }
 
 fn read_limited(reader: impl Read) -> std::io::Result<Vec<u8>> {

@@ -5,15 +5,21 @@
 
 mod bench;
 mod cli;
+mod completions;
+mod convert;
+pub mod environment;
 pub mod facts;
 pub mod failure;
 pub mod host;
 mod input;
 mod inspect;
+pub mod interrupt;
+mod man;
 mod mix;
 pub mod ngram;
 mod notes;
 pub mod options;
+pub mod output;
 mod perplexity;
 mod rescore;
 mod run;
@@ -24,4 +30,4 @@ pub mod streams;
 pub mod synthetic;
 mod tokenize;
 
-pub use cli::{main, run};
+pub use cli::{command, main, run};

@@ -10,11 +10,13 @@ use mote_kernels::CacheType;
 use mote_runtime::{Options, Precision};
 use serde::{Serialize, Serializer};
 
+use crate::environment;
+
 /// `-m FILE`, demanded.
 #[derive(Args, Clone, Debug)]
 pub struct ModelOption {
     /// The model: a GGUF file
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", env = environment::MODEL, hide_env_values = true)]
     pub model: PathBuf,
 }
 
@@ -45,7 +47,7 @@ pub struct ComputeOptions {
 #[command(next_help_heading = "Computation")]
 pub struct SessionOptions {
     /// Threads [default: the CPUs that this process may use, fewer for decoding where that is faster]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", env = environment::THREADS, hide_env_values = true)]
     pub threads: Option<NonZeroUsize>,
     #[command(flatten)]
     #[allow(missing_docs)]

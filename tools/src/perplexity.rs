@@ -1,12 +1,19 @@
-//! `mote perplexity`: the figure that llama-perplexity prints, computed the same way.
+//! `mote perplexity`: the figures that llama-perplexity prints, computed the same way.
 
-use std::path::PathBuf;
+mod divergence;
+mod report;
+mod statistics;
+mod table;
+mod versus;
+mod windows;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mote_runtime::LanguageModel;
 use mote_runtime::mix::{Curve, Mix};
 use mote_runtime::score::Figures;
-use mote_runtime::tokenizer::Tokenizer;
-use mote_runtime::{LanguageModel, Origin, SessionError};
 use serde::Serialize;
 
 use crate::cli::write_json;
@@ -14,9 +21,11 @@ use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
 use crate::mix::MixOptions;
-use crate::options::{Bits, ModelOption, Purpose, SessionOptions, names};
+use crate::options::{Bits, Purpose, SessionOptions, names};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
+use versus::Task;
+use windows::Windows;
 
 /// Perplexity of a long text
 #[derive(Args, Debug)]
@@ -27,21 +36,51 @@ model expects before a text, in place of the window's first. The tokens of its s
 scored. llama-perplexity does the same, so the figures compare. With mixed activations, the
 second half counts as generated.
 
+--kl-base: how far the model's distributions are from those of another one, as a rule the same model
+with less or no quantisation: the Kullback-Leibler divergence, sum of p_base ln(p_base / p) over the
+vocabulary, at each scored token; dp, the probability of the text's token less that by the base; how
+often both take the same token for the most probable. The figures are those of llama-perplexity
+--kl-divergence, but that the base is computed beside the model and not read from a file of 16-bit
+numbers. Both models are loaded; the logits of the base take at most 64 MiB (8 rows of the
+vocabulary, if that is more). Figures after a +- are standard errors.
+
+--table: the same for several models in one pass, a line each. Prefill is of half a window.
+
 JSON keys: perplexity; tokens (scored); windows; nll (natural logarithms); activations; kv; with --tune
-weight (the best one), and curve (each: weight, perplexity) of which it is the least point.
+weight (the best one), and curve (each: weight, perplexity) of which it is the least point. With
+--kl-base also model, bytes, bits_per_weight, prefill_tokens_per_second, perplexity_error, base (the
+same keys of the base) and versus: perplexity_ratio, perplexity_difference, ln_ratio, kl, dp, dp_rms,
+same_top (each mean and error), correlation, kl_percentiles and dp_percentiles (by their percentages;
+0 and 100 are the least and the greatest). With --table tokens, windows, activations, kv, base, and
+models: a list.
 
 Examples:
   mote perplexity -m model.gguf -f text.txt -c 512
-  mote perplexity -m model.gguf -f heldout.txt --mix lm.gguf --tune")]
+  mote perplexity -m model.gguf -f heldout.txt --mix lm.gguf --tune
+  mote perplexity -m q4_k_m.gguf -f text.txt --kl-base f16.gguf
+  mote perplexity -f text.txt --kl-base f16.gguf --table q8_0.gguf q4_k_m.gguf --markdown")]
 pub struct Command {
-    #[command(flatten)]
-    model: ModelOption,
+    /// The model: a GGUF file
+    #[arg(short, long, value_name = "FILE", required_unless_present = "table")]
+    model: Option<PathBuf>,
     /// A file with the text
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Measure on the first N windows alone [default: all]
+    #[arg(long, value_name = "N")]
+    windows: Option<NonZeroUsize>,
+    /// Compare with another model of the same vocabulary
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mix", "tune"])]
+    kl_base: Option<PathBuf>,
+    /// Compare several models with that of --kl-base
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "kl_base", conflicts_with = "model")]
+    table: Vec<PathBuf>,
+    /// Print the table in Markdown
+    #[arg(long, requires = "table", conflicts_with = "json")]
+    markdown: bool,
     /// Try all weights of --mix at once, and print the best one: of a text that is not the one to be
     /// judged by
     #[arg(long, requires = "mix")]
@@ -92,118 +131,93 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         let sentence = format_args!("--ctx: a window has {SHORTEST} tokens or more");
         return Err(Failure::new(Code::Usage, sentence));
     }
-    let engine = Engine::new(&command.session, streams)?;
-    with_any_model(&command.model.model, |model| {
-        let tokenizer = model.tokenizer();
-        tell_unknown_rules(tokenizer, streams);
-        let text = input::read_file(&command.file)?;
-        let ids = input::encode(tokenizer, &text, tokenizer.default_options())?;
-        if ids.len() < window {
-            let n = ids.len();
-            let sentence = format_args!("the text has {n} tokens, a window needs {window}");
-            return Err(Failure::new(Code::Text, sentence));
+    match (&command.kl_base, &command.model) {
+        (Some(base), _) => command.compare(base, window, streams),
+        (None, Some(model)) => command.measure(model, window, streams),
+        // clap has refused it.
+        (None, None) => Err(Failure::new(Code::Usage, "there is no model")),
+    }
+}
+
+impl Command {
+    fn compare(&self, base: &Path, window: usize, streams: &mut Streams<'_>) -> Result<()> {
+        let models = self.model.iter().chain(&self.table).map(PathBuf::as_path).collect();
+        let (session, most) = (&self.session, self.windows.map(NonZeroUsize::get));
+        let text = input::read_file(&self.file)?;
+        let report = Task { base, models, text: &text, session, window, most }.execute(streams)?;
+        match (self.table.is_empty(), self.json) {
+            (true, true) => write_json(&report.single(), streams),
+            (false, true) => write_json(&report, streams),
+            (true, false) => report.print(&mut *streams.output),
+            (false, false) => report.print_table(self.markdown, &mut *streams.output),
         }
-        let threads = engine.threads();
-        let options =
-            command.session.compute.session(model.all_float(), Purpose::Score, window, threads);
-        with_any_session(model, &options, &engine, |session, _| {
-            let (activations, kv) = names(&options);
-            let windows = Windows { tokenizer, ids: &ids, window };
-            let (figures, curve) = if command.tune {
-                let curve = Curve::new(command.mix.mixing());
-                let tune = |mix: &mut Mix<'_, '_, '_>| windows.tune(mix, curve, streams);
-                let curve = command.mix.with_mix(session, &engine, tune)?;
-                let (_, nll) = curve.best();
-                (Figures { nll, tokens: curve.tokens(), bytes: 0 }, Some(curve))
-            } else {
-                let score = |session: &mut dyn LanguageModel<'_>| windows.score(session, streams);
-                (command.mix.with(session, &engine, score)?, None)
-            };
-            let Figures { nll, tokens, .. } = figures;
-            let perplexity = figures.perplexity();
-            let windows = ids.len() / window;
-            let weight = curve.as_ref().map(|curve| curve.best().0);
-            let curve = curve.map(|curve| points(&curve));
-            if command.json {
-                let report =
-                    Report { perplexity, tokens, windows, nll, activations, kv, weight, curve };
-                return write_json(&report, streams);
-            }
-            let out = &mut *streams.output;
-            for Point { weight, perplexity } in curve.into_iter().flatten() {
-                writeln!(out, "weight {weight:.4}  perplexity {perplexity:.4}")?;
-            }
-            if let Some(weight) = weight {
-                writeln!(out, "best weight {weight:.4}")?;
-            }
-            Ok(writeln!(out, "perplexity {perplexity:.4} ({tokens} tokens, {windows} windows)")?)
+    }
+
+    fn measure(&self, model: &Path, window: usize, streams: &mut Streams<'_>) -> Result<()> {
+        let engine = Engine::new(&self.session, streams)?;
+        with_any_model(model, |model| {
+            let tokenizer = model.tokenizer();
+            tell_unknown_rules(tokenizer, streams);
+            let text = input::read_file(&self.file)?;
+            let most = self.windows.map(NonZeroUsize::get);
+            let windows = Windows::new(tokenizer, &text, window, most)?;
+            let compute = &self.session.compute;
+            let options =
+                compute.session(model.all_float(), Purpose::Score, window, engine.threads());
+            with_any_session(model, &options, &engine, |session, _| {
+                let (figures, curve) = self.figures(&windows, session, &engine, streams)?;
+                let Figures { nll, tokens, .. } = figures;
+                let (activations, kv) = names(&options);
+                let report = Report {
+                    perplexity: figures.perplexity(),
+                    tokens,
+                    windows: windows.len(),
+                    nll,
+                    activations,
+                    kv,
+                    weight: curve.as_ref().map(|curve| curve.best().0),
+                    curve: curve.map(|curve| points(&curve)),
+                };
+                if self.json { write_json(&report, streams) } else { report.print(streams) }
+            })
         })
-    })
+    }
+
+    fn figures(
+        &self,
+        windows: &Windows<'_>,
+        session: &mut dyn LanguageModel<'_>,
+        engine: &Engine,
+        streams: &Streams<'_>,
+    ) -> Result<(Figures, Option<Curve>)> {
+        if self.tune {
+            let curve = Curve::new(self.mix.mixing());
+            let tune = |mix: &mut Mix<'_, '_, '_>| windows.tune(mix, curve, streams);
+            let curve = self.mix.with_mix(session, engine, tune)?;
+            let (_, nll) = curve.best();
+            Ok((Figures { nll, tokens: curve.tokens(), bytes: 0 }, Some(curve)))
+        } else {
+            let score = |session: &mut dyn LanguageModel<'_>| windows.score(session, streams);
+            Ok((self.mix.with(session, engine, score)?, None))
+        }
+    }
+}
+
+impl Report {
+    fn print(&self, streams: &mut Streams<'_>) -> Result<()> {
+        let Report { perplexity, tokens, windows, .. } = self;
+        let out = &mut *streams.output;
+        for Point { weight, perplexity } in self.curve.iter().flatten() {
+            writeln!(out, "weight {weight:.4}  perplexity {perplexity:.4}")?;
+        }
+        if let Some(weight) = self.weight {
+            writeln!(out, "best weight {weight:.4}")?;
+        }
+        Ok(writeln!(out, "perplexity {perplexity:.4} ({tokens} tokens, {windows} windows)")?)
+    }
 }
 
 fn points(curve: &Curve) -> Vec<Point> {
     let perplexity = |nll| Figures { nll, tokens: curve.tokens(), bytes: 0 }.perplexity();
     curve.points().map(|(weight, nll)| Point { weight, perplexity: perplexity(nll) }).collect()
-}
-
-/// A text in pieces that are contexts of their own.
-struct Windows<'t> {
-    tokenizer: &'t Tokenizer<'t>,
-    ids: &'t [u32],
-    window: usize,
-}
-
-impl Windows<'_> {
-    /// `work` gets the tokens of each window: those that are given, and those that are scored (of
-    /// which the first is given, too).
-    fn each(
-        &self,
-        streams: &Streams<'_>,
-        mut work: impl FnMut(&[u32], &[u32]) -> std::result::Result<(), SessionError>,
-    ) -> Result<()> {
-        let first = self.tokenizer.bos().filter(|_| self.tokenizer.adds_bos());
-        let bar = streams.progress(self.ids.len() / self.window * self.window);
-        let mut tokens = vec![0; self.window];
-        for part in self.ids.chunks_exact(self.window) {
-            tokens.copy_from_slice(part);
-            if let Some(first) = first {
-                tokens[0] = first;
-            }
-            let (prompt, scored) = tokens.split_at(self.window / 2);
-            work(prompt, scored)?;
-            bar.inc(self.window as u64);
-        }
-        bar.finish_and_clear();
-        Ok(())
-    }
-
-    fn score(&self, model: &mut dyn LanguageModel<'_>, streams: &Streams<'_>) -> Result<Figures> {
-        let mut figures = Figures::default();
-        self.each(streams, |prompt, scored| {
-            model.rewind(0);
-            model.feed(prompt)?;
-            let mut add = |i, logprob| {
-                // The first of them is only given.
-                if i > 0 {
-                    figures.add(logprob, 0);
-                }
-            };
-            model.score_tokens(scored, Origin::Generated, &mut |_| true, &mut add).map(|_| ())
-        })?;
-        Ok(figures)
-    }
-
-    fn tune(
-        &self,
-        mix: &mut Mix<'_, '_, '_>,
-        mut curve: Curve,
-        streams: &Streams<'_>,
-    ) -> Result<Curve> {
-        self.each(streams, |prompt, scored| {
-            mix.rewind(0);
-            mix.feed(prompt)?;
-            mix.tune(scored, Origin::Generated, &mut curve)
-        })?;
-        Ok(curve)
-    }
 }

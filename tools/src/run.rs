@@ -18,6 +18,7 @@ use mote_runtime::{
 use serde::Serialize;
 
 use crate::cli::write_json;
+use crate::environment;
 use crate::facts::{PlanFacts, per_second};
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, Memory};
@@ -54,7 +55,7 @@ Examples:
   mote run -m model.gguf --special --stop '<|im_end|>' -p \"$CHAT\" --json")]
 pub struct Command {
     /// The model: a GGUF file [default: one that models/fetch.sh got]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", env = environment::MODEL, hide_env_values = true)]
     model: Option<PathBuf>,
     #[command(flatten)]
     prompt: PromptOptions,

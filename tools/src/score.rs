@@ -21,6 +21,7 @@ use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
+use crate::interrupt;
 use crate::mix::MixOptions;
 use crate::options::{Bits, ModelOption, Purpose, SessionOptions, TextOptions, names};
 use crate::sentences::{Computing, SentenceOptions};
@@ -227,25 +228,34 @@ impl Command {
                 continue;
             }
             if !self.hash && !self.logits {
-                session.score_tokens(tokens, origin, &mut |_| true, &mut |_, logprob| {
+                let go_on = &mut interrupt::not_pressed;
+                session.score_tokens(tokens, origin, go_on, &mut |_, logprob| {
                     bar.inc(1);
                     logprobs.push(logprob);
                 })?;
+                interrupt::check()?;
                 continue;
             }
-            session.score_from(tokens, origin, 0, &mut |_, logits| {
-                bar.inc(1);
-                if let Some(hasher) = &mut hasher {
-                    contract_bytes(logits, |bytes| {
-                        hasher.update(bytes);
-                    });
-                }
-                if let Some(all) = &mut all_logits {
-                    all.push(logits.to_vec());
-                }
-                let next = following.next();
-                logprobs.extend(next.and_then(|&next| log_probability(kernels, logits, next)));
-            })?;
+            session.score_with(
+                tokens,
+                origin,
+                0,
+                &mut interrupt::not_pressed,
+                &mut |_, logits| {
+                    bar.inc(1);
+                    if let Some(hasher) = &mut hasher {
+                        contract_bytes(logits, |bytes| {
+                            hasher.update(bytes);
+                        });
+                    }
+                    if let Some(all) = &mut all_logits {
+                        all.push(logits.to_vec());
+                    }
+                    let next = following.next();
+                    logprobs.extend(next.and_then(|&next| log_probability(kernels, logits, next)));
+                },
+            )?;
+            interrupt::check()?;
         }
         bar.finish_and_clear();
         let figures = figures(session.tokenizer(), &ids, &logprobs)?;

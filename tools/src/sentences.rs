@@ -13,6 +13,7 @@ use mote_runtime::{AnyModel, LanguageModel, Origin};
 use crate::failure::Result;
 use crate::host::{Engine, with_any_session};
 use crate::input;
+use crate::interrupt;
 use crate::mix::MixOptions;
 use crate::options::{Purpose, SessionOptions};
 use crate::streams::Streams;
@@ -205,8 +206,9 @@ impl Scorer<'_, '_> {
                 self.known.push(0.0);
             }
             let known = &mut self.known;
-            self.session
-                .score_tokens(rest, Origin::Prompt, &mut |_| true, &mut |_, ln| known.push(ln))?;
+            let go_on = &mut interrupt::not_pressed;
+            self.session.score_tokens(rest, Origin::Prompt, go_on, &mut |_, ln| known.push(ln))?;
+            interrupt::check()?;
         }
         let scores = ids.iter().zip(&self.known).skip(sentence.given.max(1));
         Ok(scores.map(|(&id, &ln)| Scored { id, ln, matched: None }).collect())

@@ -27,6 +27,8 @@ pub struct Terminal {
     pub output: bool,
     /// Somebody reads the errors.
     pub errors: bool,
+    /// Facts, notes and progress are not wanted: `--quiet`.
+    pub quiet: bool,
     /// The errors may be coloured: a terminal that can, and neither NO_COLOR nor the like.
     pub color: bool,
 }
@@ -44,12 +46,16 @@ const LABEL: Style = AnsiColor::Cyan.on_default();
 impl Streams<'_> {
     /// Something to know: `model    SmolLM2 ...`. A stream that cannot take it is no failure.
     pub fn fact(&mut self, label: &str, text: impl fmt::Display) {
-        self.line(LABEL, &format!("{label:<9}"), text);
+        if !self.terminal.quiet {
+            self.line(LABEL, &format!("{label:<9}"), text);
+        }
     }
 
     /// Something to beware of.
     pub fn note(&mut self, text: impl fmt::Display) {
-        self.line(NOTE, "note:", text);
+        if !self.terminal.quiet {
+            self.line(NOTE, "note:", text);
+        }
     }
 
     /// Why nothing more comes.
@@ -81,7 +87,7 @@ impl Streams<'_> {
     }
 
     fn bar(&self, len: u64, is_long: bool, template: &str) -> ProgressBar {
-        let target = if self.terminal.errors && is_long {
+        let target = if self.terminal.errors && is_long && !self.terminal.quiet {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()

@@ -200,6 +200,21 @@ impl fmt::Display for Subject {
     }
 }
 
+/// Encodings of ggml that released versions had and no longer have.
+fn withdrawn(id: u32) -> Option<&'static str> {
+    Some(match id {
+        4 => "q4_2",
+        5 => "q4_3",
+        31 => "q4_0_4_4",
+        32 => "q4_0_4_8",
+        33 => "q4_0_8_8",
+        36 => "iq4_nl_4_4",
+        37 => "iq4_nl_4_8",
+        38 => "iq4_nl_8_8",
+        _ => return None,
+    })
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -262,7 +277,10 @@ impl Reason {
             }
             Reason::ZeroDimension => f.write_str("a dimension of 0"),
             Reason::ShapeOverflow => f.write_str("the shape has more bytes than fit 64 bits"),
-            Reason::TensorType(id) => write!(f, "unknown encoding {id}"),
+            Reason::TensorType(id) => match withdrawn(id) {
+                Some(name) => write!(f, "encoding {id} ({name}) was withdrawn"),
+                None => write!(f, "unknown encoding {id}"),
+            },
             Reason::PartialBlock { row, block } => {
                 write!(f, "rows of {row} elements are not whole blocks of {block}")
             }

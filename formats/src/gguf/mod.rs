@@ -20,6 +20,7 @@
 //! without padding, or go on with anything.
 
 mod array;
+pub mod checksum;
 mod cursor;
 mod error;
 mod limits;
@@ -33,6 +34,7 @@ mod value;
 mod write;
 
 pub use array::{Array, Element, Elements, Strings};
+pub use checksum::{CHECKSUMS_KEY, ChecksumsError, VERSION_KEY};
 pub use error::{Foreign, ParseError, Reason, ShortName, Subject};
 pub use limits::{
     ALIGNMENTS, DEFAULT_ALIGNMENT, MAX_DIMENSIONS, MAX_INDEX_BYTES, MAX_KEYS, MAX_NAME_BYTES,

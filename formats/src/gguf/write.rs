@@ -12,6 +12,7 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::array::Element;
+use super::checksum::{CHECKSUMS_KEY, Checksums, Hasher};
 use super::error::{Reason, Subject};
 use super::limits::{MAX_DIMENSIONS, MAX_INDEX_BYTES, MAX_KEYS, MAX_STRING_BYTES, MAX_TENSORS};
 use super::tensor::TensorType;
@@ -33,6 +34,7 @@ pub struct Builder {
     metadata: Vec<u8>,
     names: BTreeSet<String>,
     tensors: Vec<TensorEntry>,
+    has_checksums: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,15 @@ pub struct DataWriter<'a, S> {
     tensors: &'a [TensorEntry],
     /// Bytes of that tensor still to come.
     left: u64,
+    checksums: Option<Hashing>,
+}
+
+/// The checksums on the way.
+#[derive(Debug)]
+struct Hashing {
+    /// Of the current tensor.
+    hasher: Hasher,
+    done: Checksums,
 }
 
 /// Where the bytes of a file go.
@@ -83,6 +94,8 @@ pub enum WriteError<E> {
     TooMuchData(u64),
     /// Finished although data is missing: tensors that lack some or all of theirs.
     MissingData(usize),
+    /// Finished without the checksums that the builder has room for.
+    MissingChecksums,
     /// The sink failed.
     Sink(E),
 }
@@ -96,6 +109,7 @@ impl Builder {
             metadata: Vec::new(),
             names: BTreeSet::new(),
             tensors: Vec::new(),
+            has_checksums: false,
         }
     }
 
@@ -156,6 +170,19 @@ impl Builder {
         Ok(())
     }
 
+    /// Adds the key [`CHECKSUMS_KEY`] for all tensors, whether they are added before or after this. It
+    /// stands behind all other keys; [`DataWriter::finish_checksums`] gives its value. A copied file
+    /// that has the key already is refused as a duplicate: who changes tensors must not copy it.
+    pub fn add_checksums(&mut self) -> Result<(), BuildError> {
+        // For `check_key`, any value that is no number stands for the array.
+        self.check_key(CHECKSUMS_KEY, &Value::Str(Default::default())).map_err(|reason| {
+            BuildError { reason, subject: Subject::key(CHECKSUMS_KEY.as_bytes()) }
+        })?;
+        self.keys.insert(CHECKSUMS_KEY.into());
+        self.has_checksums = true;
+        Ok(())
+    }
+
     /// Writes everything before the tensors' data.
     pub fn write_index<S: Sink>(
         &self,
@@ -166,8 +193,9 @@ impl Builder {
         header.extend_from_slice(&VERSION.to_le_bytes());
         header.extend_from_slice(&(self.tensors.len() as u64).to_le_bytes());
         header.extend_from_slice(&(self.keys.len() as u64).to_le_bytes());
+        let checksums = self.checksums_key();
         let records = self.encode_tensors();
-        let parts = [&header, &self.metadata, &records];
+        let parts = [&header, &self.metadata, &checksums, &records];
         let written = parts.iter().map(|part| part.len() as u64).sum();
         if written > MAX_INDEX_BYTES {
             return Err(WriteError::IndexTooLarge);
@@ -180,9 +208,33 @@ impl Builder {
             alignment: self.alignment,
             tensors: &self.tensors,
             left: self.tensors.first().map_or(0, |tensor| tensor.data_bytes),
+            checksums: self.has_checksums.then(|| Hashing {
+                hasher: Hasher::new(),
+                done: Checksums { place: self.checksums_place(&checksums), values: Vec::new() },
+            }),
         };
         data.pad(written)?;
         Ok(data)
+    }
+
+    /// The key with zeros for checksums; nothing if there are to be none.
+    fn checksums_key(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.has_checksums {
+            out.extend_from_slice(&(CHECKSUMS_KEY.len() as u64).to_le_bytes());
+            out.extend_from_slice(CHECKSUMS_KEY.as_bytes());
+            out.extend_from_slice(&ValueType::Array.id().to_le_bytes());
+            out.extend_from_slice(&ValueType::U64.id().to_le_bytes());
+            out.extend_from_slice(&(self.tensors.len() as u64).to_le_bytes());
+            out.resize(out.len() + 8 * self.tensors.len(), 0);
+        }
+        out
+    }
+
+    /// Where the first of the key's elements stands in the file.
+    fn checksums_place(&self, key: &[u8]) -> u64 {
+        let elements = 8 * self.tensors.len();
+        (HEADER_BYTES + self.metadata.len() + key.len().saturating_sub(elements)) as u64
     }
 
     /// A tensor's bytes, or why it cannot be added.
@@ -292,11 +344,18 @@ impl<S: Sink> DataWriter<'_, S> {
         };
         self.sink.write_all(bytes).map_err(WriteError::Sink)?;
         self.left = left;
+        if let Some(Hashing { hasher, .. }) = &mut self.checksums {
+            hasher.update(bytes);
+        }
         if left == 0
             && let Some((done, rest)) = self.tensors.split_first()
         {
             self.tensors = rest;
             self.left = rest.first().map_or(0, |tensor| tensor.data_bytes);
+            if let Some(hashing) = &mut self.checksums {
+                hashing.done.values.push(hashing.hasher.finish());
+                hashing.hasher = Hasher::new();
+            }
             self.pad(done.data_bytes)?;
         }
         Ok(())
@@ -307,12 +366,21 @@ impl<S: Sink> DataWriter<'_, S> {
         self.left
     }
 
-    /// Gives the sink back, if every tensor has its data.
+    /// Gives the sink back, if every tensor has its data and the builder has no room for checksums.
     pub fn finish(self) -> Result<S, WriteError<S::Error>> {
-        match self.tensors.len() {
-            0 => Ok(self.sink),
-            missing => Err(WriteError::MissingData(missing)),
+        match (self.tensors.len(), &self.checksums) {
+            (0, None) => Ok(self.sink),
+            (0, Some(_)) => Err(WriteError::MissingChecksums),
+            (missing, _) => Err(WriteError::MissingData(missing)),
         }
+    }
+
+    /// Gives the sink back, and the checksums that are to be written in their place in the file; of a
+    /// builder without room for them, none.
+    pub fn finish_checksums(mut self) -> Result<(S, Checksums), WriteError<S::Error>> {
+        let none = Checksums { place: 0, values: Vec::new() };
+        let checksums = self.checksums.take().map_or(none, |hashing| hashing.done);
+        Ok((self.finish()?, checksums))
     }
 
     fn pad(&mut self, written: u64) -> Result<(), WriteError<S::Error>> {
@@ -416,6 +484,7 @@ impl<E: fmt::Display> fmt::Display for WriteError<E> {
             WriteError::IndexTooLarge => write!(f, "{}", Reason::IndexTooLarge),
             WriteError::TooMuchData(n) => write!(f, "{n} bytes more than the tensor has"),
             WriteError::MissingData(n) => write!(f, "the data of {n} tensors is missing"),
+            WriteError::MissingChecksums => write!(f, "the checksums are missing"),
             WriteError::Sink(error) => error.fmt(f),
         }
     }

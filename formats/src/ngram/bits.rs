@@ -70,7 +70,7 @@ mod tests {
         bytes.extend([0; SLACK]);
         let mut at = 0;
         for (value, width) in numbers {
-            assert_eq!(read(&bytes, at, width), value.into());
+            assert_eq!(read(&bytes, at, width), u64::from(value));
             at += u64::from(width);
         }
         assert_eq!(read(&bytes, 12 * 8 + 64, 5), 0, "past the end");

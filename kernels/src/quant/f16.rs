@@ -20,4 +20,9 @@ impl Float for F16 {
     fn encode(x: f32) -> [u8; 2] {
         half::f16::from_f32(x).to_le_bytes()
     }
+    /// All exponent bits set: infinite or NaN.
+    #[inline(always)]
+    fn is_finite(block: &[u8; 2]) -> bool {
+        block[1] & 0x7c != 0x7c
+    }
 }

@@ -43,6 +43,11 @@ pub trait Float: Encoding {
     fn decode(block: &Self::Block) -> f32;
     /// The nearest code, ties to even.
     fn encode(x: f32) -> Self::Block;
+    /// Whether the weight is neither infinite nor NaN.
+    #[inline(always)]
+    fn is_finite(block: &Self::Block) -> bool {
+        Self::decode(block).is_finite()
+    }
 }
 
 /// An encoding of small integers with scales; activations are quantised.
@@ -142,6 +147,12 @@ macro_rules! quant_types {
             /// Decodes whole blocks. Panics unless `out` has as many weights as `data` holds.
             pub fn decode(self, data: &[u8], out: &mut [f32]) {
                 match self { $(Self::$variant => $family::decode::<$module::$variant>(data, out)),* }
+            }
+            /// The first block with a scale, minimum or weight that is infinite or NaN. Reads the
+            /// scales alone where weights have some; bytes behind the last whole block are left out.
+            pub fn first_not_finite(self, data: &[u8]) -> Option<usize> {
+                let data = &data[..data.len() - data.len() % self.block_bytes()];
+                match self { $(Self::$variant => $family::first_not_finite::<$module::$variant>(data)),* }
             }
             /// Encodes whole blocks. Panics unless `data` has room for exactly the weights in `x`.
             pub fn encode(self, x: &[f32], data: &mut [u8]) {

@@ -63,7 +63,7 @@ pub fn gelu_tanh(x: f32) -> f32 {
     x / (1.0 + exp(-(u + u)))
 }
 
-/// The activation of a gated feed-forward network.
+/// The activation of a feed-forward network, and its name where it is the gate of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// SwiGLU (Shazeer 2020).
@@ -72,13 +72,27 @@ pub enum Gate {
     GeluTanh,
 }
 
+impl Gate {
+    #[inline(always)]
+    fn of(self, x: f32) -> f32 {
+        match self {
+            Gate::Silu => silu(x),
+            Gate::GeluTanh => gelu_tanh(x),
+        }
+    }
+}
+
 /// `gate = activation(gate) * up`.
 pub(crate) fn gate(kind: Gate, gate: &mut [f32], up: &[f32]) {
     for (g, &u) in gate.iter_mut().zip(up) {
-        *g = u * match kind {
-            Gate::Silu => silu(*g),
-            Gate::GeluTanh => gelu_tanh(*g),
-        };
+        *g = u * kind.of(*g);
+    }
+}
+
+/// `x = activation(x)`.
+pub(crate) fn activate(kind: Gate, x: &mut [f32]) {
+    for x in x {
+        *x = kind.of(*x);
     }
 }
 

@@ -21,6 +21,17 @@ pub(crate) fn decode<E: Float>(data: &[u8], out: &mut [f32]) {
     }
 }
 
+/// Weights of a step of [`first_not_finite`], whose inside has no branch.
+const STEP: usize = 256;
+
+/// See [`crate::QuantType::first_not_finite`].
+pub(crate) fn first_not_finite<E: Float>(data: &[u8]) -> Option<usize> {
+    let blocks: &[E::Block] = bytemuck::cast_slice(data);
+    let all_finite = |step: &[E::Block]| step.iter().fold(true, |all, b| all & E::is_finite(b));
+    let step = blocks.chunks(STEP).position(|step| !all_finite(step))? * STEP;
+    Some(step + blocks[step..].iter().position(|block| !E::is_finite(block))?)
+}
+
 /// See [`crate::QuantType::encode`].
 pub(crate) fn encode<E: Float>(x: &[f32], data: &mut [u8]) {
     let blocks: &mut [E::Block] = bytemuck::cast_slice_mut(data);

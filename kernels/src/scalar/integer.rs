@@ -28,6 +28,19 @@ pub(crate) fn decode<E: Integer>(data: &[u8], out: &mut [f32]) {
     }
 }
 
+/// See [`crate::QuantType::first_not_finite`].
+pub(crate) fn first_not_finite<E: Integer>(data: &[u8]) -> Option<usize> {
+    let blocks: &[E::Block] = bytemuck::cast_slice(data);
+    let units = E::LEN / E::UNIT;
+    blocks.iter().position(|block| {
+        // The codes that nobody looks at cost nothing once this is inlined.
+        let mut unpacked = Unpacked::new();
+        E::unpack(block, &mut unpacked);
+        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        !finite(&unpacked.scales[..units]) || E::MINIMUM && !finite(&unpacked.minima[..units])
+    })
+}
+
 /// See [`crate::QuantType::encode`].
 pub(crate) fn encode<E: Integer>(x: &[f32], data: &mut [u8]) {
     let blocks: &mut [E::Block] = bytemuck::cast_slice_mut(data);

@@ -469,7 +469,7 @@ pub unsafe extern "C" fn mote_session_next(session: *mut SessionHandle, piece: *
                 None => 0,
                 Some(StopReason::Eos) => 1,
                 Some(StopReason::Stop) => 2,
-                Some(StopReason::Length) => 3,
+                Some(StopReason::Length | StopReason::Complete) => 3,
             };
             out.set(&match id {
                 None => Piece { stop, ..empty },

@@ -3,7 +3,7 @@
 //! everything.
 
 use super::{Architecture, Keys};
-use crate::config::{Config, MAX_WIDTH, Rope, Window};
+use crate::config::{Config, MAX_WIDTH, NormKind, Rope, Window};
 use crate::error::LoadError;
 use crate::weights::Slot;
 use mote_kernels::{Gate, RopeLayout};
@@ -13,6 +13,7 @@ pub static GEMMA3: Architecture = Architecture {
     config,
     required: &[Slot::QNorm, Slot::KNorm, Slot::PostAttentionNorm, Slot::PostFfnNorm],
     optional: &[],
+    fused: &[],
 };
 
 /// Layers of the one size whose queries are scaled by the width of a head as if the heads shared
@@ -20,7 +21,7 @@ pub static GEMMA3: Architecture = Architecture {
 const LAYERS_27B: usize = 62;
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
-    let mut config = keys.decoder(RopeLayout::Halves)?;
+    let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Halves))?;
     config.embedding_scale = libm::sqrtf(config.n_embd as f32);
     config.gate = Gate::GeluTanh;
     if config.n_layers == LAYERS_27B {

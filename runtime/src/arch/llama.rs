@@ -4,7 +4,7 @@
 //! biases.
 
 use super::{Architecture, Keys};
-use crate::config::Config;
+use crate::config::{Config, NormKind};
 use crate::error::LoadError;
 use crate::weights::Slot;
 use mote_kernels::RopeLayout;
@@ -22,11 +22,12 @@ pub static LLAMA: Architecture = Architecture {
         Slot::UpBias,
         Slot::DownBias,
     ],
+    fused: &[],
 };
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     // Mixtral is stored under the same name.
     keys.refuse("expert_count")?;
     keys.refuse("expert_used_count")?;
-    keys.decoder(RopeLayout::Interleaved)
+    keys.decoder(NormKind::Rms, Some(RopeLayout::Interleaved))
 }

@@ -4,16 +4,21 @@
 
 use mote_formats::gguf::{Gguf, ShortName, Value};
 
-use crate::config::{Config, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH, Rope};
-use crate::error::{KeyError, LoadError};
-use crate::weights::Slot;
+use crate::config::{Config, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Rope};
+use crate::error::{KeyError, LoadError, TensorError};
+use crate::weights::{Fused, Slot};
 use mote_kernels::RopeLayout;
 
 mod gemma3;
+mod gpt2;
 mod llama;
+mod phi3;
+mod qwen2;
+mod qwen3;
 
 /// Every architecture.
-pub static ARCHITECTURES: &[&Architecture] = &[&llama::LLAMA, &gemma3::GEMMA3];
+pub static ARCHITECTURES: &[&Architecture] =
+    &[&llama::LLAMA, &gemma3::GEMMA3, &qwen2::QWEN2, &qwen3::QWEN3, &gpt2::GPT2, &phi3::PHI3];
 
 /// What a file under this folder says.
 #[derive(Debug)]
@@ -22,10 +27,12 @@ pub struct Architecture {
     pub name: &'static str,
     /// Hyper-parameters to facts. `n_vocab` is filled in from the embedding.
     pub config: fn(&Keys<'_>) -> Result<Config, LoadError>,
-    /// Tensors that every layer must have, beside those of [`crate::weights::REQUIRED`].
+    /// Tensors that every layer must have, beside those of [`crate::weights::required`].
     pub required: &'static [Slot],
     /// Tensors that a layer may have.
     pub optional: &'static [Slot],
+    /// Tensors of which each holds several of a layer's.
+    pub fused: &'static [Fused],
 }
 
 /// The architecture that a file names.
@@ -79,6 +86,18 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// As [`Keys::count`], where 0 says the same as no key.
+    pub fn count_or_zero(
+        &self,
+        key: &'static str,
+        limit: usize,
+    ) -> Result<Option<usize>, LoadError> {
+        match self.get(key) {
+            Some(value) if value.as_u64() == Some(0) => Ok(None),
+            _ => self.count(key, limit),
+        }
+    }
+
     /// A whole number that must be there.
     pub fn required_count(&self, key: &'static str, limit: usize) -> Result<usize, LoadError> {
         self.count(key, limit)?.ok_or(LoadError::Key(key, KeyError::Missing))
@@ -106,8 +125,17 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The facts that nearly every decoder has under the same keys.
-    pub fn decoder(&self, layout: RopeLayout) -> Result<Config, LoadError> {
+    /// Refuses a tensor that asks for something that the architecture's file does not do.
+    pub fn refuse_tensor(&self, name: &'static str) -> Result<(), LoadError> {
+        match self.gguf.tensor(name) {
+            Some(_) => Err(LoadError::Tensor(name, None, TensorError::Unsupported)),
+            None => Ok(()),
+        }
+    }
+
+    /// The facts that nearly every decoder has under the same keys. `rope` says which dimensions
+    /// form a pair, where positions are rotations.
+    pub fn decoder(&self, norm: NormKind, rope: Option<RopeLayout>) -> Result<Config, LoadError> {
         let n_embd = self.required_count("embedding_length", MAX_WIDTH)?;
         let n_heads = self.required_count("attention.head_count", MAX_WIDTH)?;
         let n_kv_heads = self.count("attention.head_count_kv", MAX_WIDTH)?.unwrap_or(n_heads);
@@ -127,7 +155,10 @@ impl<'a> Keys<'a> {
             return Err(LoadError::Key("attention.key_length", KeyError::OutOfRange));
         }
         self.count("vocab_size", MAX_VOCABULARY)?;
-        let epsilon = "attention.layer_norm_rms_epsilon";
+        let epsilon = match norm {
+            NormKind::Rms => "attention.layer_norm_rms_epsilon",
+            NormKind::Layer => "attention.layer_norm_epsilon",
+        };
         let norm_epsilon = self.float(epsilon, f32::MIN_POSITIVE..=0.999)?;
         Ok(Config {
             n_layers: self.required_count("block_count", MAX_LAYERS)?,
@@ -138,11 +169,14 @@ impl<'a> Keys<'a> {
             n_ff: self.required_count("feed_forward_length", MAX_WIDTH)?,
             n_vocab: 0,
             n_ctx_train: self.required_count("context_length", usize::MAX)?,
+            norm,
             norm_epsilon: norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?,
             embedding_scale: 1.0,
             attention_scale: 1.0 / libm::sqrtf(head_dim as f32),
             gate: mote_kernels::Gate::Silu,
-            rope: self.rope(layout, head_dim)?,
+            gated: true,
+            learned_positions: 0,
+            rope: rope.map_or(Ok(Rope::NONE), |layout| self.rope(layout, head_dim))?,
             window: None,
         })
     }

@@ -265,4 +265,16 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
         }
         Ok(done)
     }
+
+    fn saved_bytes(&self) -> Option<usize> {
+        Some(self.saved_bytes())
+    }
+
+    fn save(&self, out: &mut [u8]) -> Result<usize, SessionError> {
+        Ok(self.save(out)?)
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        self.restore(bytes)
+    }
 }

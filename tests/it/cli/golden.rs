@@ -29,7 +29,7 @@ fn line(model: &str, path: &str, (bits, kv): (&str, &str), options: &[&str]) -> 
 
 /// The small models: what is in the repository, and synthetic ones of every encoding and mix.
 fn small_models() -> Vec<(String, String)> {
-    let fixtures = ["llama-f32", "gemma3"].map(|name| {
+    let fixtures = ["llama-f32", "gemma3", "gpt2", "phi3", "qwen2", "qwen3"].map(|name| {
         let path = root().join(format!("tests/fixtures/models/{name}.gguf"));
         (name.to_string(), path.into_os_string().into_string().unwrap())
     });

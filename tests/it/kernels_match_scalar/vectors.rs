@@ -190,11 +190,13 @@ fn gates_equal_scalar() {
         for n in lengths() {
             let (x, up) = (values(n, &mut random), Guarded::new(&values(n, &mut random)));
             check("gate", &x, |by, x| by.gate(kind, x, up.as_slice()));
+            check("activate", &x, |by, x| by.activate(kind, x));
         }
         let up = vec![1.0; 1 << 16];
         for low in [0, 0x5bd1u32] {
             let all: Vec<_> = (0..1 << 16).map(|i| f32::from_bits(i << 16 | low)).collect();
             check("gate of every exponent", &all, |by, x| by.gate(kind, x, &up));
+            check("activation of every exponent", &all, |by, x| by.activate(kind, x));
         }
         let near: Vec<_> = (0..1 << 16).map(|i| -104.0 + i as f32 / 300.0).collect();
         check("gate in exp's range", &near, |by, x| by.gate(kind, x, &up));

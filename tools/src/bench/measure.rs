@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mote_kernels::{CacheType, QuantType};
-use mote_runtime::weights::REQUIRED;
-use mote_runtime::{Model, Options, Session, SessionError};
+use mote_runtime::weights::required;
+use mote_runtime::{Model, Options, Origin, Session, SessionError};
 use serde::Serialize;
 
 use crate::failure::Result;
 use crate::host::{Engine, with_model, with_session};
+use crate::interrupt;
 
 use super::report::Limit;
 
@@ -64,7 +65,9 @@ impl Test {
     pub fn prepare(self, session: &mut Session<'_>) -> Result<()> {
         session.rewind(0);
         if self.depth() > 0 {
-            session.feed(&ids(self.depth(), session.model()))?;
+            let before = ids(self.depth(), session.model());
+            session.feed_with(&before, Origin::Prompt, interrupt::not_pressed)?;
+            interrupt::check()?;
         }
         Ok(())
     }
@@ -78,12 +81,19 @@ impl Test {
             feed()?;
             Ok(start.elapsed())
         };
-        match self {
-            Test::Prefill(_) => Ok(vec![timed(&mut || session.feed(&ids))?]),
+        let mut feed = |ids: &[u32], origin| {
+            interrupt::check()?;
+            timed(&mut || session.feed_with(ids, origin, interrupt::not_pressed).map(|_| ()))
+        };
+        let times = match self {
+            Test::Prefill(_) => vec![feed(&ids, Origin::Prompt)?],
             Test::Decode { .. } => {
-                ids.iter().map(|&id| timed(&mut || session.feed_generated(&[id]))).collect()
+                let feed = |id: &u32| feed(&[*id], Origin::Generated);
+                ids.iter().map(feed).collect::<Result<_>>()?
             }
-        }
+        };
+        interrupt::check()?;
+        Ok(times)
     }
 }
 
@@ -197,7 +207,7 @@ impl Cost {
         let window = |layer| config.window(layer).map_or(usize::MAX, |window| window.size);
         let (mut layer_bytes, mut prefill_macs, mut kinds) = (0, 0, Vec::new());
         for layer in 0..config.n_layers {
-            for &slot in REQUIRED {
+            for slot in required(config) {
                 let matrix = weights.layer(layer).matrix(slot);
                 layer_bytes += matrix.data().len();
                 // One row is the vector of a norm.

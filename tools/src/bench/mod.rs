@@ -20,6 +20,7 @@ use mote_runtime::{Model, Options, Origin, Session};
 
 use crate::failure::Result;
 use crate::host::{self, Engine, available_threads, with_model, with_session};
+use crate::interrupt;
 use crate::options::{ComputeOptions, Purpose};
 use crate::streams::Streams;
 
@@ -250,7 +251,7 @@ fn starts(
     let start =
         || Start::time(path, |model| session_options(command, model, threads), || engine(threads));
     start()?;
-    (0..command.repetitions).map(|_| start()).collect()
+    (0..command.repetitions).map(|_| interrupt::check().and_then(|()| start())).collect()
 }
 
 /// Runs every test on every number of threads.

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use mote_formats::file::{self, Existing};
 
 use crate::facts::Bytes;
 use crate::failure::{Code, Failure, Result};
 use crate::host::with_gguf;
+use crate::interrupt::Stoppable;
+use crate::output::{self, Existing};
 use crate::streams::Streams;
 use crate::synthetic::{Recipe, Shape, Types};
 
@@ -82,8 +83,8 @@ impl Source {
 /// Makes the file unless it is there. Nothing else that has the name is touched.
 fn keep(recipe: &Recipe, path: &Path, streams: &mut Streams<'_>) -> Result<()> {
     if path.symlink_metadata().is_err() {
-        return file::write(path, Existing::Keep, |out| write(recipe, out, streams))
-            .map_err(|error: io::Error| Failure::new(Code::Io, error).in_file(path));
+        let fill = |out: &mut dyn Write| write(recipe, out, streams).map_err(Failure::io);
+        return output::write(path, Existing::Keep, fill);
     }
     let is_same = with_gguf(path, |gguf| Ok(recipe.made(gguf)));
     if is_same == Ok(true) {
@@ -112,11 +113,11 @@ struct Temporary(PathBuf);
 impl Temporary {
     fn new(recipe: &Recipe, streams: &mut Streams<'_>) -> Result<Temporary> {
         let folder = std::env::temp_dir();
-        let failure = |path: &Path, error| Failure::new(Code::Io, error).in_file(path);
+        let failure = |path: &Path, error| Failure::io(error).in_file(path);
         let (path, file) = create(&folder).map_err(|error| failure(&folder, error))?;
         let temporary = Temporary(path);
         // Not forced to the medium, which would take longer than making it.
-        let written = write(recipe, BufWriter::new(file), streams);
+        let written = write(recipe, Stoppable::new(BufWriter::new(file)), streams);
         written.map_err(|error| failure(&temporary.0, error))?;
         Ok(temporary)
     }

@@ -37,18 +37,18 @@ impl NgramReport {
         })
     }
 
-    /// As text, after an empty line.
+    /// As text.
     pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         let NgramReport { order, smoothing, value_bits, counts, bytes_per_n_gram, .. } = self;
         let values = match *value_bits {
             VALUE_BITS_EXACT => "exact values".to_string(),
             bits => format!("values of {bits} bits"),
         };
-        writeln!(out, "\nn-gram model: order {order}, {smoothing}, {values}")?;
+        writeln!(out, "  n-gram model: order {order}, {smoothing}, {values}")?;
         for (length, count) in (1..).zip(counts) {
-            writeln!(out, "  {count:>12} {length}-grams")?;
+            writeln!(out, "    {count:>12} {length}-grams")?;
         }
         let n_grams: u64 = counts.iter().sum();
-        writeln!(out, "  {n_grams:>12} together, {bytes_per_n_gram:.2} bytes of the file each")
+        writeln!(out, "    {n_grams:>12} together, {bytes_per_n_gram:.2} bytes of the file each")
     }
 }

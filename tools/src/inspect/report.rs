@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::ngram::NgramReport;
+use super::summary::Summary;
+use super::vocabulary::Token;
 use crate::facts::{FileFacts, Total};
 use crate::failure::{Failure, Result};
 use crate::host::Memory;
@@ -28,6 +30,8 @@ pub struct Report {
     parameters: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     n_grams: Option<Vec<u64>>,
+    #[serde(flatten)]
+    summary: Summary,
     metadata: Vec<Entry>,
     tensors: Vec<TensorReport>,
     encodings: BTreeMap<&'static str, Total>,
@@ -35,6 +39,12 @@ pub struct Report {
     why_not: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ngram: Option<NgramReport>,
+    /// Where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Vec<Token>>,
+    /// Where it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -80,8 +90,9 @@ pub struct SessionReport {
 impl Report {
     /// Of a file.
     pub fn new(gguf: &Gguf<'_>) -> Result<Report> {
-        let FileFacts { name, architecture, parameters, n_grams, bytes, encodings } =
-            FileFacts::new(gguf);
+        let facts = FileFacts::new(gguf);
+        let summary = Summary::new(gguf, &facts);
+        let FileFacts { name, architecture, parameters, n_grams, bytes, encodings } = facts;
         let (session, why_not) = match SessionReport::new(gguf) {
             Ok(session) => (Some(session), None),
             Err(failure) => (None, Some(failure.message)),
@@ -102,12 +113,15 @@ impl Report {
             architecture,
             parameters,
             n_grams,
+            summary,
             metadata: metadata.collect(),
             tensors: tensors.collect(),
             encodings,
             session,
             why_not,
             ngram: NgramReport::new(gguf),
+            tokens: None,
+            template: None,
         })
     }
 }
@@ -149,7 +163,8 @@ fn json(value: &Value<'_>) -> Json {
     }
 }
 
-fn string(text: Text<'_>) -> String {
+/// The text, or escaped if it is not UTF-8.
+pub fn string(text: Text<'_>) -> String {
     text.as_str().map_or_else(|| text.to_string(), str::to_string)
 }
 

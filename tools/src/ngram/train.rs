@@ -19,6 +19,7 @@ use super::estimate::{Discounts, Error, Estimated, Fallback, Settings, Smoothing
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::Memory;
+use crate::interrupt::Interrupted;
 use crate::streams::Streams;
 use inputs::{Given, Text, read};
 pub use options::Command;
@@ -93,11 +94,16 @@ fn tell_fallbacks(estimated: &Estimated, settings: &Settings, streams: &mut Stre
 }
 
 fn failure(error: Error) -> Failure {
-    let code = match error {
-        Error::Input(_) | Error::File(_) => Code::Io,
-        _ => Code::Text,
-    };
-    Failure::new(code, error)
+    match error {
+        Error::Input(error) | Error::File(error) if Interrupted::is_in(&error) => {
+            Interrupted.into()
+        }
+        Error::File(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+            Failure::new(Code::Memory, error)
+        }
+        Error::Input(_) | Error::File(_) => Failure::new(Code::Io, error),
+        _ => Failure::new(Code::Text, error),
+    }
 }
 
 fn temporary(error: io::Error) -> Failure {

@@ -9,6 +9,7 @@ use super::bounds::Ranks;
 use super::letters;
 use crate::failure::{Code, Failure, Result};
 use crate::input;
+use crate::interrupt;
 use crate::streams::Streams;
 
 /// What is guessed.
@@ -63,13 +64,15 @@ impl Game {
         let kernels = session.kernels();
         let mut played = Played::default();
         let bar = streams.progress(self.ids.len());
-        session.score_from(&self.ids, Origin::Prompt, 0, &mut |place, logits| {
+        let go_on = &mut interrupt::not_pressed;
+        session.score_with(&self.ids, Origin::Prompt, 0, go_on, &mut |place, logits| {
             bar.inc(1);
             if let Some(&next) = self.ids.get(place + 1).filter(|_| place + 1 >= self.given) {
                 played.ranks.add(self.rank(logits, next));
                 played.nll -= self.ln(kernels, logits, next);
             }
         })?;
+        interrupt::check()?;
         bar.finish_and_clear();
         Ok(played)
     }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use super::bounds::Ranks;
 use super::letters::{Answer, Turn, shown};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::streams::Streams;
 
 /// Symbols of the text so far that are shown.
@@ -28,7 +28,7 @@ pub fn play(text: &[u8], known: usize, streams: &mut Streams<'_>) -> Result<Rank
             streams.errors.flush()?;
             let mut line = Vec::new();
             let read = input.read_until(b'\n', &mut line);
-            read.map_err(|error| Failure::new(Code::Io, format_args!("standard input: {error}")))?;
+            read.map_err(|error| Failure::io(error).at_input())?;
             let line = String::from_utf8_lossy(&line);
             if line.is_empty() || line.trim_end() == "." {
                 return Ok(ranks);

@@ -14,6 +14,7 @@ macro_rules! float_entries {
                 exp_sum,
                 rope,
                 gate,
+                activate,
                 narrow,
                 attend,
                 attend_chunk,
@@ -58,6 +59,7 @@ macro_rules! float_entries {
                 layout: RopeLayout, head: &mut [f32], cos: &[f32], sin: &[f32]
             );
             gate = exp::gate::<$lanes>(kind: Gate, gate: &mut [f32], up: &[f32]);
+            activate = exp::activate::<$lanes>(kind: Gate, x: &mut [f32]);
             attend_work = attend::attend::<$lanes>(
                 job: &Attend<'_>, work: generic::attend::Work<'_, '_>, scratch: &mut [f32]
             );

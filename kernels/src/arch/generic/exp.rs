@@ -46,19 +46,39 @@ pub(crate) unsafe fn gate<V: Lanes>(kind: Gate, gate: &mut [f32], up: &[f32]) {
     // SAFETY: `whole + rest` is the length of both.
     unsafe {
         for i in (0..whole).step_by(16) {
-            activate::<V>(kind, V::load(g.add(i))).mul(V::load(u.add(i))).store(g.add(i));
+            activation::<V>(kind, V::load(g.add(i))).mul(V::load(u.add(i))).store(g.add(i));
         }
         if rest > 0 {
             let (g, u) = (g.add(whole), u.add(whole));
-            let y = activate::<V>(kind, V::load_first(g, rest)).mul(V::load_first(u, rest));
+            let y = activation::<V>(kind, V::load_first(g, rest)).mul(V::load_first(u, rest));
             y.store_first(g, rest);
+        }
+    }
+}
+
+/// See [`crate::Kernels::activate`].
+///
+/// # Safety
+/// The CPU has the features of `V`.
+#[inline(always)]
+pub(crate) unsafe fn activate<V: Lanes>(kind: Gate, x: &mut [f32]) {
+    let (n, x) = (x.len(), x.as_mut_ptr());
+    let (whole, rest) = (n - n % 16, n % 16);
+    // SAFETY: `whole + rest` is the length.
+    unsafe {
+        for i in (0..whole).step_by(16) {
+            activation::<V>(kind, V::load(x.add(i))).store(x.add(i));
+        }
+        if rest > 0 {
+            activation::<V>(kind, V::load_first(x.add(whole), rest))
+                .store_first(x.add(whole), rest);
         }
     }
 }
 
 /// x * sigmoid(x), or x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)).
 #[inline(always)]
-unsafe fn activate<V: Lanes>(kind: Gate, x: V) -> V {
+unsafe fn activation<V: Lanes>(kind: Gate, x: V) -> V {
     // SAFETY: the caller's promise.
     unsafe {
         let t = match kind {

@@ -9,18 +9,19 @@ mod program;
 mod svg;
 mod table;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use mote_formats::file::{self, Existing};
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
 use crate::host::with_model;
+use crate::interrupt;
 use crate::options::{ComputeOptions, Purpose};
+use crate::output::{self, Existing};
 use crate::streams::Streams;
 
 use super::measure::{Cost, Test};
@@ -103,10 +104,12 @@ pub fn execute(request: &Request<'_>, json: bool, streams: &mut Streams<'_>) -> 
     for rows in rows.chunks_mut(tests_of_a_model.max(1)) {
         for round in 0..request.rounds {
             for row in &mut *rows {
+                interrupt::check()?;
                 fill(row, round, &runners, &mut programs, &mut failures, &progress);
             }
         }
     }
+    interrupt::check()?;
     progress.finish_and_clear();
     let comparison = Comparison::new(request, programs, rows, failures);
     comparison.notes(streams);
@@ -164,10 +167,11 @@ fn fill(
 }
 
 fn write(path: &Path, pieces: &[&[u8]]) -> Result<()> {
-    let fill =
-        |out: &mut io::BufWriter<_>| pieces.iter().try_for_each(|piece| out.write_all(piece));
-    let written: io::Result<()> = file::write(path, Existing::Replace, fill);
-    written.map_err(|error| Failure::from(error).in_file(path))
+    let fill = |out: &mut dyn Write| {
+        let written = pieces.iter().try_for_each(|piece| out.write_all(piece));
+        written.map_err(Failure::io)
+    };
+    output::write(path, Existing::Replace, fill)
 }
 
 /// A program that is ready to run.

@@ -17,6 +17,7 @@ pub enum Operation {
     ExpSum,
     Rope(RopeLayout),
     Gate(Gate),
+    Activate(Gate),
     Narrow,
     /// One query for each head: decoding.
     AttendOne(CacheType),
@@ -43,6 +44,7 @@ impl Operation {
         all.extend([Operation::RmsNorm, Operation::LayerNorm, Operation::ExpSum]);
         all.extend([RopeLayout::Interleaved, RopeLayout::Halves].map(Operation::Rope));
         all.extend([Gate::Silu, Gate::GeluTanh].map(Operation::Gate));
+        all.push(Operation::Activate(Gate::GeluTanh));
         all.push(Operation::Narrow);
         all.extend(CACHES.map(Operation::AttendOne));
         all.extend(CACHES.map(Operation::AttendMany));
@@ -68,6 +70,8 @@ impl fmt::Display for Operation {
             Operation::Rope(RopeLayout::Halves) => write!(f, "rope/halves"),
             Operation::Gate(Gate::Silu) => write!(f, "gate/silu"),
             Operation::Gate(Gate::GeluTanh) => write!(f, "gate/gelu_tanh"),
+            Operation::Activate(Gate::Silu) => write!(f, "activate/silu"),
+            Operation::Activate(Gate::GeluTanh) => write!(f, "activate/gelu_tanh"),
             Operation::Narrow => write!(f, "narrow"),
             Operation::AttendOne(cache) => write!(f, "attend/{}/decode", cache_name(cache)),
             Operation::AttendMany(cache) => write!(f, "attend/{}/prefill", cache_name(cache)),

@@ -228,6 +228,10 @@ fn vector(operation: Operation, n: usize) -> Prepared {
             let pass = renewed(x, move |kernels, y| kernels.gate(gate, y, &weight));
             (Box::new(pass), 3 * n)
         }
+        Operation::Activate(gate) => {
+            let pass = renewed(x, move |kernels, y| kernels.activate(gate, y));
+            (Box::new(pass), 2 * n)
+        }
         Operation::Narrow => {
             let mut out = Aligned::new(n, 0);
             (Box::new(move |kernels| kernels.narrow(&x, &mut out)), n)

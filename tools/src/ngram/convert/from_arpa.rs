@@ -12,6 +12,7 @@ use mote_formats::ngram::{MAX_ORDER, NEVER};
 use super::table::{LevelError, Table};
 use super::vocabulary::{Unigrams, Units, Vocabulary};
 use crate::failure::{Code, Failure, Result};
+use crate::interrupt::Stoppable;
 use crate::streams::Streams;
 
 /// A model, read.
@@ -38,12 +39,12 @@ pub fn read(
     minus_infinity: bool,
     streams: &mut Streams<'_>,
 ) -> Result<Model> {
-    let unreadable = |error: io::Error| Failure::new(Code::Io, error).in_file(path);
+    let unreadable = |error: io::Error| Failure::io(error).in_file(path);
     let mut file = File::open(path).map_err(unreadable)?;
     // A pipe has no length, and no end to go to.
     let len = file.seek(io::SeekFrom::End(0)).and_then(|len| file.rewind().map(|()| len));
     let bar = streams.bytes_progress(len.unwrap_or(0));
-    let mut text = BufReader::with_capacity(1 << 18, bar.wrap_read(file));
+    let mut text = BufReader::with_capacity(1 << 18, Stoppable::new(bar.wrap_read(file)));
     let is_packed = text.fill_buf().map_err(unreadable)?.starts_with(b"\x1F\x8B");
     let model = if is_packed {
         let text = BufReader::with_capacity(1 << 18, MultiGzDecoder::new(text));
@@ -139,7 +140,7 @@ impl Collector<'_> {
 fn refused(error: ReadError<io::Error>) -> Failure {
     match error {
         ReadError::Arpa(error) => Failure::new(Code::Format, error),
-        ReadError::Source(error) => Failure::new(Code::Io, error),
+        ReadError::Source(error) => Failure::io(error),
     }
 }
 

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use mote_formats::file::{self, Existing};
 use mote_formats::gguf::{Gguf, Text};
 use mote_formats::ngram::{Trie, write_indexed};
 use serde::Serialize;
@@ -24,6 +23,7 @@ use crate::cli::write_json;
 use crate::facts::Bytes;
 use crate::failure::{Code, Failure, Result, shown};
 use crate::host::with_gguf;
+use crate::output::{self, Existing};
 use crate::streams::Streams;
 use from_arpa::Model;
 use vocabulary::{Tokens, Units};
@@ -109,7 +109,7 @@ struct Report {
 /// Converts.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let input = &command.input;
-    let unreadable = |error: io::Error| Failure::new(Code::Io, error).in_file(input);
+    let unreadable = |error: io::Error| Failure::io(error).in_file(input);
     // A pipe cannot be looked at without reading it.
     let is_gguf = input.is_file() && from_arpa::starts_with(input, b"GGUF").map_err(unreadable)?;
     let mut report = if is_gguf {
@@ -158,8 +158,7 @@ impl Command {
 
     /// Writes the output by `fill`; nothing stands under its name before that is done.
     fn write(&self, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-        let written = file::write(&self.output, self.existing(), |out| fill(out).map_err(Refused));
-        written.map_err(|Refused(failure)| failure.in_file(&self.output))
+        output::write(&self.output, self.existing(), fill)
     }
 
     /// An output that is in the way is found before any work.
@@ -184,15 +183,6 @@ impl Command {
             index: self.index,
             notes: Vec::new(),
         }
-    }
-}
-
-/// A failure while a file is written.
-struct Refused(Failure);
-
-impl From<io::Error> for Refused {
-    fn from(error: io::Error) -> Self {
-        Refused(Failure::new(Code::Io, error))
     }
 }
 

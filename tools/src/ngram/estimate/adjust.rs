@@ -130,7 +130,7 @@ pub fn adjust<const W: usize>(
         last = Some(record);
         seen += 1;
         if seen.is_multiple_of(1 << 16) {
-            told.inc(1 << 16);
+            told.inc(1 << 16)?;
         }
     }
     leave(&mut depths, 0)?;

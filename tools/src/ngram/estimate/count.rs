@@ -98,7 +98,7 @@ pub fn count<const W: usize>(
         before = follow(&before, id + 1, bits, &context);
         n += 1;
         if n.is_multiple_of(1 << 16) {
-            told.inc(1 << 16);
+            told.inc(1 << 16)?;
         }
     }
     sorter.finish()

@@ -108,7 +108,7 @@ impl<const W: usize> Emitter<'_, '_, W> {
             })?;
             self.seen += 1;
             if self.seen >= 1 << 16 {
-                self.told.inc(std::mem::take(&mut self.seen));
+                self.told.inc(std::mem::take(&mut self.seen))?;
             }
         }
         Ok((children, context_backoff))

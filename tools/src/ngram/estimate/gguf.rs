@@ -1,7 +1,6 @@
 //! n-grams into a model file.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -123,7 +122,7 @@ impl<'b> Levels<'b> {
     /// Puts the file together.
     pub fn finish(
         self,
-        out: &mut BufWriter<File>,
+        out: &mut dyn Write,
         builder: Builder,
         header: &Header,
         probability: &[f32],

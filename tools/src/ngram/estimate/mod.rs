@@ -38,6 +38,7 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 use mote_runtime::tokenizer::{MAX_TEXT_BYTES, MAX_TOKEN_BYTES};
 
+use crate::interrupt;
 use adjust::Adjusted;
 pub use adjust::Tally;
 pub use discount::{Discounts, NoDiscount};
@@ -168,8 +169,10 @@ impl Ids {
 pub struct Told<'a>(pub &'a ProgressBar);
 
 impl Told<'_> {
-    fn inc(&self, n: u64) {
+    /// What takes long does so here, too: Ctrl-C makes it fail.
+    fn inc(&self, n: u64) -> io::Result<()> {
         self.0.inc(n);
+        interrupt::check_io()
     }
 }
 

@@ -309,7 +309,7 @@ impl<'a, 'b, const W: usize> Part<'a, 'b, W> {
         }
         self.seen += head.successors as u64;
         if self.seen >= 1 << 16 {
-            self.told.inc(std::mem::take(&mut self.seen));
+            self.told.inc(std::mem::take(&mut self.seen))?;
         }
         for _ in 0..head.children {
             self.visit(i + 1, &forward, alive)?;

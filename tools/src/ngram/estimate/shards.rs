@@ -18,6 +18,7 @@ use super::record::{Record, put};
 use super::sort::{Equal, Sorted, Sorter};
 use super::vocabulary::{BEGIN, END, SPECIAL, Words};
 use super::{Error, Ids, Settings, Told};
+use crate::interrupt::{Interrupted, Stoppable};
 
 /// The longest line.
 const MAX_LINE_BYTES: u64 = 16 << 20;
@@ -76,7 +77,7 @@ impl Shards {
                 let record = self.record(&line, k, ids, layout)?;
                 if let Some(record) = record {
                     push(&mut sorter, record, line.count, layout)?;
-                    told.inc(line.count);
+                    told.inc(line.count)?;
                 }
                 Ok(())
             })?;
@@ -152,9 +153,12 @@ fn each_line(
     mut take: impl FnMut(Line<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     for path in &files(&folder.join(format!("{order}-grams")))? {
-        let unreadable =
-            |error: io::Error| Error::Counts(format!("{}: {error}", crate::failure::shown(path)));
-        let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
+        let unreadable = |error: io::Error| match Interrupted::is_in(&error) {
+            true => Error::Input(error),
+            false => Error::Counts(format!("{}: {error}", crate::failure::shown(path))),
+        };
+        let file = Stoppable::new(File::open(path).map_err(unreadable)?);
+        let mut file = BufReader::with_capacity(1 << 16, file);
         let packed = file.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
         let mut input: Box<dyn BufRead> = match packed {
             true => Box::new(BufReader::new(MultiGzDecoder::new(file))),

@@ -1,10 +1,13 @@
-//! Temporary files: written once from front to back, read in pieces, gone when dropped.
+//! Temporary files: written once from front to back, read in pieces, gone when dropped. Filling and
+//! emptying a buffer is where estimation asks for Ctrl-C.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::interrupt;
 
 /// A file without a name where the system can do that; elsewhere it is removed when dropped.
 #[derive(Debug)]
@@ -167,6 +170,7 @@ impl Writer {
     }
 
     fn empty(&mut self) -> io::Result<()> {
+        interrupt::check_io()?;
         self.file.append()?.write_all(&self.buffer)?;
         self.emptied += self.buffer.len() as u64;
         self.buffer.clear();
@@ -253,6 +257,7 @@ impl Reader {
     }
 
     fn fill(&mut self) -> io::Result<()> {
+        interrupt::check_io()?;
         self.buffer.drain(..self.next);
         self.next = 0;
         let kept = self.buffer.len();

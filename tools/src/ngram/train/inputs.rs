@@ -17,6 +17,7 @@ use super::super::estimate::{Error, Ids, Settings, Source};
 use super::options::Units;
 use super::{Command, failure, temporary};
 use crate::failure::{Code, Failure, Result};
+use crate::interrupt::Stoppable;
 use crate::streams::Streams;
 
 /// A vocabulary that exists, and its file.
@@ -98,8 +99,7 @@ struct Inputs<'a> {
 
 impl<'a> Inputs<'a> {
     fn new(paths: impl Iterator<Item = &'a Path>, streams: &Streams<'_>) -> Result<Self> {
-        let unreadable =
-            |path: &Path, error: io::Error| Failure::new(Code::Io, error).in_file(path);
+        let unreadable = |path: &Path, error: io::Error| Failure::io(error).in_file(path);
         let (mut files, mut bytes) = (Vec::new(), 0);
         for path in paths {
             let file = File::open(path).map_err(|error| unreadable(path, error))?;
@@ -124,7 +124,7 @@ impl<'a> Inputs<'a> {
             unpacked(input, &mut read).map_err(failure)?;
         }
         for (path, file) in self.files {
-            let input = BufReader::with_capacity(1 << 16, self.bar.wrap_read(file));
+            let input = BufReader::with_capacity(1 << 16, Stoppable::new(self.bar.wrap_read(file)));
             unpacked(input, &mut read).map_err(|error| failure(error).in_file(path))?;
         }
         self.bar.finish_and_clear();

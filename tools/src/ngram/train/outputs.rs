@@ -1,13 +1,11 @@
 //! The files that are written: a GGUF file, ARPA text, or both at once.
 
-use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use mote_formats::file::{self, Existing};
 use mote_formats::gguf::Builder;
 use mote_formats::ngram::{Header, NEVER, Smoothing as Kind};
 
@@ -18,6 +16,7 @@ use super::super::estimate::{Estimated, Gram, Ids, Settings, Sink, Smoothing, Un
 use super::report::Report;
 use super::{Command, temporary};
 use crate::failure::{Code, Failure, Result};
+use crate::output::{self, Existing};
 
 /// The factor of stupid backoff, as its authors chose it.
 const ALPHA: f32 = 0.4;
@@ -108,12 +107,10 @@ impl<'a> Outputs<'a> {
 fn write(
     command: &Command,
     path: &Path,
-    fill: impl FnOnce(&mut io::BufWriter<File>) -> io::Result<()>,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     let existing = if command.force { Existing::Replace } else { Existing::Keep };
-    file::write(path, existing, fill).map_err(|error: io::Error| {
-        Failure::new(Code::Io, format_args!("cannot be written: {error}")).in_file(path)
-    })
+    output::write(path, existing, |out| fill(out).map_err(Failure::io))
 }
 
 fn kind(smoothing: Smoothing) -> Kind {

@@ -1,0 +1,99 @@
+//! Llama 2 and 3, SmolLM2, Mistral and what else is stored like them. The GGUF architecture turns
+//! neighbouring dimensions, so rows of queries and keys change places; Llama 3's stretched
+//! frequencies become the tensor `rope_freqs.weight`.
+
+use mote_formats::hf::{Config, ConfigError, config::Scaling};
+
+use super::Width::{Embd, Ff, KeyValue, Query};
+use super::{GLOBALS, IGNORED, Mapping, Rule, Sizes, tensor};
+use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
+
+pub static LLAMA: Mapping = Mapping {
+    name: "llama",
+    classes: &["LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM"],
+    models: &["llama", "mistral"],
+    tied: false,
+    describe,
+    globals: GLOBALS,
+    layers: "layers",
+    layer: LAYER,
+    ignored: IGNORED,
+    other_parts: &[],
+};
+
+const LAYER: &[Rule] = &[
+    tensor("input_layernorm.weight", "attn_norm.weight", &[Embd]),
+    tensor("self_attn.q_proj.weight", "attn_q.weight", &[Query, Embd]).interleaved(),
+    tensor("self_attn.k_proj.weight", "attn_k.weight", &[KeyValue, Embd]).interleaved(),
+    tensor("self_attn.v_proj.weight", "attn_v.weight", &[KeyValue, Embd]),
+    tensor("self_attn.o_proj.weight", "attn_output.weight", &[Embd, Query]),
+    tensor("self_attn.q_proj.bias", "attn_q.bias", &[Query]).interleaved().optional(),
+    tensor("self_attn.k_proj.bias", "attn_k.bias", &[KeyValue]).interleaved().optional(),
+    tensor("self_attn.v_proj.bias", "attn_v.bias", &[KeyValue]).optional(),
+    tensor("self_attn.o_proj.bias", "attn_output.bias", &[Embd]).optional(),
+    tensor("post_attention_layernorm.weight", "ffn_norm.weight", &[Embd]),
+    tensor("mlp.gate_proj.weight", "ffn_gate.weight", &[Ff, Embd]),
+    tensor("mlp.up_proj.weight", "ffn_up.weight", &[Ff, Embd]),
+    tensor("mlp.down_proj.weight", "ffn_down.weight", &[Embd, Ff]),
+    tensor("mlp.gate_proj.bias", "ffn_gate.bias", &[Ff]).optional(),
+    tensor("mlp.up_proj.bias", "ffn_up.bias", &[Ff]).optional(),
+    tensor("mlp.down_proj.bias", "ffn_down.bias", &[Embd]).optional(),
+];
+
+const DEFAULTS: Defaults = Defaults {
+    kv_heads: KvHeads::AsHeads,
+    head_dim: HeadDim::Quotient,
+    n_ctx: 2048,
+    epsilon: 1e-6,
+    theta: 10_000.0,
+    n_vocab: None,
+    n_heads: None,
+    stretched: true,
+};
+
+/// Mistral's class has other defaults.
+const MISTRAL: Defaults = Defaults { kv_heads: KvHeads::Fixed(8), n_ctx: 131_072, ..DEFAULTS };
+const MISTRAL_WINDOW: u64 = 4096;
+
+fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
+    config.expect("hidden_act", &["silu".into()])?;
+    let mistral = config.text("model_type")? == Some("mistral");
+    let decoder = keys.decoder(config, if mistral { &MISTRAL } else { &DEFAULTS })?;
+    let sizes = decoder.sizes;
+    keys.count("vocab_size", sizes.n_vocab);
+    keys.count("rope.dimension_count", sizes.head_dim);
+    if let Scaling::Llama3 { factor, low, high, original } = decoder.rope.scaling {
+        let context = original as f32;
+        let divisors = (0..sizes.head_dim / 2).map(|i| {
+            let exponent = (2 * i) as f32 / sizes.head_dim as f32;
+            let frequency = 1.0 / libm::powf(decoder.rope.theta as f32, exponent);
+            divisor(frequency, context, factor as f32, low as f32, high as f32)
+        });
+        keys.tensor("rope_freqs.weight", divisors.collect());
+    }
+    if mistral {
+        let window = match config.count("sliding_window")? {
+            None if !config.names("sliding_window") => Some(MISTRAL_WINDOW),
+            window => window,
+        };
+        // Beyond the GGUF architecture as llama.cpp knows it, which sees everything.
+        if let Some(window) = window.filter(|window| *window < sizes.n_ctx) {
+            keys.count("attention.sliding_window", window);
+        }
+    }
+    Ok(sizes)
+}
+
+/// What a frequency is divided by: 1 for short waves, `factor` for long ones, in between by the
+/// position of the wavelength.
+fn divisor(frequency: f32, context: f32, factor: f32, low: f32, high: f32) -> f32 {
+    let wavelength = std::f32::consts::TAU / frequency;
+    if wavelength < context / high {
+        1.0
+    } else if wavelength > context / low {
+        factor
+    } else {
+        let smooth = (context / wavelength - low) / (high - low);
+        1.0 / ((1.0 - smooth) / factor + smooth)
+    }
+}

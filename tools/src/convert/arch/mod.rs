@@ -1,0 +1,181 @@
+//! **The list of checkpoints** that are converted. To add an architecture, write its file, add its
+//! `mod` line and its line in [`MAPPINGS`]. A file says which classes of checkpoints it takes, which
+//! GGUF keys their `config.json` becomes, and where each tensor goes; no other file of the
+//! converter may name an architecture (`tests/it/tidy.rs`).
+
+use mote_formats::hf::{Config, ConfigError};
+
+use super::keys::Keys;
+
+mod gemma3;
+mod gpt2;
+mod llama;
+mod phi3;
+mod qwen2;
+mod qwen3;
+
+/// Every mapping.
+pub static MAPPINGS: &[&Mapping] =
+    &[&llama::LLAMA, &gemma3::GEMMA3, &qwen2::QWEN2, &qwen3::QWEN3, &gpt2::GPT2, &phi3::PHI3];
+
+/// What a file under this folder says.
+#[derive(Debug)]
+pub struct Mapping {
+    /// As in `general.architecture`.
+    pub name: &'static str,
+    /// Classes of checkpoints (`architectures` of config.json).
+    pub classes: &'static [&'static str],
+    /// `model_type`s of config.json, where it names no class.
+    pub models: &'static [&'static str],
+    /// Whether the head has the embedding's weights if the configuration does not say.
+    pub tied: bool,
+    /// Writes the keys; gives the sizes that the tensors must have.
+    pub describe: fn(&Config, &mut Keys) -> Result<Sizes, ConfigError>,
+    /// Tensors that belong to no layer.
+    pub globals: &'static [Rule],
+    /// What a layer's tensors begin with, before a dot and the layer's number.
+    pub layers: &'static str,
+    /// Tensors of a layer.
+    pub layer: &'static [Rule],
+    /// Ends of the names of tensors that are left out: tables that can be computed.
+    pub ignored: &'static [&'static str],
+    /// Starts of the names of tensors that are left out: parts that are not about text.
+    pub other_parts: &'static [&'static str],
+}
+
+/// The sizes of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Layers.
+    pub n_layers: u64,
+    /// Width of the residual stream.
+    pub n_embd: u64,
+    /// Query heads.
+    pub n_heads: u64,
+    /// Key-value heads.
+    pub n_kv_heads: u64,
+    /// Dimensions of a head.
+    pub head_dim: u64,
+    /// Width of the feed-forward network.
+    pub n_ff: u64,
+    /// Tokens in the vocabulary.
+    pub n_vocab: u64,
+    /// Positions.
+    pub n_ctx: u64,
+}
+
+/// A dimension of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// The residual stream's.
+    Embd,
+    /// All query heads.
+    Query,
+    /// All key heads, and all value heads.
+    KeyValue,
+    /// Queries, keys and values in one.
+    QueryKeyValue,
+    /// One head.
+    Head,
+    /// The feed-forward network's.
+    Ff,
+    /// Gate and up in one.
+    GateUp,
+    /// The vocabulary.
+    Vocab,
+    /// Positions.
+    Context,
+}
+
+impl Width {
+    /// As a number. One that is too large for any tensor is `u64::MAX`.
+    pub fn of(self, sizes: &Sizes) -> u64 {
+        let query = sizes.n_heads.saturating_mul(sizes.head_dim);
+        let key_value = sizes.n_kv_heads.saturating_mul(sizes.head_dim);
+        match self {
+            Width::Embd => sizes.n_embd,
+            Width::Query => query,
+            Width::KeyValue => key_value,
+            Width::QueryKeyValue => query.saturating_add(key_value.saturating_mul(2)),
+            Width::Head => sizes.head_dim,
+            Width::Ff => sizes.n_ff,
+            Width::GateUp => sizes.n_ff.saturating_mul(2),
+            Width::Vocab => sizes.n_vocab,
+            Width::Context => sizes.n_ctx,
+        }
+    }
+}
+
+/// What happens to a tensor's elements on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transform {
+    /// Nothing.
+    None,
+    /// In each head, the rows of the second half go between those of the first: checkpoints turn
+    /// dimension i with i + d/2, the GGUF architecture neighbours.
+    Interleave,
+    /// Stored [inputs, outputs].
+    Transpose,
+    /// The model multiplies by 1 + w, the GGUF architecture by w.
+    PlusOne,
+}
+
+/// Where a tensor goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Its name in the checkpoint, without the parts' names before (`model.`).
+    pub from: &'static str,
+    /// Its name in the GGUF file; for a layer's tensor what follows `blk.N.`.
+    pub to: &'static str,
+    /// Its shape in the checkpoint.
+    pub shape: &'static [Width],
+    /// What happens to it.
+    pub transform: Transform,
+    /// Whether a model may be without it.
+    pub optional: bool,
+}
+
+/// A tensor that every model has.
+const fn tensor(from: &'static str, to: &'static str, shape: &'static [Width]) -> Rule {
+    Rule { from, to, shape, transform: Transform::None, optional: false }
+}
+
+impl Rule {
+    /// A model may be without it.
+    const fn optional(mut self) -> Rule {
+        self.optional = true;
+        self
+    }
+
+    const fn interleaved(mut self) -> Rule {
+        self.transform = Transform::Interleave;
+        self
+    }
+
+    const fn transposed(mut self) -> Rule {
+        self.transform = Transform::Transpose;
+        self
+    }
+
+    const fn plus_one(mut self) -> Rule {
+        self.transform = Transform::PlusOne;
+        self
+    }
+}
+
+/// What nearly every decoder has beside its layers.
+const GLOBALS: &[Rule] = &[
+    tensor("embed_tokens.weight", "token_embd.weight", &[Width::Vocab, Width::Embd]),
+    tensor("norm.weight", "output_norm.weight", &[Width::Embd]),
+    HEAD,
+];
+
+/// The head; a model without it has tied weights.
+const HEAD: Rule =
+    tensor("lm_head.weight", "output.weight", &[Width::Vocab, Width::Embd]).optional();
+
+/// The name of the head in a GGUF file.
+pub const HEAD_NAME: &str = HEAD.to;
+
+/// Tables of rotary positions that old checkpoints have.
+const IGNORED: &[&str] = &[".rotary_emb.inv_freq"];

@@ -1,0 +1,269 @@
+//! Which tensors the output has, in which encoding, and where each comes from.
+
+use std::collections::{HashMap, HashSet};
+
+use mote_formats::gguf::{ShortName, Text};
+use mote_formats::hf::weights::{Source, Weights};
+use mote_formats::hf::{Config, ConfigError};
+use mote_formats::safetensors::Dtype;
+use mote_kernels::QuantType;
+
+use super::arch::{HEAD_NAME, MAPPINGS, Mapping, Rule, Sizes, Transform};
+use super::keys::Keys;
+use crate::failure::{Code, Failure, Result};
+
+/// The output before it is written.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    pub mapping: &'static Mapping,
+    pub keys: Keys,
+    pub sizes: Sizes,
+    /// The tensors in the order of the file: computed ones, then those of the checkpoint in its order.
+    pub outputs: Vec<Output<'a>>,
+    /// How many matrices are stored as f16 because their rows are no whole blocks.
+    pub fallbacks: usize,
+}
+
+/// A tensor of the output.
+#[derive(Debug)]
+pub struct Output<'a> {
+    pub name: String,
+    /// Elements along each dimension, neighbours first.
+    pub dims: Vec<u64>,
+    pub kind: QuantType,
+    pub origin: Origin<'a>,
+}
+
+/// Where a tensor's elements come from.
+#[derive(Debug)]
+pub enum Origin<'a> {
+    Computed(Vec<f32>),
+    Stored { source: &'a Source, stored: Stored, transform: Transform },
+}
+
+/// The types of a checkpoint's elements that are converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// As an encoding of mote.
+    As(QuantType),
+    /// 64-bit floats, which become f32.
+    F64,
+}
+
+/// What is said in front of the tensors' own names, in one model or another.
+const PARTS: &[&str] = &[
+    "language_model.model.",
+    "model.language_model.",
+    "language_model.",
+    "model.",
+    "transformer.",
+];
+
+impl Output<'_> {
+    /// Elements.
+    pub fn elements(&self) -> u64 {
+        self.dims.iter().product()
+    }
+
+    /// Bytes in the output.
+    pub fn bytes(&self) -> u64 {
+        let (block, bytes) = (self.kind.block_len() as u64, self.kind.block_bytes() as u64);
+        self.elements() / block * bytes
+    }
+}
+
+/// The mapping for a checkpoint's class.
+pub fn mapping(config: &Config) -> Result<&'static Mapping> {
+    let model = config.text("model_type").map_err(refused)?;
+    let found = match (config.class(), model) {
+        (Some(class), _) => MAPPINGS.iter().find(|mapping| mapping.classes.contains(&class)),
+        (None, Some(model)) => MAPPINGS.iter().find(|mapping| mapping.models.contains(&model)),
+        (None, None) => {
+            let sentence = "config.json: neither architectures nor model_type is there";
+            return Err(Failure::new(Code::Format, sentence));
+        }
+    };
+    found.copied().ok_or_else(|| {
+        let name = Text::from(config.class().or(model).unwrap_or_default());
+        let known: Vec<&str> =
+            MAPPINGS.iter().flat_map(|mapping| mapping.classes).copied().collect();
+        let known = known.join(", ");
+        Failure::new(Code::Model, format_args!("no support for {name}, only for {known}"))
+    })
+}
+
+/// What a configuration's error is to who asked.
+pub fn refused(error: ConfigError) -> Failure {
+    use mote_formats::hf::config::ConfigReason;
+    let code = match error.reason {
+        ConfigReason::Unsupported(_) => Code::Model,
+        _ => Code::Format,
+    };
+    Failure::new(code, error)
+}
+
+impl<'a> Plan<'a> {
+    /// What becomes of a checkpoint. `wanted`: the encoding of matrices; `None` as they are stored.
+    pub fn new(
+        mapping: &'static Mapping,
+        config: &Config,
+        weights: &'a Weights,
+        wanted: Option<QuantType>,
+    ) -> Result<Plan<'a>> {
+        config.expect("quantization_config", &[]).map_err(|_| {
+            let sentence = "config.json: the checkpoint is quantised already, which is not \
+                supported; convert the original";
+            Failure::new(Code::Model, sentence)
+        })?;
+        let mut keys = Keys::new(mapping.name);
+        let sizes = (mapping.describe)(config, &mut keys).map_err(refused)?;
+        let tied = config.flag("tie_word_embeddings").map_err(refused)?.unwrap_or(mapping.tied);
+        let mut plan = Plan { mapping, keys, sizes, outputs: Vec::new(), fallbacks: 0 };
+        for (name, values) in plan.keys.tensors() {
+            let dims = vec![values.len() as u64];
+            let origin = Origin::Computed(values.clone());
+            plan.outputs.push(Output { name: (*name).into(), dims, kind: QuantType::F32, origin });
+        }
+        let mut sources = HashMap::new();
+        for source in weights.tensors() {
+            let Some((name, rule)) = plan.place(source)? else { continue };
+            if let Some(other) = sources.insert(name.clone(), source) {
+                let (one, two) = (shown(other.name()), shown(source.name()));
+                let sentence = format_args!("tensors {one} and {two} are both {name}");
+                return Err(Failure::new(Code::Format, sentence));
+            }
+            plan.add(name, rule, source, wanted)?;
+        }
+        plan.check_complete(tied, &sources.into_keys().collect())?;
+        Ok(plan)
+    }
+
+    /// The name that a tensor gets, and its rule; `None` for one that is left out.
+    fn place(&self, source: &Source) -> Result<Option<(String, &'static Rule)>> {
+        let Mapping { globals, layers, layer, .. } = *self.mapping;
+        let full = source.name();
+        let name = PARTS.iter().find_map(|part| full.strip_prefix(part)).unwrap_or(full);
+        if self.mapping.ignored.iter().any(|end| name.ends_with(end))
+            || self.mapping.other_parts.iter().any(|start| name.starts_with(start))
+        {
+            return Ok(None);
+        }
+        if let Some(rule) = globals.iter().find(|rule| rule.from == name) {
+            return Ok(Some((rule.to.to_string(), rule)));
+        }
+        let in_layer = || {
+            let rest = name.strip_prefix(layers)?.strip_prefix('.')?;
+            let (number, rest) = rest.split_once('.')?;
+            let number: u64 = number.parse().ok().filter(|n: &u64| n.to_string() == number)?;
+            let rule = layer.iter().find(|rule| rule.from == rest)?;
+            let name = format!("blk.{number}.{}", rule.to);
+            (number < self.sizes.n_layers).then_some((name, rule))
+        };
+        in_layer().map(Some).ok_or_else(|| {
+            let (tensor, architecture) = (shown(full), self.mapping.name);
+            let layers = self.sizes.n_layers;
+            let sentence = "has no place in a model of architecture";
+            let sentence = format_args!("{tensor} {sentence} {architecture} with {layers} layers");
+            Failure::new(Code::Model, sentence)
+        })
+    }
+
+    fn add(
+        &mut self,
+        name: String,
+        rule: &Rule,
+        source: &'a Source,
+        wanted: Option<QuantType>,
+    ) -> Result<()> {
+        let tensor = &source.tensor;
+        let expected: Vec<u64> = rule.shape.iter().map(|width| width.of(&self.sizes)).collect();
+        if tensor.shape() != expected {
+            let (found, tensor) = (tensor.shape(), shown(source.name()));
+            let sentence =
+                format_args!("{tensor} has shape {found:?}, by config.json it has {expected:?}");
+            return Err(Failure::new(Code::Format, sentence));
+        }
+        let stored = match source.dtype() {
+            Dtype::F32 => Stored::As(QuantType::F32),
+            Dtype::F16 => Stored::As(QuantType::F16),
+            Dtype::BF16 => Stored::As(QuantType::BF16),
+            Dtype::F64 => Stored::F64,
+            other => {
+                let (tensor, other) = (shown(source.name()), other.name());
+                let sentence = "which is not supported as weights";
+                let sentence = format_args!("{tensor} is stored as {other}, {sentence}");
+                return Err(Failure::new(Code::Model, sentence));
+            }
+        };
+        let mut dims: Vec<u64> = expected.into_iter().rev().collect();
+        if rule.transform == Transform::Transpose {
+            dims.reverse();
+        }
+        let kind = self.kind(&name, &dims, stored, wanted);
+        let origin = Origin::Stored { source, stored, transform: rule.transform };
+        self.outputs.push(Output { name, dims, kind, origin });
+        Ok(())
+    }
+
+    /// The encoding of a tensor, by the rules of llama.cpp's converter: vectors, norms and learned
+    /// positions are f32, and rows that are no whole blocks f16.
+    fn kind(
+        &mut self,
+        name: &str,
+        dims: &[u64],
+        stored: Stored,
+        wanted: Option<QuantType>,
+    ) -> QuantType {
+        let always_f32 = dims.len() < 2
+            || !name.ends_with(".weight")
+            || name.ends_with("_norm.weight")
+            || name == "position_embd.weight";
+        if always_f32 {
+            return QuantType::F32;
+        }
+        let kind = match (wanted, stored) {
+            (Some(wanted), _) => wanted,
+            (None, Stored::As(kind)) => kind,
+            (None, Stored::F64) => QuantType::F32,
+        };
+        let whole = dims.first().is_some_and(|row| row.is_multiple_of(kind.block_len() as u64));
+        if whole {
+            return kind;
+        }
+        self.fallbacks += 1;
+        QuantType::F16
+    }
+
+    /// Every tensor that must be there is there.
+    fn check_complete(&self, tied: bool, names: &HashSet<String>) -> Result<()> {
+        let missing = |what: &str| {
+            let sentence = format_args!("the checkpoint has no tensor {what}");
+            Failure::new(Code::Format, sentence)
+        };
+        for rule in self.mapping.globals.iter().filter(|rule| !rule.optional) {
+            if !names.contains(rule.to) {
+                return Err(missing(rule.from));
+            }
+        }
+        if !tied && !names.contains(HEAD_NAME) {
+            let sentence = "lm_head.weight, and tie_word_embeddings is not true in config.json";
+            return Err(missing(sentence));
+        }
+        for number in 0..self.sizes.n_layers {
+            for rule in self.mapping.layer.iter().filter(|rule| !rule.optional) {
+                if !names.contains(&format!("blk.{number}.{}", rule.to)) {
+                    return Err(missing(&format!(
+                        "{}.{number}.{}",
+                        self.mapping.layers, rule.from
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name from a file, as a sentence may have it.
+fn shown(name: &str) -> String {
+    format!("tensor \"{}\"", ShortName::new(name.as_bytes()))
+}

@@ -1,0 +1,165 @@
+//! What a person wants to know first.
+
+use std::io::{self, Write};
+
+use mote_formats::gguf::{CHECKSUMS_KEY, Gguf, TensorType, Value};
+use serde::Serialize;
+
+use super::metadata::cut;
+use crate::facts::{Bytes, Count, FileFacts, Total};
+
+/// Where the chat template stands; others of a name of their own behind a dot.
+pub const TEMPLATE_KEY: &str = "tokenizer.chat_template";
+
+/// What the keys say about the model.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// `general.license`, or nothing; escaped.
+    pub license: Option<String>,
+    /// Bits of the tensors for each of their numbers.
+    pub bits_per_weight: f64,
+    /// The tokens that it was trained to see.
+    pub context_length: Option<u64>,
+    /// Layers.
+    pub layers: Option<u64>,
+    /// Numbers that stand for a token between layers.
+    pub embedding_length: Option<u64>,
+    /// Heads of the attention; in files with a number for each layer, nothing.
+    pub heads: Option<u64>,
+    /// Of keys and values.
+    pub kv_heads: Option<u64>,
+    /// Its tokens, if it has a vocabulary.
+    pub vocabulary: Option<Vocabulary>,
+    /// Whether there is a chat template.
+    pub chat_template: bool,
+    /// Whether there are checksums of the tensors, which `mote verify` compares.
+    pub checksums: bool,
+}
+
+/// What the keys say about the tokenizer.
+#[derive(Debug, Serialize)]
+pub struct Vocabulary {
+    /// Tokens.
+    pub tokens: u64,
+    /// The kind of tokenizer.
+    pub model: Option<String>,
+    /// How it divides a text first.
+    pub pre: Option<String>,
+}
+
+impl Summary {
+    /// Of a file.
+    pub fn new(gguf: &Gguf<'_>, facts: &FileFacts) -> Summary {
+        let architecture = gguf.get("general.architecture").and_then(|value| value.as_str());
+        let number = |key: &str| {
+            gguf.get(&format!("{}.{key}", architecture?)).and_then(|value| value.as_u64())
+        };
+        let text = |key| Some(cut(gguf.get(key)?.as_text()?));
+        let tensors: u64 = facts.encodings.values().map(|total| total.bytes).sum();
+        let tokens = match gguf.get("tokenizer.ggml.tokens") {
+            Some(Value::Array(tokens)) => Some(tokens.len() as u64),
+            _ => None,
+        };
+        Summary {
+            license: text("general.license"),
+            bits_per_weight: tensors as f64 * 8.0 / facts.parameters.max(1) as f64,
+            context_length: number("context_length"),
+            layers: number("block_count"),
+            embedding_length: number("embedding_length"),
+            heads: number("attention.head_count"),
+            kv_heads: number("attention.head_count_kv"),
+            vocabulary: tokens.map(|tokens| Vocabulary {
+                tokens,
+                model: text("tokenizer.ggml.model"),
+                pre: text("tokenizer.ggml.pre"),
+            }),
+            chat_template: gguf.get(TEMPLATE_KEY).is_some(),
+            checksums: gguf.get(CHECKSUMS_KEY).is_some(),
+        }
+    }
+
+    /// As text. What the file does not say has no line.
+    pub fn print(&self, facts: &FileFacts, out: &mut dyn Write) -> io::Result<()> {
+        if facts.n_grams.is_none() && facts.parameters > 0 {
+            writeln!(out, "  parameters  {}{}", count(facts.parameters), self.shape())?;
+        }
+        self.print_encodings(facts, out)?;
+        if let Some(context) = self.context_length {
+            writeln!(out, "  context     {context} tokens in training")?;
+        }
+        if let Some(vocabulary) = &self.vocabulary {
+            writeln!(out, "  vocabulary  {}", vocabulary.sentence())?;
+            let template = if self.chat_template { "yes" } else { "no" };
+            writeln!(out, "  template    {template}")?;
+        }
+        if let Some(license) = &self.license {
+            writeln!(out, "  licence     {license}")?;
+        }
+        if self.checksums {
+            writeln!(out, "  checksums   of every tensor: `mote verify` compares them")?;
+        }
+        Ok(())
+    }
+
+    /// `, 30 layers of width 576, 9 heads (3 of keys and values)`
+    fn shape(&self) -> String {
+        let mut text = String::new();
+        if let Some(layers) = self.layers {
+            text += &format!(", {layers} layers");
+        }
+        if let Some(width) = self.embedding_length {
+            text += &format!(" of width {width}");
+        }
+        if let Some(heads) = self.heads {
+            text += &format!(", {heads} heads");
+        }
+        match self.kv_heads {
+            Some(n) if self.heads != Some(n) => text += &format!(" ({n} of keys and values)"),
+            _ => {}
+        }
+        text
+    }
+
+    /// The largest first.
+    fn print_encodings(&self, facts: &FileFacts, out: &mut dyn Write) -> io::Result<()> {
+        let mut encodings: Vec<(&&str, &Total)> = facts.encodings.iter().collect();
+        encodings.sort_by_key(|(_, total)| core::cmp::Reverse(total.bytes));
+        let mut label = "encodings";
+        for (name, total) in encodings {
+            let (bytes, tensors) = (Bytes(total.bytes).to_string(), total.tensors);
+            let bits = total.bytes as f64 * 8.0 / total.parameters.max(1) as f64;
+            let tensors = format!("{tensors} {}", if tensors == 1 { "tensor" } else { "tensors" });
+            let note = if facts.n_grams.is_some() || is_computed(name) {
+                ""
+            } else {
+                "   mote cannot compute with it"
+            };
+            writeln!(
+                out,
+                "  {label:<10}  {name:<8} {bytes:>11}  {bits:>6.2} bits each  {tensors}{note}"
+            )?;
+            label = "";
+        }
+        Ok(())
+    }
+}
+
+/// Whether mote has the encoding of that name.
+fn is_computed(name: &str) -> bool {
+    let found = (0..64).filter_map(TensorType::from_id).find(|known| known.name() == name);
+    found.is_some_and(|known| known.quant_type().is_some())
+}
+
+/// `134.5 M`
+fn count(n: u64) -> String {
+    Count(n).to_string().replace(" parameters", "")
+}
+
+impl Vocabulary {
+    fn sentence(&self) -> String {
+        let Vocabulary { tokens, model, pre } = self;
+        let model = model.as_deref().map_or(String::new(), |model| format!(", {model}"));
+        let pre = pre.as_deref().map_or(String::new(), |pre| format!(" ({pre})"));
+        format!("{tokens} tokens{model}{pre}")
+    }
+}
