@@ -16,7 +16,7 @@ logs=$target_dir/ci
 
 # ---- The jobs, quick ones first
 
-jobs=(fmt clippy doc features models test test-release no-std capi spark)
+jobs=(fmt clippy doc features models test test-release docs no-std capi spark)
 # Emulated CPUs and cross-compilers: set up for an x86-64 host.
 [ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64 armv7 release bare-metal)
 
@@ -35,8 +35,8 @@ job_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
 # Every crate alone with every feature set: in a workspace build the features of all are united.
 job_features() {
     local crate features
-    for crate in kernels: kernels:std {formats,runtime}:{,alloc,std} runtime:{log,defmt} capi:std \
-        tools:{,chat,constrained,pull}; do
+    for crate in kernels: kernels:std {formats,runtime}:{,alloc,std} formats:checkpoints runtime:{log,defmt} \
+        capi:std tools:{,chat,constrained,embedded,pull}; do
         features=${crate#*:}
         crate=${crate%:*}
         echo "$crate, features: ${features:-none}"
@@ -55,6 +55,12 @@ job_test() {
 job_test_release() {
     require_shared
     MOTE_REQUIRE_MODELS=1 cargo test --release --workspace --no-fail-fast
+}
+
+# Every command that the README and docs/ print, from a fresh clone.
+job_docs() {
+    cargo build --release
+    python3 tests/docs/run.py "$target_dir/docs"
 }
 
 # The bare-metal families. A `std` or an operating system that crept in does not compile.
@@ -235,7 +241,7 @@ example() {
 # MB of text or measure a machine in the time that a real one is given, start another process (with
 # threads at work, qemu's fork hangs now and then).
 emulated=(--skip guards_guard --skip a_file_larger_than_memory_is_mapped --skip ten_megabytes
-    --skip measured_in_seconds --skip bench_compare --skip verbose_in_a_process
+    --skip measured_in_seconds --skip bench_compare --skip in_a_process
     --skip manners::processes --skip tidy)
 # It is about 20 times slower, too: the fixtures show what it has to show, the large sets run natively.
 without_large_sets() { MOTE_SHARED=none MOTE_MODELS=none "$@"; }

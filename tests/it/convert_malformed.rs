@@ -215,7 +215,7 @@ fn tensors_that_have_no_place() {
     ] {
         change(name, "has no place", UNSUPPORTED);
     }
-    change("norm.weight", "has shape", DAMAGED);
+    change("model.layers.0.self_attn.q_proj.bias", "has shape", DAMAGED);
     let checkpoint = Checkpoint::new("no_place_twice");
     checkpoint.change_tensors(|tensors| {
         let mut copy =

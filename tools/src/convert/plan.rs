@@ -129,7 +129,7 @@ impl<'a> Plan<'a> {
             let Some((name, rule)) = plan.place(source)? else { continue };
             if let Some(other) = sources.insert(name.clone(), source) {
                 let (one, two) = (shown(other.name()), shown(source.name()));
-                let sentence = format_args!("tensors {one} and {two} are both {name}");
+                let sentence = format_args!("{one} and {two} are both {name}");
                 return Err(Failure::new(Code::Format, sentence));
             }
             plan.add(name, rule, source, wanted)?;
