@@ -36,7 +36,7 @@ job_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
 job_features() {
     local crate features
     for crate in kernels: kernels:std {formats,runtime}:{,alloc,std} formats:checkpoints runtime:{log,defmt} \
-        capi:std tools:{,chat,constrained,embedded,pull}; do
+        capi:std tools:{,chat,constrained,embedded,make,measure,pages,pull}; do
         features=${crate#*:}
         crate=${crate%:*}
         echo "$crate, features: ${features:-none}"
@@ -95,7 +95,8 @@ job_spark() {
 job_counts() {
     local binary=$target_dir/release/mote status=0
     cargo build --release
-    python3 tests/guards/size.py "$binary" || status=1
+    cargo build --profile small -p mote-tools --no-default-features
+    python3 tests/guards/size.py "$binary" "$target_dir/small/mote" || status=1
     python3 tests/guards/loops.py "$binary" $update || status=1
     python3 tests/guards/instructions.py "$binary" $update || status=1
     arm_counts || status=1

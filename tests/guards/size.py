@@ -3,8 +3,8 @@
 
     size.py MOTE [SMALL]
 
-MOTE has all features, as users get it; SMALL was built by --no-default-features. One above its limit is
-exit code 1, and what weighs most in it is named: bytes of code and data by crate, as far as symbols tell.
+MOTE has all features, as users get it; SMALL was built by --profile small --no-default-features. One above
+its limit is exit code 1, and what weighs most in it is named: bytes of code and data by crate, as far as symbols tell.
 """
 import collections
 import os

@@ -69,6 +69,8 @@ result instead, whatever it is.";
 /// wanted as JSON) and `execute`.
 macro_rules! commands {
     ($($(#[$cfg:meta])? $variant:ident = $module:ident;)*) => {
+        // A process has one of these.
+        #[allow(clippy::large_enum_variant)]
         #[derive(Subcommand, Debug)]
         enum Command {
             $($(#[$cfg])? $variant(crate::$module::Command)),*
@@ -94,22 +96,33 @@ commands! {
     Run = run;
     #[cfg(feature = "chat")]
     Chat = chat;
+    #[cfg(feature = "make")]
     Convert = convert;
+    #[cfg(feature = "make")]
     Quantize = quantize;
+    #[cfg(feature = "make")]
     Importance = importance;
     Tokenize = tokenize;
     Score = score;
+    #[cfg(feature = "measure")]
     Perplexity = perplexity;
+    #[cfg(feature = "measure")]
     Shannon = shannon;
+    #[cfg(feature = "measure")]
     Rescore = rescore;
     Inspect = inspect;
     Verify = verify;
+    #[cfg(feature = "measure")]
     Diff = diff;
+    #[cfg(feature = "make")]
     Ngram = ngram;
+    #[cfg(feature = "measure")]
     Bench = bench;
     #[cfg(feature = "pull")]
     Pull = pull;
+    #[cfg(feature = "pages")]
     Completions = completions;
+    #[cfg(feature = "pages")]
     Man = man;
 }
 

@@ -3,10 +3,14 @@
 //! One subcommand a file; what they share is in [`options`], [`host`] (from a file to a session),
 //! [`streams`] and [`failure`].
 
+// A small build (--no-default-features) leaves commands out, and the linker what only they call.
+#![cfg_attr(not(all(feature = "make", feature = "measure")), allow(dead_code))]
+
 mod bench;
 #[cfg(feature = "chat")]
 mod chat;
 mod cli;
+#[cfg(feature = "pages")]
 mod completions;
 #[cfg(feature = "constrained")]
 mod constrain;
@@ -25,6 +29,7 @@ mod importance;
 mod input;
 mod inspect;
 pub mod interrupt;
+#[cfg(feature = "pages")]
 mod man;
 mod mix;
 pub mod ngram;
