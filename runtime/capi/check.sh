@@ -39,8 +39,8 @@ sanitized() {
 
 # ---- The library
 library=$prefix/lib/libmote.so
-# 1.125 MiB: with n-gram models.
-limit=1179648
+# 1.25 MiB: with n-gram models, six architectures and a cache of 8 bits.
+limit=1310720
 size=$(stat -L -c %s "$library")
 echo "libmote.so: $size bytes stripped, of $limit allowed"
 { [ "$size" -le "$limit" ]; } || fail size
