@@ -103,7 +103,7 @@ ok "stream.cpp, a stop string"
 { ./stream "$model" "$(printf 'word %.0s' {1..90})" "never comes" 1000 > cut.txt 2> why.txt && grep -q cancelled why.txt; } || fail "stream.cpp, cancelled"
 ok "stream.cpp, cancelled"
 $c -o fallback "$examples/fallback.c" $link
-(cd "$here/../.." && cargo run -q -p mote-tools -- ngram train -n 3 --tokenizer "$model" -o "$out/lm.gguf" README.md) > train.txt 2>&1 || fail "mote ngram train: $(cat train.txt)"
+(cd "$here/../.." && cargo run -q -p mote-tools -- ngram train --force -n 3 --tokenizer "$model" -o "$out/lm.gguf" README.md) > train.txt 2>&1 || fail "mote ngram train: $(cat train.txt)"
 text_of ./fallback "$model" lm.gguf "a text" 100000000 > in_time.txt 2> why.txt
 { [ ! -s why.txt ] && text_of ./fallback "$model" lm.gguf "a text" 0 > late.txt 2> why.txt && grep -q 'degraded: .*deadline' why.txt; } || fail "fallback.c, a deadline"
 head -c 50000 "$model" > cut.gguf
