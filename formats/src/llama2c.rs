@@ -2,7 +2,7 @@
 //!
 //! Three versions: 0 has no magic number, and tells by the sign of the vocabulary's size whether the
 //! head has a matrix of its own; 1 has a header of 256 bytes; 2 has 8-bit codes with an f32 scale
-//! for each group. The file must have exactly the size that the header's numbers give.
+//! for each group, behind the codes of each matrix. The file must have exactly the size that the header's numbers give.
 
 use std::fmt;
 use std::format;
@@ -104,7 +104,7 @@ impl<'a> Checkpoint<'a> {
             return Err(CheckpointError::Length { expected: expected.unwrap_or(u64::MAX), found });
         }
         let data = file.get(sizes.header_bytes()..).unwrap_or_default();
-        let mut reader = Reader { sizes, rest: data, scales: &[], found: Vec::new() };
+        let mut reader = Reader { sizes, rest: data, found: Vec::new() };
         match sizes.version {
             0 => reader.version_0(),
             _ => reader.with_header(),
@@ -224,8 +224,6 @@ impl Sizes {
 struct Reader<'a> {
     sizes: Sizes,
     rest: &'a [u8],
-    /// Of version 2: what is left of the scales, which stand behind all codes.
-    scales: &'a [u8],
     /// Tensors and their places in the order of a forward pass.
     found: Vec<((u64, u64), Tensor<'a>)>,
 }
@@ -255,11 +253,6 @@ impl<'a> Reader<'a> {
         self.norms("attn_norm", 1);
         self.norms("ffn_norm", 6);
         self.norm((LAST, 0), "output_norm.weight".into());
-        if self.sizes.version == 2 {
-            let codes = self.sizes.matrix_elements();
-            let (codes, scales) = self.rest.split_at_checked(codes as usize).unwrap_or_default();
-            (self.rest, self.scales) = (codes, scales);
-        }
         self.matrix((0, 0), self.sizes.embedding());
         let parts = [(2, q), (3, k), (4, v), (5, out), (7, gate), (9, down), (8, up)];
         for (order, part) in parts {
@@ -300,12 +293,9 @@ impl<'a> Reader<'a> {
     fn matrix_named(&mut self, place: (u64, u64), name: String, rows: u64, cols: u64) {
         let data = match rows * cols {
             elements if self.sizes.version == 2 => {
-                let bytes = elements / self.sizes.group.max(1) * 4;
-                let (scales, rest) =
-                    self.scales.split_at_checked(bytes as usize).unwrap_or_default();
-                self.scales = rest;
-                let group = self.sizes.group as usize;
-                Data::Codes { codes: self.take(elements), scales, group }
+                let codes = self.take(elements);
+                let scales = self.take(elements / self.sizes.group.max(1) * 4);
+                Data::Codes { codes, scales, group: self.sizes.group as usize }
             }
             elements => Data::F32(self.take(elements * 4)),
         };

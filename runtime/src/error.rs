@@ -66,6 +66,8 @@ pub enum TensorError {
     Type(u32),
     /// It asks for something that this architecture's file does not do yet.
     Unsupported,
+    /// Its weights are in another tensor, too.
+    Twice,
 }
 
 impl fmt::Display for LoadError {
@@ -94,6 +96,7 @@ impl fmt::Display for LoadError {
                     }
                     TensorError::Type(id) => write!(f, " has the unsupported encoding {id}"),
                     TensorError::Unsupported => write!(f, " asks for something not supported"),
+                    TensorError::Twice => write!(f, " has weights that another tensor has, too"),
                 }
             }
             LoadError::Tokenizer(error) => write!(f, "{error}"),

@@ -136,14 +136,16 @@ impl Plan {
         cache.add::<u32>(s.n_ctx).add::<u8>(origin_bytes(s.n_ctx));
         let mut activations = Measure::default();
         for width in row_widths(config) {
-            activations.add::<f32>(s.t * width);
+            activations.add::<f32>(s.t.saturating_mul(width));
         }
-        activations.add::<i8>(s.t * s.stride);
-        activations.add::<i8>(if s.two_planes { s.t * s.stride } else { 0 });
-        activations.add::<f32>(s.t * s.stride / 32);
-        activations.add::<i32>(s.t * s.stride / 16);
-        activations.add::<f32>(s.t * s.stride / 32);
-        activations.add::<f32>(s.t * s.angles).add::<f32>(s.t * s.angles);
+        activations.add::<i8>(s.t.saturating_mul(s.stride));
+        activations.add::<i8>(if s.two_planes { s.t.saturating_mul(s.stride) } else { 0 });
+        activations.add::<f32>(s.t.saturating_mul(s.stride) / 32);
+        activations.add::<i32>(s.t.saturating_mul(s.stride) / 16);
+        activations.add::<f32>(s.t.saturating_mul(s.stride) / 32);
+        activations
+            .add::<f32>(s.t.saturating_mul(s.angles))
+            .add::<f32>(s.t.saturating_mul(s.angles));
         activations.add::<f64>(s.frequencies).add::<f32>(s.parts);
         let logits = *Measure::default().add::<f32>(s.logits);
         let scratch = *Measure::default().add::<f32>(s.scratch);

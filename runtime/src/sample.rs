@@ -193,13 +193,15 @@ fn penalize(options: &Options, logits: &mut [f32], recent: &[u32]) {
     let recent = &recent[recent.len().saturating_sub(options.penalty_window)..];
     for (i, &id) in recent.iter().enumerate() {
         let Some(logit) = logits.get_mut(id as usize) else { continue };
-        *logit -= frequency_penalty;
+        *logit = (*logit - frequency_penalty).clamp(f32::MIN, f32::MAX);
         if recent[..i].contains(&id) {
             continue;
         }
         *logit -= presence_penalty;
         *logit =
             if *logit > 0.0 { *logit / repetition_penalty } else { *logit * repetition_penalty };
+        // A penalty makes a token unlikely, and never one that may not come.
+        *logit = logit.clamp(f32::MIN, f32::MAX);
     }
 }
 

@@ -110,24 +110,7 @@ impl SavedContext {
     /// Checks that the bytes are what was saved, and reads the first of them. Whether they fit a model
     /// is for restoring to tell.
     pub fn of(bytes: &[u8]) -> Result<SavedContext, RestoreError> {
-        let (given, expected) = (bytes.len() as u64, (HEADER + CHECKSUM) as u64);
-        if !bytes.starts_with(&MAGIC) {
-            return Err(RestoreError::Foreign);
-        }
-        if given < expected {
-            return Err(RestoreError::Length { expected, given });
-        }
-        if u32_at(bytes, 8) != VERSION {
-            return Err(RestoreError::Version(u32_at(bytes, 8)));
-        }
-        let expected = u64_at(bytes, 16);
-        if expected != given {
-            return Err(RestoreError::Length { expected, given });
-        }
-        let (body, end) = bytes.split_at(bytes.len() - CHECKSUM);
-        if u64_at(end, 0) != checksum(body) {
-            return Err(RestoreError::Checksum);
-        }
+        let bytes = sealed(bytes)?;
         let (n_ctx, tokens) = (u64_at(bytes, 32), u64_at(bytes, 40));
         Ok(SavedContext {
             n_ctx: usize::try_from(n_ctx).map_err(|_| RestoreError::Context(n_ctx))?,
@@ -146,6 +129,31 @@ impl SavedContext {
             },
         })
     }
+}
+
+/// What was saved, without its checksum: whole, and of this version.
+fn sealed(bytes: &[u8]) -> Result<&[u8], RestoreError> {
+    let given = bytes.len() as u64;
+    if !bytes.starts_with(&MAGIC) {
+        return Err(RestoreError::Foreign);
+    }
+    let least = HEADER + CHECKSUM;
+    if bytes.len() < least {
+        return Err(RestoreError::Length { expected: least as u64, given });
+    }
+    let version = u32_at(bytes, 8);
+    if version != VERSION {
+        return Err(RestoreError::Version(version));
+    }
+    let expected = u64_at(bytes, 16);
+    if expected != given {
+        return Err(RestoreError::Length { expected, given });
+    }
+    let (body, end) = bytes.split_at(bytes.len() - CHECKSUM);
+    if u64_at(end, 0) != checksum(body) {
+        return Err(RestoreError::Checksum);
+    }
+    Ok(body)
 }
 
 impl Session<'_> {
@@ -230,26 +238,7 @@ impl Kind {
         bytes: &[u8],
         bytes_of: &dyn Fn(usize) -> usize,
     ) -> Result<usize, RestoreError> {
-        let given = bytes.len() as u64;
-        if !bytes.starts_with(&MAGIC) {
-            return Err(RestoreError::Foreign);
-        }
-        let least = HEADER + CHECKSUM;
-        if bytes.len() < least {
-            return Err(RestoreError::Length { expected: least as u64, given });
-        }
-        let version = u32_at(bytes, 8);
-        if version != VERSION {
-            return Err(RestoreError::Version(version));
-        }
-        let expected = u64_at(bytes, 16);
-        if expected != given {
-            return Err(RestoreError::Length { expected, given });
-        }
-        let (body, end) = bytes.split_at(bytes.len() - CHECKSUM);
-        if u64_at(end, 0) != checksum(body) {
-            return Err(RestoreError::Checksum);
-        }
+        let (body, given) = (sealed(bytes)?, bytes.len() as u64);
         let (n_ctx, tokens) = (u64_at(body, 32), u64_at(body, 40));
         if u64_at(body, 24) != self.fingerprint {
             return Err(RestoreError::Model);

@@ -326,11 +326,17 @@ impl Place {
     fn of(name: &str, architecture: &Architecture, config: &Config) -> Option<Place> {
         if let Some(&(global, name)) = GLOBALS.iter().find(|(_, global)| *global == name) {
             let (cols, rows) = global.shape(config)?;
-            let mut place = Place::new(name, None, rows == 1);
+            let is_matrix =
+                matches!(global, Global::Embedding | Global::Output | Global::Positions);
+            let mut place = Place::new(name, None, !is_matrix);
             place.add(0, (global as usize, cols, rows));
             return Some(place);
         }
         let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
+        // One spelling: a layer's tensor under a second name would take the first one's place.
+        if layer.starts_with('+') || layer.len() > 1 && layer.starts_with('0') {
+            return None;
+        }
         let layer: usize = layer.parse().ok().filter(|&layer| layer < config.n_layers)?;
         let fused = architecture.fused.iter().find(|fused| fused.name == rest);
         let (name, slots) = match fused {
@@ -385,6 +391,10 @@ impl Place {
         let mut offset = tensor.offset();
         for &(index, outputs) in self.parts.iter().filter(|(_, outputs)| *outputs > 0) {
             let (cols, rows) = if self.vector { (outputs, 1) } else { (self.cols, outputs) };
+            // Fused and on its own.
+            if records[index].rows != 0 {
+                return Err(error(TensorError::Twice));
+            }
             records[index] = Record {
                 offset: offset as u64,
                 cols: cols as u32,

@@ -2,8 +2,9 @@
 //! out.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mote_kernels::arch;
 use mote_tests::models;
@@ -107,4 +108,17 @@ pub(crate) fn keys(value: &Value) -> Vec<&str> {
 fn joined(ids: &Value) -> String {
     let ids: Vec<String> = ids.as_array().unwrap().iter().map(Value::to_string).collect();
     ids.join(",")
+}
+
+/// An empty folder for one test.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }

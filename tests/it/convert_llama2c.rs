@@ -20,11 +20,14 @@ fn checkpoint(version: u32, shared: bool) -> Vec<u8> {
     let gguf = Gguf::parse(&file).unwrap();
     let data = |name: &str| gguf.tensor(&format!("{name}.weight")).unwrap().data().to_vec();
     let of_layer = |name: &str| data(&format!("blk.0.{name}"));
-    let matrices = ["attn_q", "attn_k", "attn_v", "attn_output"].map(of_layer).concat();
-    let network = ["ffn_gate", "ffn_down", "ffn_up"].map(of_layer).concat();
+    // The codes of each matrix, and behind them its scales.
+    let stored = |matrix: Vec<u8>| if version == 2 { codes(&matrix) } else { matrix };
+    let layer_matrix = |name: &str| stored(of_layer(name));
+    let matrices = ["attn_q", "attn_k", "attn_v", "attn_output"].map(layer_matrix).concat();
+    let network = ["ffn_gate", "ffn_down", "ffn_up"].map(layer_matrix).concat();
     let (attention_norm, network_norm) = (of_layer("attn_norm"), of_layer("ffn_norm"));
-    let (embedding, last_norm) = (data("token_embd"), data("output_norm"));
-    let head = if shared { Vec::new() } else { data("output") };
+    let (embedding, last_norm) = (stored(data("token_embd")), data("output_norm"));
+    let head = if shared { Vec::new() } else { stored(data("output")) };
     let mut numbers = NUMBERS;
     if version == 0 {
         numbers[5] *= if shared { 1 } else { -1 };
@@ -42,14 +45,13 @@ fn checkpoint(version: u32, shared: bool) -> Vec<u8> {
     header.resize(256, 0);
     let norms = [attention_norm, network_norm, last_norm].concat();
     let weights = [embedding, matrices, network, head].concat();
-    let weights = if version == 2 { codes(&weights) } else { weights };
     [header, norms, weights].concat()
 }
 
 /// Elements that share a scale.
 const GROUP: usize = 16;
 
-/// Codes for all values, then a scale for each group.
+/// Codes for the values of a matrix, then a scale for each group.
 fn codes(weights: &[u8]) -> Vec<u8> {
     let values = floats(weights);
     let (mut codes, mut scales) = (Vec::new(), Vec::new());
@@ -294,6 +296,12 @@ fn parts_that_do_not_belong_together_are_refused() {
     let other = folder.path("renamed.gguf");
     std::fs::copy(&paths[0], &other).unwrap();
     refused(&[other.to_str().unwrap()], 2, "its name");
+    for number in ["tiny-00001-of-00000.gguf", "tiny-00009-of-00003.gguf"] {
+        let other = folder.path(number);
+        std::fs::copy(&paths[0], &other).unwrap();
+        refused(&[other.to_str().unwrap()], 2, "its name");
+        std::fs::remove_file(&other).unwrap();
+    }
     std::fs::copy(&paths[0], &paths[2]).unwrap();
     refused(&[&paths[0]], 4, "split.no is 0");
     std::fs::remove_file(&paths[2]).unwrap();

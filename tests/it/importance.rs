@@ -8,8 +8,8 @@ use mote_tests::models::fixture;
 use mote_tests::shared::root;
 use serde_json::Value;
 
+use crate::cli::folder;
 use crate::cli::mote;
-use crate::quantize::folder;
 
 const WINDOW: usize = 32;
 

@@ -4,7 +4,7 @@ mod models;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mote_formats::Gguf;
 use mote_formats::gguf::checksum::checksum;
@@ -13,7 +13,7 @@ use mote_tests::models::{fixture, llama};
 use mote_tools::interrupt;
 use serde_json::Value;
 
-use crate::cli::mote;
+use crate::cli::{folder, mote, text};
 use models::{NAMES, model, with_kind};
 
 /// What llama-quantize makes of the models: see the folder's README.
@@ -26,18 +26,6 @@ const MIXES: [&str; 18] = [
     "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S",
     "Q4_1", "Q4_0", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "Q2_K_S",
 ];
-
-/// A folder for one test, empty.
-pub(crate) fn folder(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    path
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn written(folder: &Path, name: &str, bytes: &[u8]) -> String {
     let path = folder.join(name);

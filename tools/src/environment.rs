@@ -15,6 +15,11 @@ fn path(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// The model, for a command that clap cannot tell: where `--model` excludes another option.
+pub fn model() -> Option<PathBuf> {
+    path(MODEL)
+}
+
 /// Where models are that have been pulled: `MOTE_MODELS`, else `mote/models` where the system wants a
 /// user's data. `None` where nothing says where that is.
 pub fn models() -> Option<PathBuf> {

@@ -37,9 +37,9 @@ pub struct ComputeOptions {
     /// How keys and values are stored
     #[arg(long, value_enum, value_name = "TYPE", default_value = "auto")]
     pub kv: CacheChoice,
-    /// Bits of an activation that meets quantised weights
-    #[arg(long, value_enum, value_name = "BITS", default_value = "8")]
-    pub activations: Bits,
+    /// Bits of an activation that meets quantised weights [default: 8]
+    #[arg(long, value_enum, value_name = "BITS")]
+    pub activations: Option<Bits>,
 }
 
 /// [`ComputeOptions`] and the number of threads.
@@ -132,8 +132,10 @@ impl ComputeOptions {
         let mut arguments = vec![format!("--batch={batch}")];
         arguments.extend(target.iter().map(|target| format!("--target={target}")));
         arguments.extend(ctx.iter().map(|ctx| format!("--ctx={ctx}")));
-        let choices =
-            [("kv", kv.to_possible_value()), ("activations", activations.to_possible_value())];
+        let choices = [
+            ("kv", kv.to_possible_value()),
+            ("activations", activations.and_then(|it| it.to_possible_value())),
+        ];
         for (option, value) in choices {
             arguments.extend(value.map(|value| format!("--{option}={}", value.get_name())));
         }
@@ -155,7 +157,7 @@ impl ComputeOptions {
             CacheChoice::Auto | CacheChoice::F16 => CacheType::F16,
             CacheChoice::Q8_0 => CacheType::Q8_0,
         };
-        let precision = match self.activations {
+        let precision = match self.activations.unwrap_or(Bits::Eight) {
             Bits::Eight => Precision::Bits8,
             Bits::Sixteen => Precision::Bits16,
             Bits::Mixed => Precision::Mixed,

@@ -17,6 +17,7 @@ use mote_runtime::score::Figures;
 use serde::Serialize;
 
 use crate::cli::write_json;
+use crate::environment;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Engine, with_any_model, with_any_session};
 use crate::input;
@@ -60,8 +61,8 @@ Examples:
   mote perplexity -m q4_k_m.gguf -f text.txt --kl-base f16.gguf
   mote perplexity -f text.txt --kl-base f16.gguf --table q8_0.gguf q4_k_m.gguf --markdown")]
 pub struct Command {
-    /// The model: a GGUF file
-    #[arg(short, long, value_name = "FILE", required_unless_present = "table")]
+    /// The model: a GGUF file, or a name: tiny (built in), or what `mote pull` got
+    #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// A file with the text
     #[arg(short, long, value_name = "FILE")]
@@ -131,17 +132,30 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         let sentence = format_args!("--ctx: a window has {SHORTEST} tokens or more");
         return Err(Failure::new(Code::Usage, sentence));
     }
-    match (&command.kl_base, &command.model) {
-        (Some(base), _) => command.compare(base, window, streams),
-        (None, Some(model)) => command.measure(model, window, streams),
-        // clap has refused it.
-        (None, None) => Err(Failure::new(Code::Usage, "there is no model")),
+    let model = command.model.clone().or_else(environment::model);
+    match (&command.kl_base, model) {
+        (Some(base), _) if !command.table.is_empty() => {
+            command.compare(base, None, window, streams)
+        }
+        (Some(base), Some(model)) => command.compare(base, Some(&model), window, streams),
+        (None, Some(model)) => command.measure(&model, window, streams),
+        (_, None) => {
+            let sentence = "no model: name one by --model FILE, or by MOTE_MODEL";
+            Err(Failure::new(Code::Usage, sentence))
+        }
     }
 }
 
 impl Command {
-    fn compare(&self, base: &Path, window: usize, streams: &mut Streams<'_>) -> Result<()> {
-        let models = self.model.iter().chain(&self.table).map(PathBuf::as_path).collect();
+    fn compare(
+        &self,
+        base: &Path,
+        model: Option<&Path>,
+        window: usize,
+        streams: &mut Streams<'_>,
+    ) -> Result<()> {
+        let table = self.table.iter().map(PathBuf::as_path);
+        let models = model.into_iter().chain(table).collect();
         let (session, most) = (&self.session, self.windows.map(NonZeroUsize::get));
         let text = input::read_file(&self.file)?;
         let report = Task { base, models, text: &text, session, window, most }.execute(streams)?;

@@ -28,7 +28,7 @@ use crate::facts::PlanFacts;
 use crate::failure::{Code, Failure, Result};
 use crate::host::Engine;
 use crate::mix::MixOptions;
-use crate::options::{CacheChoice, ComputeOptions, Purpose, SessionOptions};
+use crate::options::{CacheChoice, Purpose, SessionOptions};
 use crate::source;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
@@ -151,6 +151,9 @@ impl Command {
     }
 }
 
+/// Why there is nothing to save after Ctrl-C.
+const CUT: &str = "interrupted before the prompt was read to its end";
+
 /// What is to be written.
 enum Job {
     /// What follows a prompt, or what follows a saved context and it.
@@ -209,7 +212,8 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
                     command.write(&job, &mut writing, session, helpers, load_ms)
                 });
                 // A text that Ctrl-C ended can go on, too.
-                if !matches!(&written, Err(failure) if failure.code != Code::Interrupted) {
+                let goes_on = |it: &Failure| it.code == Code::Interrupted && it.message.is_empty();
+                if written.as_ref().err().is_none_or(goes_on) {
                     command.files.save(session)?;
                 }
                 written
@@ -291,6 +295,8 @@ impl Command {
         let is_interrupted = written.is_interrupted();
         self.conclude(&Report::new(written, ids.len(), load_ms), writing)?;
         match is_interrupted {
+            // Half a prompt is nothing to go on from: a session's file stays as it was.
+            true if session.tokens().len() < ids.len() => Err(Failure::new(Code::Interrupted, CUT)),
             true => Err(Failure::new(Code::Interrupted, "")),
             false => Ok(()),
         }
@@ -310,7 +316,7 @@ impl Command {
         if writing.form == Form::Text { Ok(()) } else { write_json(report, writing.streams) }
     }
 
-    /// Positions for the prompt and what is to be written.
+    /// Positions for the prompt and what is to be written; of a batch, what fits.
     fn context(&self, model: &AnyModel<'_>, job: &Job, streams: &mut Streams<'_>) -> Result<usize> {
         let trained = model.n_ctx_train();
         let (prompt, all) = job.positions(self.tokens);
@@ -325,8 +331,10 @@ impl Command {
                 }
                 asked
             }
-            None if self.files.saves() => all.max(sessions::ROOM).min(trained),
-            None => all.min(trained),
+            None => {
+                let all = if self.files.saves() { all.max(sessions::ROOM) } else { all };
+                all.min(trained).min(MOST_ROOM.max(prompt))
+            }
         };
         // Of a batch, each line is told for itself.
         if prompt > n_ctx && matches!(job, Job::One(..)) {
@@ -350,28 +358,40 @@ impl Command {
         if self.speculate != Speculation::Off {
             session.logit_rows = 1 + MAX_DRAFTS;
         }
-        if let Some(Saved { context, .. }) = job.saved() {
-            session.precision = context.precision;
-            if compute.kv == CacheChoice::Auto {
-                session.cache = context.cache;
+        let mut may_narrow = compute.kv == CacheChoice::Auto;
+        let least_ctx = match job {
+            // A saved context has its size and types.
+            Job::One(_, Some(Saved { context, .. })) => {
+                if compute.activations.is_none() {
+                    session.precision = context.precision;
+                }
+                if may_narrow {
+                    session.cache = context.cache;
+                }
+                may_narrow = false;
+                n_ctx
             }
-        }
-        let prompt = job.positions(self.tokens).0.min(n_ctx);
-        within_ram(self.ram, compute, model, session, prompt)
+            Job::One(prompt, None) => prompt.ids.len().min(n_ctx).saturating_add(1),
+            // A line that does not fit is told for itself.
+            Job::Several(_) => 1,
+        };
+        within_ram(self.ram, model, session, least_ctx, may_narrow)
     }
 }
 
-/// The options that fit `--ram`, with room for the prompt and a token.
+/// Positions at most where neither the model nor anybody says how many: an n-gram model has no end.
+const MOST_ROOM: usize = 1 << 20;
+
+/// The options that fit `--ram`, with room for `least_ctx` positions.
 pub(crate) fn within_ram(
     ram: Option<usize>,
-    compute: &ComputeOptions,
     model: &AnyModel<'_>,
     wanted: Options,
-    prompt: usize,
+    least_ctx: usize,
+    may_narrow: bool,
 ) -> Result<Options> {
     let Some(bytes) = ram else { return Ok(wanted) };
-    let may_narrow = compute.kv == CacheChoice::Auto;
-    let budget = Budget { bytes, least_ctx: prompt.saturating_add(1), may_narrow };
+    let budget = Budget { bytes, least_ctx, may_narrow };
     match AnySession::plan_within(model, &wanted, &budget, &|_| 0) {
         Ok((options, _)) => Ok(options),
         Err(BudgetError::Options(error)) => Err(error.into()),

@@ -88,7 +88,8 @@ impl Deref for Source {
 /// Opens what `path` names: a file; else, if it is a name without a folder, the model that is built
 /// in, or one that was pulled. Failures name it.
 pub fn open(path: &Path) -> Result<Source> {
-    if let Some(name) = name(path).filter(|_| !path.exists()) {
+    // A folder is no model: models/tiny, for one, is where the one that is built in was made.
+    if let Some(name) = name(path).filter(|_| !path.exists() || path.is_dir()) {
         #[cfg(feature = "embedded")]
         if let Some(bytes) = embedded::named(name) {
             return Ok(Source::Embedded(bytes));

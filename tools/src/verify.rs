@@ -23,7 +23,8 @@ use work::{Findings, Task};
 #[command(after_help = "\
 Reads all of the file, with all CPUs:
 - its structure: the index is sound, and every tensor's data lies in the file;
-- its numbers: no weight, no scale of a block is infinite or NaN;
+- its numbers: no weight, no scale of a block is infinite or NaN (in encodings that mote computes
+  with; the others are counted);
 - the checksums of the tensors, if there are some: mote convert and mote quantize write them
   (mote.checksums), and a damaged tensor is named; that of an n-gram model;
 - BLAKE3 of the whole file, which b3sum prints as well; --expect compares it.
@@ -31,7 +32,7 @@ Reads all of the file, with all CPUs:
 A file that is damaged gives exit code 4.
 
 JSON keys: file; bytes; sound; tensors; checksums: {compared, wrong}, null if the file has none;
-not_finite (tensors with such numbers); trailing_bytes (after the last tensor); blake3; expected
+not_finite (tensors with such numbers); not_checked (tensors in other encodings); trailing_bytes (after the last tensor); blake3; expected
 (with --expect); damage: a list of {tensor (null: the file as a whole), what}. A file whose structure is
 broken gives an error instead.
 
@@ -65,6 +66,7 @@ struct Report {
     tensors: usize,
     checksums: Option<Checksums>,
     not_finite: usize,
+    not_checked: usize,
     trailing_bytes: u64,
     blake3: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,6 +147,7 @@ impl Command {
             tensors: gguf.n_tensors(),
             checksums: stored.map(|all| Checksums { compared: all.len(), wrong }),
             not_finite,
+            not_checked: findings.tensors.iter().filter(|found| found.unknown).count(),
             trailing_bytes: gguf.bytes().len().saturating_sub(end) as u64,
             blake3: findings.blake3.to_hex().to_string(),
             expected: self.expect.map(|hash| hash.to_hex().to_string()),
@@ -164,8 +167,12 @@ impl Report {
             n => writeln!(out, ", and {n} bytes behind the last")?,
         }
         match not_finite {
-            0 => writeln!(out, "  numbers    finite")?,
-            n => writeln!(out, "  numbers    infinite or NaN in {n} tensors")?,
+            0 => write!(out, "  numbers    finite")?,
+            n => write!(out, "  numbers    infinite or NaN in {n} tensors")?,
+        }
+        match self.not_checked {
+            0 => writeln!(out)?,
+            n => writeln!(out, "; {n} tensors in encodings that mote cannot decode: not checked")?,
         }
         match &self.checksums {
             Some(Checksums { compared, wrong: 0 }) => {

@@ -18,6 +18,8 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// More than an index of a hundred thousand tensors has.
 const MAX_INDEX_BYTES: u64 = 1 << 26;
+/// Several times as many as a GGUF file may have.
+pub const MAX_TENSORS: usize = 1 << 18;
 
 /// The tensors of a checkpoint, all proven to lie in its files.
 #[derive(Debug)]
@@ -72,6 +74,10 @@ pub enum WeightsError {
     },
     /// Two files have this tensor.
     Twice(ShortName),
+    /// This name and another one are the same file.
+    SameFile(String),
+    /// More than [`MAX_TENSORS`] tensors in all.
+    TooMany(usize),
 }
 
 impl Weights {
@@ -155,6 +161,10 @@ impl Weights {
                 reason: FolderReason::Io(error),
             })
         };
+        // Under two names (links) it would be read, and kept, any number of times.
+        if self.shards.iter().any(|shard| shard.path == path) {
+            return Err(WeightsError::SameFile(name.to_string()));
+        }
         let refused = |error| WeightsError::Safetensors(name.to_string(), error);
         let mut start = Vec::new();
         (&mut file).take(16).read_to_end(&mut start).map_err(io)?;
@@ -167,6 +177,9 @@ impl Weights {
         self.shards.push(Shard { path, file, data_at: header.data_at() });
         let tensors = header.into_tensors().into_iter();
         self.tensors.extend(tensors.map(|tensor| Source { tensor, shard }));
+        if self.tensors.len() > MAX_TENSORS {
+            return Err(WeightsError::TooMany(self.tensors.len()));
+        }
         Ok(())
     }
 
@@ -230,6 +243,10 @@ impl fmt::Display for WeightsError {
                 write!(f, "{file}: tensor \"{tensor}\" is not in {INDEX}")
             }
             WeightsError::Twice(tensor) => write!(f, "tensor \"{tensor}\" is in two files"),
+            WeightsError::SameFile(name) => {
+                write!(f, "{}: the same file under another name", Text::from(&**name))
+            }
+            WeightsError::TooMany(n) => write!(f, "{n} tensors; {MAX_TENSORS} are read at most"),
         }
     }
 }

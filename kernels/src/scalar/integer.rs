@@ -55,6 +55,7 @@ pub(crate) fn encode<E: Integer>(x: &[f32], data: &mut [u8]) {
 pub(crate) fn encode_weighted<E: Integer>(x: &[f32], weights: &[f32], data: &mut [u8]) {
     let blocks: &mut [E::Block] = bytemuck::cast_slice_mut(data);
     assert_eq!(blocks.len() * E::LEN, x.len());
+    assert!(!weights.is_empty() || x.is_empty());
     assert!(weights.len().is_multiple_of(E::LEN) && x.len().is_multiple_of(weights.len().max(1)));
     let mut importance = EQUAL;
     let columns = weights.len() / E::LEN;

@@ -311,12 +311,13 @@ typedef struct mote_session_plan_info {
 #define MOTE_SESSION_PLAN_INFO_INIT { sizeof(mote_session_plan_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Says how many bytes a session with these options would take, and what a budget leads to. Makes
- * nothing. Errors: MOTE_INVALID, MOTE_BUDGET. */
+ * nothing. Errors: MOTE_INVALID, MOTE_BUDGET, MOTE_CONTEXT_FULL (n_ctx is more than the model's learned
+ * positions, where it has such). */
 mote_status mote_session_plan(const mote_model *model, const mote_session_options *options,
                               mote_session_plan_info *plan);
 
 /* Makes a session, which keeps the model alive. Result: *session, a handle to be freed.
- * Errors: MOTE_INVALID, MOTE_BUDGET, MOTE_TOO_SMALL (the lent memory), MOTE_NO_MEMORY. */
+ * Errors: those of mote_session_plan, MOTE_TOO_SMALL (the lent memory), MOTE_NO_MEMORY. */
 mote_status mote_session_new(const mote_model *model, const mote_session_options *options,
                              mote_session **session);
 

@@ -249,6 +249,14 @@ fn only_what_a_mask_has_is_drawn() {
         // Bits behind the vocabulary mean nothing.
         assert_eq!(draw(&[0, 0, 1 << 9], &[]), Err(SessionError::Constraint));
     }
+    // However unlikely a penalty makes what may come.
+    for temperature in [0.0, 1.0, f32::INFINITY] {
+        let options = Options { frequency_penalty: 3e38, ..options(temperature, 40) };
+        let (mut logits, mut candidates) = (start, [Candidate::default(); 70]);
+        let (kernels, recent) = (arch::best(), [30; 4]);
+        let id = pick_allowed(kernels, &options, &mut logits, &recent, &mut candidates, &[1 << 30]);
+        assert_eq!(id, Ok(30));
+    }
     // Everything allowed is nothing ruled out.
     for seed in 0..100 {
         for top_k in [0, 7] {

@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{checkpoint, prose};
-use crate::cli::{baseline, file};
+use crate::cli::{baseline, file, folder, text};
 
 const MOTE: &str = env!("CARGO_BIN_EXE_mote-for-tests");
 
@@ -28,18 +28,6 @@ fn run(command: &mut Command) -> (i32, String, String) {
 /// As a shell sees it.
 fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap()
-}
-
-/// An empty folder for one test.
-fn folder(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    path
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn count(folder: &Path) -> usize {

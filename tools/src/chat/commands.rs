@@ -104,14 +104,14 @@ impl Command {
             Command::System(text) => chat.conversation.set_system(text),
             Command::Reset => chat.conversation.reset(),
             Command::Regenerate => {
-                let before = chat.conversation.clone();
+                let (before, seed) = (chat.conversation.clone(), chat.sampling.seed);
                 if !chat.conversation.forget_answer() {
                     chat.conversation = before;
                     return Err(Failure::new(Code::Usage, "/regenerate: there is no question"));
                 }
-                chat.sampling.seed = chat.sampling.seed.wrapping_add(1);
+                chat.sampling.seed = seed.wrapping_add(1);
                 if let Err(failure) = chat.answer() {
-                    chat.conversation = before;
+                    (chat.conversation, chat.sampling.seed) = (before, seed);
                     return Err(failure);
                 }
             }

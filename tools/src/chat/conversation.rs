@@ -51,13 +51,6 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Before the first word.
-    pub fn new(system: Option<String>) -> Conversation {
-        let mut conversation = Conversation::default();
-        conversation.set_system(system);
-        conversation
-    }
-
     /// Other words before the conversation, or none.
     pub fn set_system(&mut self, text: Option<String>) {
         self.messages.retain(|message| message.role != Role::System);

@@ -39,6 +39,9 @@ impl Lines {
             let Some(line) = line else {
                 return Ok(if text.is_empty() { None } else { Some(text) });
             };
+            if text.len() + line.len() > MAX_TEXT_BYTES {
+                return Err(Failure::new(Code::Text, "standard input: a turn is too long"));
+            }
             match line.strip_suffix('\\') {
                 Some(begun) => {
                     text.push_str(begun);

@@ -23,7 +23,7 @@ use crate::host::Engine;
 use crate::input;
 use crate::interrupt;
 use crate::mix::MixOptions;
-use crate::options::{Purpose, SessionOptions};
+use crate::options::{CacheChoice, Purpose, SessionOptions};
 use crate::run::sampling::SamplingOptions;
 use crate::run::speaker::{FallbackOptions, Models};
 use crate::run::speculation::Speculation;
@@ -85,7 +85,7 @@ pub struct Command {
     #[arg(long, value_name = "DATE", value_parser = Moment::parse)]
     date: Option<Moment>,
     /// Print what the template makes of this file's conversation, and no more
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["system", "load", "json_stream"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["system", "load", "json", "json_stream", "history", "tokens", "stop"])]
     render: Option<PathBuf>,
     /// Go on with a conversation that /save wrote
     #[arg(long, value_name = "FILE")]
@@ -144,9 +144,12 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         return render(&template, path, streams);
     }
     let path = command.model.clone();
-    let mut conversation = Conversation::new(command.system.clone());
+    let mut conversation = Conversation::default();
     if let Some(path) = &command.load {
         conversation.load(path)?;
+    }
+    if command.system.is_some() {
+        conversation.set_system(command.system.clone());
     }
     let engine = Engine::new(&command.session, streams)?;
     command.fallback.with_models(&path, |models| {
@@ -193,6 +196,15 @@ fn converse(command: &Command, chat: &mut Chat<'_, '_, '_, '_>) -> Result<()> {
     if chat.writing.streams.terminal.input {
         chat.writing.streams.note("/help lists commands, /quit or Ctrl-D ends the conversation");
     }
+    let ended = turns(&mut lines, chat);
+    if command.json && (ended.is_ok() || !chat.turns.is_empty()) {
+        let report = ChatReport { messages: &chat.conversation.messages, turns: &chat.turns };
+        write_json(&report, chat.writing.streams)?;
+    }
+    ended
+}
+
+fn turns(lines: &mut Lines, chat: &mut Chat<'_, '_, '_, '_>) -> Result<()> {
     while let Some(line) = lines.next(chat.writing.streams)? {
         let next = match Spoken::parse(&line) {
             Ok(spoken) => spoken.obey(chat),
@@ -209,10 +221,6 @@ fn converse(command: &Command, chat: &mut Chat<'_, '_, '_, '_>) -> Result<()> {
         }
         interrupt::forget();
     }
-    if command.json {
-        let report = ChatReport { messages: &chat.conversation.messages, turns: &chat.turns };
-        write_json(&report, chat.writing.streams)?;
-    }
     Ok(())
 }
 
@@ -224,8 +232,11 @@ fn is_mendable(failure: &Failure) -> bool {
 /// Prints what a template makes of a conversation.
 fn render(template: &Template, path: &std::path::Path, streams: &mut Streams<'_>) -> Result<()> {
     let text = input::read_file(path)?;
-    let context = serde_json::from_slice(&text)
+    let context: minijinja::Value = serde_json::from_slice(&text)
         .map_err(|error| Failure::new(Code::Format, error).in_file(path))?;
+    if context.kind() != minijinja::value::ValueKind::Map {
+        return Err(Failure::new(Code::Format, "not an object of JSON").in_file(path));
+    }
     let text = template.render(context)?;
     Ok(streams.output.write_all(text.as_bytes())?)
 }
@@ -261,7 +272,7 @@ impl Command {
         if self.speculate != Speculation::Off {
             session.logit_rows = 1 + MAX_DRAFTS;
         }
-        Ok((n_ctx, run::within_ram(self.ram, compute, model, session, 1)))
+        Ok((n_ctx, run::within_ram(self.ram, model, session, 2, compute.kv == CacheChoice::Auto)))
     }
 }
 

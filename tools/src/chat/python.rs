@@ -8,6 +8,22 @@ use minijinja::{Error, ErrorKind, State, Value};
 /// Values in values that are written; deeper ones are an error, as in Python.
 const MAX_DEPTH: usize = 200;
 
+/// Bytes that a value may become. Lists that share their members become much longer than they are.
+const MAX_WRITTEN: usize = 1 << 24;
+/// Bytes of an indent and of a separator, which stand once for each member.
+const MAX_BETWEEN: usize = 100;
+
+/// Whether a value may be written: each adds a byte or more, so that this ends.
+fn may_go_on(depth: usize, to: &str) -> Result<(), Error> {
+    if depth > MAX_DEPTH {
+        return Err(wrong("the value is nested too deeply"));
+    }
+    if to.len() > MAX_WRITTEN {
+        return Err(wrong("the value is too long to be written"));
+    }
+    Ok(())
+}
+
 /// How `json.dumps` writes.
 struct Style {
     ensure_ascii: bool,
@@ -24,15 +40,17 @@ pub fn tojson(state: &mut State, value: &Value, options: Kwargs) -> Result<Strin
         None => None,
         Some(indent) if indent.is_none() => None,
         Some(indent) => Some(match indent.as_str() {
-            Some(text) => text.to_string(),
-            None => " ".repeat(usize::try_from(indent)?.min(100)),
+            Some(text) => between(text)?,
+            None => " ".repeat(usize::try_from(indent)?.min(MAX_BETWEEN)),
         }),
     };
     let separators = options.get::<Option<Value>>("separators")?;
     let separator = |i: usize, default: &str| -> Result<String, Error> {
         match separators.as_ref().filter(|both| !both.is_none()) {
             None => Ok(default.to_string()),
-            Some(both) => Ok(both.get_item_by_index(i)?.to_string()),
+            Some(both) => {
+                between(both.get_item_by_index(i)?.as_str().ok_or_else(|| wrong("no text"))?)
+            }
         }
     };
     let item = separator(0, if indent.is_some() { "," } else { ", " })?;
@@ -50,15 +68,20 @@ pub fn tojson(state: &mut State, value: &Value, options: Kwargs) -> Result<Strin
     Ok(text)
 }
 
+fn between(text: &str) -> Result<String, Error> {
+    match text.len() {
+        ..=MAX_BETWEEN => Ok(text.to_string()),
+        _ => Err(wrong("tojson: the indent or a separator is too long")),
+    }
+}
+
 fn wrong(sentence: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidOperation, sentence)
 }
 
 impl Style {
     fn write(&self, value: &Value, depth: usize, to: &mut String) -> Result<(), Error> {
-        if depth > MAX_DEPTH {
-            return Err(wrong("tojson: the value is nested too deeply"));
-        }
+        may_go_on(depth, to)?;
         match value.kind() {
             ValueKind::None => to.push_str("null"),
             ValueKind::Bool => to.push_str(if value.is_true() { "true" } else { "false" }),
@@ -187,9 +210,7 @@ fn repr(float: f64) -> String {
 
 /// A value inside a list or a map, as Python's `repr` has it.
 fn write_repr(value: &Value, depth: usize, to: &mut String) -> Result<(), Error> {
-    if depth > MAX_DEPTH {
-        return Err(wrong("the value is nested too deeply"));
-    }
+    may_go_on(depth, to)?;
     match value.kind() {
         ValueKind::String => quoted(value.as_str().unwrap_or_default(), to),
         ValueKind::Number => to.push_str(&python_number(value)),
@@ -229,12 +250,13 @@ fn write_repr(value: &Value, depth: usize, to: &mut String) -> Result<(), Error>
 }
 
 /// A value as Python's `str` has it.
-pub fn str(value: &Value) -> Result<String, Error> {
+pub fn str(state: &mut State, value: &Value) -> Result<String, Error> {
     match value.kind() {
         ValueKind::Number => Ok(python_number(value)),
         ValueKind::Seq | ValueKind::Map => {
             let mut text = String::new();
             write_repr(value, 0, &mut text)?;
+            state.consume_fuel(text.len() as u64 / 64)?;
             Ok(text)
         }
         _ => Ok(value.to_string()),
@@ -291,6 +313,25 @@ mod tests {
         ] {
             assert_eq!(repr(float), text);
         }
+    }
+
+    #[test]
+    fn shared_lists_end() {
+        let mut list = Value::from(vec![1]);
+        for _ in 0..60 {
+            list = Value::from(vec![list.clone(), list]);
+        }
+        let text = &mut String::new();
+        assert!(write_repr(&list, 0, text).is_err() && text.len() < 2 * MAX_WRITTEN);
+        let style = Style {
+            ensure_ascii: false,
+            indent: None,
+            item: ",".into(),
+            key: ":".into(),
+            sort_keys: false,
+        };
+        text.clear();
+        assert!(style.write(&list, 0, text).is_err() && text.len() < 2 * MAX_WRITTEN);
     }
 
     #[test]

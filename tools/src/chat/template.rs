@@ -51,11 +51,11 @@ impl Template {
         environment.set_unknown_method_callback(method);
         environment.add_filter("tojson", python::tojson);
         environment.add_test("iterable", is_iterable);
-        environment.add_filter("string", |value: &Value| python::str(value));
+        environment.add_filter("string", python::str);
         environment.add_function(
             "raise_exception",
-            |text: &Value| -> std::result::Result<Value, Error> {
-                Err(Error::new(ErrorKind::InvalidOperation, text.to_string()))
+            |state: &mut State, text: &Value| -> std::result::Result<Value, Error> {
+                Err(Error::new(ErrorKind::InvalidOperation, python::str(state, text)?))
             },
         );
         environment.add_function("strftime_now", move |format: &str| date.format(format));
@@ -113,6 +113,13 @@ fn without_generation(source: &str) -> String {
     let mut text = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
+        // What stands in a comment is none.
+        if let Some(comment) = rest[..start].find("{#") {
+            let end = rest[comment..].find("#}").map_or(rest.len(), |end| comment + end + 2);
+            text.push_str(&rest[..end]);
+            rest = &rest[end..];
+            continue;
+        }
         let (before, block) = rest.split_at(start);
         text.push_str(before);
         let Some(end) = block.find("%}") else {
@@ -144,11 +151,11 @@ fn is_iterable(value: &Value) -> bool {
 }
 
 /// Prints as Python does.
-fn format(out: &mut Output, _: &mut State, value: &Value) -> std::result::Result<(), Error> {
+fn format(out: &mut Output, state: &mut State, value: &Value) -> std::result::Result<(), Error> {
     let written = match value.kind() {
         ValueKind::Undefined => Ok(()),
         ValueKind::String => out.write_str(value.as_str().unwrap_or_default()),
-        _ => out.write_str(&python::str(value)?),
+        _ => out.write_str(&python::str(state, value)?),
     };
     written.map_err(|_| Error::new(ErrorKind::WriteFailure, "the text cannot be written"))
 }

@@ -60,9 +60,13 @@ impl Checkpoint {
     /// Nothing of the checkpoint is overwritten, whatever --force says.
     pub fn check_output(&self, output: &Path) -> Result<()> {
         let Ok(place) = output.canonicalize() else { return Ok(()) };
+        // In the hub's cache the names are links: where a name stands counts, and where its file does.
+        let stands_in = output.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let stands_in = stands_in.unwrap_or(Path::new(".")).canonicalize().ok();
+        let folders = [place.parent(), stands_in.as_deref()];
+        let is_gguf = output.extension().is_some_and(|extension| extension == "gguf");
         let is_input = self.weights.paths().any(|path| *path == place)
-            || place.parent() == Some(self.folder.path())
-                && place.extension().is_none_or(|extension| extension != "gguf");
+            || folders.contains(&Some(self.folder.path())) && !is_gguf;
         if is_input {
             let sentence = "is a file of the checkpoint; write to another";
             return Err(Failure::new(Code::Usage, sentence).in_file(output));

@@ -3,21 +3,18 @@
 //! The parts are mapped and copied piece by piece. All metadata but `split.*` is that of the first;
 //! tensors come in the order of the parts.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mote_formats::Mapping;
-use mote_formats::file::{self, Existing};
-use mote_formats::gguf::{BuildError, Builder, Gguf, IoSink, checksum};
+use mote_formats::gguf::{BuildError, Builder, Gguf, checksum};
 
 use super::llama2c::check_other_file;
-use super::{Command, Report, Stopped, input, metadata, print};
-use crate::cli::write_json;
-use crate::failure::{Code, Failure, Result, shown};
-use crate::interrupt;
+use super::{Command, finish, input, metadata};
+use crate::failure::{Code, Failure, Result};
+use crate::output;
 use crate::streams::Streams;
 
 /// The most parts that are joined. All are open at a time.
@@ -64,14 +61,24 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     check_tensors(&parts).map_err(|failure| failure.in_file(&command.input))?;
     let index = index(&parts, command.name.as_deref());
     let index = index.map_err(|error| Failure::new(Code::Format, error).in_file(&command.input))?;
-    let existing = if command.force { Existing::Replace } else { Existing::Keep };
-    let bytes = file::write(&command.output, existing, |out| write(&parts, &index, streams, out));
-    let bytes = bytes.map_err(|Stopped(failure)| failure.in_file(&command.output))?;
-    let report = report(command, &parts, bytes, start);
-    if command.json {
-        return write_json(&report, streams);
-    }
-    print(&report, streams)
+    let tensors = || parts.iter().flat_map(Gguf::tensors);
+    let data_bytes = tensors().map(|tensor| tensor.data().len() as u64).sum();
+    let existing = output::existing(command.force);
+    let bytes =
+        output::write_gguf(&command.output, existing, &index, data_bytes, streams, |sink| {
+            tensors().flat_map(|tensor| tensor.data().chunks(PIECE)).try_for_each(sink)
+        })?;
+    let text = |key| {
+        let value = parts.first().and_then(|part| part.get(key));
+        value.and_then(|value| value.as_str().map(String::from))
+    };
+    let stem = || metadata::name(Path::new(command.output.file_stem().unwrap_or_default()));
+    let architecture = text("general.architecture").unwrap_or_else(|| "unknown".into());
+    let name = command.name.clone().or_else(|| text("general.name")).unwrap_or_else(stem);
+    let facts = tensors().map(|tensor| {
+        (tensor.tensor_type().name(), tensor.n_elements(), tensor.data().len() as u64)
+    });
+    finish(command, (architecture, name), facts, (bytes, 0), start, streams)
 }
 
 /// The names of all parts.
@@ -92,7 +99,9 @@ fn paths(part: &Path) -> Result<Vec<PathBuf>> {
         return Err(Failure::new(Code::Format, sentence).in_file(part));
     }
     let name = |i: u64| part.with_file_name(format!("{base}-{i:05}-of-{count}.gguf"));
-    Ok((1..=n).map(name).collect())
+    let paths: Vec<PathBuf> = (1..=n).map(name).collect();
+    // It has a number of its own, which is none of 0 and none behind the last.
+    if paths.iter().any(|path| path == part) { Ok(paths) } else { Err(wrong()) }
 }
 
 /// Whether a part is the one that its name says.
@@ -150,55 +159,4 @@ fn index(parts: &[Gguf<'_>], name: Option<&str>) -> std::result::Result<Builder,
         file.add_tensor(tensor.name(), tensor.dims(), tensor.tensor_type())?;
     }
     Ok(file)
-}
-
-/// Writes the output; gives its size.
-fn write(
-    parts: &[Gguf<'_>],
-    index: &Builder,
-    streams: &Streams<'_>,
-    out: &mut BufWriter<File>,
-) -> std::result::Result<u64, Stopped> {
-    let tensors = || parts.iter().flat_map(Gguf::tensors);
-    let bar = streams.bytes_progress(tensors().map(|tensor| tensor.data().len() as u64).sum());
-    let mut data = index.write_index(IoSink(&mut *out)).map_err(io::Error::from)?;
-    for piece in tensors().flat_map(|tensor| tensor.data().chunks(PIECE)) {
-        interrupt::check_io()?;
-        data.write(piece).map_err(io::Error::from)?;
-        bar.inc(piece.len() as u64);
-    }
-    let (_, checksums) = data.finish_checksums().map_err(io::Error::from)?;
-    checksums.write_to(out)?;
-    out.flush()?;
-    bar.finish_and_clear();
-    Ok(out.get_ref().metadata()?.len())
-}
-
-fn report(command: &Command, parts: &[Gguf<'_>], bytes: u64, start: Instant) -> Report {
-    let mut types: BTreeMap<&str, crate::facts::Total> = BTreeMap::new();
-    let mut parameters = 0;
-    for tensor in parts.iter().flat_map(Gguf::tensors) {
-        let kind = tensor.kind().map_or("other", |kind| kind.name());
-        let total = types.entry(kind).or_default();
-        total.tensors += 1;
-        total.parameters += tensor.n_elements();
-        total.bytes += tensor.data().len() as u64;
-        parameters += tensor.n_elements();
-    }
-    let text = |key| {
-        let value = parts.first().and_then(|part| part.get(key));
-        value.and_then(|value| value.as_str().map(String::from))
-    };
-    let stem = || metadata::name(Path::new(command.output.file_stem().unwrap_or_default()));
-    Report {
-        input: shown(&command.input),
-        output: shown(&command.output),
-        architecture: text("general.architecture").unwrap_or_else(|| "unknown".into()),
-        name: command.name.clone().or_else(|| text("general.name")).unwrap_or_else(stem),
-        parameters,
-        bytes,
-        types,
-        fallbacks: 0,
-        seconds: start.elapsed().as_secs_f64(),
-    }
 }

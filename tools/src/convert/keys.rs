@@ -4,6 +4,8 @@ use mote_formats::gguf::{BuildError, Builder};
 use mote_formats::hf::config::{Layers, Rope, Scaling};
 use mote_formats::hf::{Config, ConfigError};
 
+use mote_runtime::config::MAX_WIDTH;
+
 use super::arch::Sizes;
 
 /// The widest head that is believed: tensors are computed in its size.
@@ -201,16 +203,33 @@ impl Keys {
             let why = format_args!("must be even and at most {MAX_HEAD_DIM}");
             return Err(config.out_of_range("head_dim", why));
         }
+        let n_ff = config.required("intermediate_size")?;
+        let widths = [
+            ("hidden_size", n_embd),
+            ("intermediate_size", n_ff),
+            ("num_attention_heads", n_heads.saturating_mul(head_dim)),
+        ];
+        Self::check_widths(config, &widths)?;
         Ok(Sizes {
             n_layers: config.required("num_hidden_layers")?,
             n_embd,
             n_heads,
             n_kv_heads,
             head_dim,
-            n_ff: config.required("intermediate_size")?,
+            n_ff,
             n_vocab: or_default("vocab_size", defaults.n_vocab)?,
             n_ctx: or_default("max_position_embeddings", Some(defaults.n_ctx))?,
         })
+    }
+
+    /// Refuses widths that the runtime does not believe; a row of a matrix is in memory as a whole.
+    pub fn check_widths(config: &Config, widths: &[(&str, u64)]) -> Result<(), ConfigError> {
+        match widths.iter().find(|(_, width)| *width > MAX_WIDTH as u64) {
+            Some((key, _)) => {
+                Err(config.out_of_range(key, format_args!("makes more than {MAX_WIDTH} columns")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Refuses a sliding window that is in use: the GGUF architecture has none.

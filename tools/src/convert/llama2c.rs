@@ -1,22 +1,17 @@
 //! Checkpoints of llama2.c, whose vocabulary is a file of its own.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
 use mote_formats::Mapping;
-use mote_formats::file::{self, Existing};
-use mote_formats::gguf::{BuildError, Builder, IoSink, checksum};
+use mote_formats::gguf::{BuildError, Builder, checksum};
 use mote_formats::hf::tokenizer::{self, Tokenizer};
 use mote_formats::llama2c::{Checkpoint, CheckpointError, Tensor};
 use mote_kernels::QuantType;
 
-use super::{Command, Report, Stopped, input, metadata, print};
-use crate::cli::write_json;
-use crate::failure::{Code, Failure, Result, shown};
-use crate::interrupt;
+use super::{Command, finish, input, metadata};
+use crate::failure::{Code, Failure, Result};
+use crate::output::{self, Stopped, TensorSink};
 use crate::streams::Streams;
 
 /// Elements of a piece, about: 4 MB of f32.
@@ -46,14 +41,14 @@ pub fn execute(command: &Command, vocabulary: &Path, streams: &mut Streams<'_>) 
     });
     let index = index(&checkpoint, &outputs, &tokenizer, &name);
     let index = index.map_err(|error| in_input(Failure::new(Code::Format, error)))?;
-    let existing = if command.force { Existing::Replace } else { Existing::Keep };
-    let bytes = file::write(&command.output, existing, |out| write(&outputs, &index, streams, out));
-    let bytes = bytes.map_err(|Stopped(failure)| failure.in_file(&command.output))?;
-    let report = report(command, &outputs, name, (bytes, fallbacks), start);
-    if command.json {
-        return write_json(&report, streams);
-    }
-    print(&report, streams)
+    let data_bytes = outputs.iter().map(Output::bytes).sum();
+    let existing = output::existing(command.force);
+    let bytes =
+        output::write_gguf(&command.output, existing, &index, data_bytes, streams, |sink| {
+            outputs.iter().try_for_each(|output| output.write(sink))
+        })?;
+    let tensors = outputs.iter().map(|it| (it.kind.name(), it.tensor.elements(), it.bytes()));
+    finish(command, ("llama".into(), name), tensors, (bytes, fallbacks), start, streams)
 }
 
 /// A checkpoint for which no vocabulary is named. What the header says must be the file's size.
@@ -143,70 +138,27 @@ fn index(
     Ok(file)
 }
 
-/// Writes the output; gives its size.
-fn write(
-    outputs: &[Output<'_>],
-    index: &Builder,
-    streams: &Streams<'_>,
-    out: &mut BufWriter<File>,
-) -> std::result::Result<u64, Stopped> {
-    let bar = streams.bytes_progress(outputs.iter().map(Output::bytes).sum());
-    let mut data = index.write_index(IoSink(&mut *out)).map_err(io::Error::from)?;
-    let (mut values, mut encoded) = (Vec::new(), Vec::new());
-    for output in outputs {
-        let elements = output.tensor.elements() as usize;
-        let row = output.tensor.dims.first().map_or(1, |&row| row as usize);
-        let piece = (PIECE / row).max(1) * row;
-        for first in (0..elements).step_by(piece) {
-            interrupt::check_io()?;
-            let len = piece.min(elements - first);
-            values.resize(len, 0.0);
-            output.tensor.decode(first, &mut values);
-            encoded.resize(len / output.kind.block_len() * output.kind.block_bytes(), 0);
-            output.kind.encode(&values, &mut encoded);
-            data.write(&encoded).map_err(io::Error::from)?;
-            bar.inc(encoded.len() as u64);
-        }
-    }
-    let (_, checksums) = data.finish_checksums().map_err(io::Error::from)?;
-    checksums.write_to(out)?;
-    out.flush()?;
-    bar.finish_and_clear();
-    Ok(out.get_ref().metadata()?.len())
-}
-
 impl Output<'_> {
     /// Bytes in the output.
     fn bytes(&self) -> u64 {
         let (block, bytes) = (self.kind.block_len() as u64, self.kind.block_bytes() as u64);
         self.tensor.elements() / block * bytes
     }
-}
 
-fn report(
-    command: &Command,
-    outputs: &[Output<'_>],
-    name: String,
-    (bytes, fallbacks): (u64, usize),
-    start: Instant,
-) -> Report {
-    let mut types: BTreeMap<&str, crate::facts::Total> = BTreeMap::new();
-    for output in outputs {
-        let total = types.entry(output.kind.name()).or_default();
-        total.tensors += 1;
-        total.parameters += output.tensor.elements();
-        total.bytes += output.bytes();
-    }
-    Report {
-        input: shown(&command.input),
-        output: shown(&command.output),
-        architecture: "llama".into(),
-        name,
-        parameters: outputs.iter().map(|output| output.tensor.elements()).sum(),
-        bytes,
-        types,
-        fallbacks,
-        seconds: start.elapsed().as_secs_f64(),
+    fn write(&self, sink: &mut TensorSink<'_>) -> std::result::Result<(), Stopped> {
+        let (mut values, mut encoded) = (Vec::new(), Vec::new());
+        let elements = self.tensor.elements() as usize;
+        let row = self.tensor.dims.first().map_or(1, |&row| row as usize);
+        let piece = (PIECE / row).max(1) * row;
+        for first in (0..elements).step_by(piece) {
+            let len = piece.min(elements - first);
+            values.resize(len, 0.0);
+            self.tensor.decode(first, &mut values);
+            encoded.resize(len / self.kind.block_len() * self.kind.block_bytes(), 0);
+            self.kind.encode(&values, &mut encoded);
+            sink(&encoded)?;
+        }
+        Ok(())
     }
 }
 

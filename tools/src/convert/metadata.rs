@@ -106,8 +106,8 @@ pub fn sampling(generation_config: &[u8], builder: &mut Builder) -> Result<(), B
         ("repetition_penalty", "penalty_repeat"),
     ];
     for (from, to) in floats {
-        if let Some(x) = config[from].as_f64() {
-            builder.set(&format!("general.sampling.{to}"), x as f32)?;
+        if let Some(x) = config[from].as_f64().map(|x| x as f32).filter(|x| x.is_finite()) {
+            builder.set(&format!("general.sampling.{to}"), x)?;
         }
     }
     Ok(())

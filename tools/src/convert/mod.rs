@@ -11,23 +11,22 @@ mod stream;
 mod tokenizer;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use mote_formats::file::{self, Existing};
-use mote_formats::gguf::{BuildError, Builder, IoSink, Text};
+use mote_formats::gguf::{BuildError, Builder, Text};
 use mote_formats::hf::tokenizer::Tokenizer;
 use mote_kernels::QuantType;
 use serde::Serialize;
 
 use crate::cli::write_json;
+use crate::environment;
 use crate::facts::{Bytes, Count};
 use crate::failure::{Code, Failure, Result, shown};
 use crate::host::available_threads;
-use crate::interrupt;
+use crate::output;
 use crate::streams::Streams;
 use input::Checkpoint;
 use plan::Plan;
@@ -43,7 +42,8 @@ the folder is opened, and no code of the checkpoint runs.
 FILE may also be a checkpoint of llama2.c (model.bin, with --tokenizer tokenizer.bin), or one of the
 files of a split GGUF (NAME-00001-of-00003.gguf): all of them are joined, as they are.
 
-Matrices stay as they are stored unless --type says otherwise; vectors, norms and learned
+Matrices stay as they are stored unless --type says otherwise (8-bit checkpoints of llama2.c become
+f32); vectors, norms and learned
 positions are always f32. Matrices whose rows are no whole blocks of a type become f16. With a
 small type every matrix gets it: mote quantize mixes them to better effect.
 
@@ -79,7 +79,7 @@ pub struct Command {
     #[arg(long)]
     force: bool,
     /// Threads [default: the CPUs that this process may use]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", env = environment::THREADS, hide_env_values = true)]
     threads: Option<NonZeroUsize>,
     /// Print JSON
     #[arg(long)]
@@ -106,6 +106,12 @@ impl Command {
     pub fn json(&self) -> bool {
         self.json
     }
+
+    /// Of what has its rules already.
+    fn refuse_pre(&self) -> Result<()> {
+        let sentence = "--pre is for checkpoints of Hugging Face";
+        self.pre.is_none().then_some(()).ok_or_else(|| Failure::new(Code::Usage, sentence))
+    }
 }
 
 #[derive(Serialize)]
@@ -124,9 +130,11 @@ struct Report {
 /// Converts.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     if let Some(vocabulary) = &command.tokenizer {
+        command.refuse_pre()?;
         return llama2c::execute(command, vocabulary, streams);
     }
     if join::is_part(&command.input) {
+        command.refuse_pre()?;
         return join::execute(command, streams);
     }
     let start = Instant::now();
@@ -140,18 +148,18 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let tokenizer = tokenizer.map_err(in_input)?;
     let index = index(&checkpoint, &plan, &tokenizer, &name).map_err(in_input)?;
     let threads = available_threads(command.threads.map(NonZeroUsize::get), streams);
-    let existing = if command.force { Existing::Replace } else { Existing::Keep };
-    // From here on Ctrl-C is answered by who asks for it, and what is written goes.
-    interrupt::check()?;
-    let bytes = file::write(&command.output, existing, |out| {
-        write(&checkpoint, &plan, &index, threads, streams, out)
-    });
-    let bytes = bytes.map_err(|Stopped(failure)| failure.in_file(&command.output))?;
-    let report = report(command, &plan, name, bytes, start);
-    if command.json {
-        return write_json(&report, streams);
-    }
-    print(&report, streams)
+    let outputs = || plan.outputs.iter();
+    let data_bytes = outputs().map(|output| output.bytes()).sum();
+    let existing = output::existing(command.force);
+    let bytes =
+        output::write_gguf(&command.output, existing, &index, data_bytes, streams, |sink| {
+            outputs().try_for_each(|output| {
+                stream::stream(&checkpoint.weights, output, plan.sizes.head_dim, threads, sink)
+            })
+        })?;
+    let tensors = outputs().map(|it| (it.kind.name(), it.elements(), it.bytes()));
+    let names = (plan.mapping.name.into(), name);
+    finish(command, names, tensors, (bytes, plan.fallbacks), start, streams)
 }
 
 /// Everything before the data.
@@ -186,63 +194,37 @@ fn index(
     build().map_err(|error| Failure::new(Code::Format, error))
 }
 
-/// Why the output was not written.
-struct Stopped(Failure);
-
-impl From<io::Error> for Stopped {
-    fn from(error: io::Error) -> Self {
-        Stopped(Failure::io(error))
-    }
-}
-
-/// Writes the output; gives its size.
-fn write(
-    checkpoint: &Checkpoint,
-    plan: &Plan<'_>,
-    index: &Builder,
-    threads: usize,
-    streams: &Streams<'_>,
-    out: &mut BufWriter<std::fs::File>,
-) -> std::result::Result<u64, Stopped> {
-    let bar = streams.bytes_progress(plan.outputs.iter().map(|output| output.bytes()).sum());
-    let mut data = index.write_index(IoSink(&mut *out)).map_err(io::Error::from)?;
-    for output in &plan.outputs {
-        let mut sink = |bytes: &[u8]| {
-            interrupt::check_io()?;
-            data.write(bytes).map_err(io::Error::from)?;
-            bar.inc(bytes.len() as u64);
-            Ok::<(), Stopped>(())
-        };
-        stream::stream(&checkpoint.weights, output, plan.sizes.head_dim, threads, &mut sink)?;
-    }
-    let (_, checksums) = data.finish_checksums().map_err(io::Error::from)?;
-    checksums.write_to(out)?;
-    out.flush()?;
-    bar.finish_and_clear();
-    Ok(out.get_ref().metadata()?.len())
-}
-
-fn report(command: &Command, plan: &Plan<'_>, name: String, bytes: u64, start: Instant) -> Report {
+/// Tells what was written: the architecture's and the model's names; the type, elements and bytes of
+/// each tensor; the file's bytes, and how many matrices became f16.
+fn finish(
+    command: &Command,
+    (architecture, name): (String, String),
+    tensors: impl Iterator<Item = (&'static str, u64, u64)>,
+    (bytes, fallbacks): (u64, usize),
+    start: Instant,
+    streams: &mut Streams<'_>,
+) -> Result<()> {
     let mut types: BTreeMap<&str, crate::facts::Total> = BTreeMap::new();
     let mut parameters = 0;
-    for output in &plan.outputs {
-        let total = types.entry(output.kind.name()).or_default();
+    for (kind, elements, bytes) in tensors {
+        let total = types.entry(kind).or_default();
         total.tensors += 1;
-        total.parameters += output.elements();
-        total.bytes += output.bytes();
-        parameters += output.elements();
+        total.parameters += elements;
+        total.bytes += bytes;
+        parameters += elements;
     }
-    Report {
+    let report = Report {
         input: shown(&command.input),
         output: shown(&command.output),
-        architecture: plan.mapping.name.into(),
+        architecture,
         name,
         parameters,
         bytes,
         types,
-        fallbacks: plan.fallbacks,
+        fallbacks,
         seconds: start.elapsed().as_secs_f64(),
-    }
+    };
+    if command.json { write_json(&report, streams) } else { print(&report, streams) }
 }
 
 fn print(report: &Report, streams: &mut Streams<'_>) -> Result<()> {

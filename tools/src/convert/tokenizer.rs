@@ -7,6 +7,10 @@ use crate::failure::{Code, Failure, Result};
 
 /// The largest tokenizer's file that is read: several times those of 262,144 tokens.
 const MAX_BYTES: u64 = 1 << 28;
+/// As much as a GGUF file's string may have; templates with names of their own, all together.
+const MAX_TEMPLATES_BYTES: u64 = 1 << 24;
+/// How many of those are read.
+const MAX_TEMPLATES: usize = 64;
 /// Templates with names of their own.
 const TEMPLATES: &str = "additional_chat_templates";
 
@@ -25,7 +29,11 @@ pub fn read(folder: &Folder, config: &[u8], rows: u64, pre: Option<&str>) -> Res
     let chat_template = file("chat_template.jinja")?;
     let chat_template_json = file("chat_template.json")?;
     let generation_config = file("generation_config.json")?;
-    let templates = templates(folder)?;
+    // They go with the one that has no name.
+    let templates = match chat_template {
+        Some(_) => templates(folder)?,
+        None => Vec::new(),
+    };
     let templates: Vec<(&str, &[u8])> =
         templates.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
     let files = Files {
@@ -50,11 +58,12 @@ pub fn read(folder: &Folder, config: &[u8], rows: u64, pre: Option<&str>) -> Res
 /// Names and bytes of `additional_chat_templates/NAME.jinja`.
 fn templates(folder: &Folder) -> Result<Vec<(String, Vec<u8>)>> {
     let Some(folder) = folder.folder(TEMPLATES)? else { return Ok(Vec::new()) };
-    let mut templates = Vec::new();
-    for file in folder.names()? {
+    let (mut templates, mut left) = (Vec::new(), MAX_TEMPLATES_BYTES);
+    for file in folder.names()?.into_iter().take(MAX_TEMPLATES) {
         if let Some(name) = file.strip_suffix(".jinja")
-            && let Some(bytes) = folder.read(&file, MAX_BYTES)?
+            && let Some(bytes) = folder.read(&file, left)?
         {
+            left -= bytes.len() as u64;
             templates.push((name.to_string(), bytes));
         }
     }

@@ -92,7 +92,12 @@ impl Tensors {
             }
         }
         found.compared = compare_all(&pairs, streams)?;
-        let worst = |a: &Compared, b: &Compared| b.relative_rmse.total_cmp(&a.relative_rmse);
+        // NaN, of either sign, is worse than any number.
+        let rank = |it: &Compared| (it.relative_rmse.is_nan(), it.relative_rmse.abs());
+        let worst = |a: &Compared, b: &Compared| {
+            let ((a_nan, a), (b_nan, b)) = (rank(a), rank(b));
+            b_nan.cmp(&a_nan).then(b.total_cmp(&a))
+        };
         found.compared.sort_by(|a, b| worst(a, b).then_with(|| a.name.cmp(&b.name)));
         Ok(found)
     }

@@ -49,8 +49,10 @@ impl Task<'_> {
         let ggufs = collect(&files, |(path, file)| {
             Gguf::parse(file).map_err(|error| Failure::from(error).in_file(path))
         })?;
-        let mut tables = collect(&ggufs, |gguf| {
-            AnyModel::bytes_needed(gguf).map_err(|e| Failure::load(e, gguf)).and_then(Memory::new)
+        let named: Vec<_> = paths.iter().zip(&ggufs).collect();
+        let mut tables = collect(&named, |(path, gguf)| {
+            let bytes = AnyModel::bytes_needed(gguf);
+            Memory::new(bytes.map_err(|error| Failure::load(error, gguf).in_file(path))?)
         })?;
         let mut models = Vec::new();
         for ((path, gguf), tables) in paths.iter().zip(&ggufs).zip(&mut tables) {
@@ -63,8 +65,10 @@ impl Task<'_> {
         let windows = Windows::new(tokenizer, self.text, self.window, self.most)?;
         let options: Vec<Options> = models.iter().map(|m| self.options(m, &engine)).collect();
         let mut memory = Vec::new();
-        for (model, options) in models.iter().zip(&options) {
-            memory.push(Memory::new(AnySession::plan(model, options)?.total_bytes)?);
+        for ((path, model), options) in paths.iter().zip(&models).zip(&options) {
+            let plan = AnySession::plan(model, options);
+            let plan = plan.map_err(|error| Failure::from(error).in_file(path))?;
+            memory.push(Memory::new(plan.total_bytes)?);
         }
         let mut sides = Vec::new();
         for ((model, options), memory) in models.iter().zip(&options).zip(&mut memory) {

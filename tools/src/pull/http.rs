@@ -22,6 +22,10 @@ pub struct Resume {
     pub version: String,
 }
 
+/// Why a part cannot become whole.
+const UNMEASURED: &str =
+    "does not say how long the file is; remove the .part file, or name a --sha256";
+
 /// What a server answers with.
 pub struct Answer {
     /// The body begins at this byte of the file.
@@ -54,7 +58,7 @@ pub fn get(url: &str, resume: Option<Resume>, checked: bool) -> Result<Answer> {
         // The hub names the digest where it sends on to its store.
         sha256 = sha256.or_else(|| digest_of_hub(response.headers()));
         if !response.status().is_redirection() {
-            return answer(response, resume, sha256);
+            return answer(response, resume, sha256, checked);
         }
         let place = header(response.headers(), "location")
             .ok_or_else(|| failed(&url, "sends on, but not where to"))?;
@@ -81,6 +85,7 @@ fn answer(
     response: Response<Body>,
     resume: Option<Resume>,
     sha256: Option<Digest>,
+    checked: bool,
 ) -> Result<Answer> {
     let headers = response.headers();
     let version = version(headers);
@@ -103,6 +108,9 @@ fn answer(
         (StatusCode::RANGE_NOT_SATISFIABLE, Some(resume)) => {
             let range = header(headers, "content-range").unwrap_or_default();
             let total = range.strip_prefix("bytes */").and_then(|total| total.parse().ok());
+            if total.is_none() && sha256.is_none() && !checked {
+                return Err(failed(response.get_uri(), UNMEASURED));
+            }
             let body = Box::new(std::io::empty());
             return Ok(Answer { start: resume.bytes, total, version, sha256, body });
         }
@@ -112,6 +120,10 @@ fn answer(
             return Err(failed(response.get_uri(), sentence));
         }
     };
+    // Whether what came later makes the part whole, something must tell.
+    if start > 0 && total.is_none() && sha256.is_none() && !checked {
+        return Err(failed(response.get_uri(), UNMEASURED));
+    }
     let body = Box::new(response.into_body().into_with_config().limit(u64::MAX).reader());
     Ok(Answer { start, total, version, sha256, body })
 }
@@ -165,12 +177,18 @@ fn parse_range(range: &str) -> Option<(u64, Option<u64>)> {
 fn joined(base: &Uri, place: &str) -> String {
     let scheme = base.scheme_str().unwrap_or("https");
     let authority = base.authority().map_or("", |authority| authority.as_str());
-    if place.contains("://") {
+    let has_scheme = place.split_once("://").is_some_and(|(scheme, _)| {
+        let of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+        !scheme.is_empty() && scheme.bytes().all(of_scheme)
+    });
+    if has_scheme {
         place.to_owned()
     } else if place.starts_with("//") {
         format!("{scheme}:{place}")
     } else if place.starts_with('/') {
         format!("{scheme}://{authority}{place}")
+    } else if place.starts_with('?') {
+        format!("{scheme}://{authority}{}{place}", base.path())
     } else {
         let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{scheme}://{authority}{folder}/{place}")
@@ -196,6 +214,8 @@ mod tests {
             ("//b.example/q", "https://b.example/q"),
             ("/q?s", "https://a.example/q?s"),
             ("q", "https://a.example/x/q"),
+            ("/q?from=https://b.example/r", "https://a.example/q?from=https://b.example/r"),
+            ("?s", "https://a.example/x/y?s"),
         ] {
             assert_eq!(joined(&base, place), expected);
         }

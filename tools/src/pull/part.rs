@@ -131,6 +131,11 @@ impl Part {
             let sentence = format_args!("another process writes it ({error})");
             Failure::new(Code::Io, sentence).in_file(&path)
         })?;
+        // Who held it before may have finished: then this is the file under its final name.
+        if !path.exists() {
+            let sentence = "another process has just finished it";
+            return Err(Failure::new(Code::Io, sentence).in_file(&path));
+        }
         let mut hasher = Sha256::new();
         let bytes = hash(&mut file, &mut hasher).map_err(in_file)?;
         Ok(Part { target: target.to_owned(), path, version, file, hasher, bytes })

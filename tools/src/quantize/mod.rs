@@ -6,20 +6,19 @@ mod pattern;
 mod report;
 mod write;
 
-use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use mote_formats::file::{self, Existing};
 use mote_formats::gguf::checksum::{CHECKSUMS_KEY, VERSION_KEY};
-use mote_formats::gguf::{BuildError, Builder, DataWriter, Gguf, IoSink, Sink, Tensor, Text};
+use mote_formats::gguf::{BuildError, Builder, Gguf, Sink, Tensor, Text};
 
+use crate::environment;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{available_threads, with_gguf};
 use crate::importance::Importance;
-use crate::interrupt;
+use crate::output::{self, Stopped};
 use crate::streams::Streams;
 use choose::{Choice, Wish, choose, is_quantized};
 use mix::{MIXES, Mix};
@@ -77,7 +76,7 @@ pub struct Command {
     #[arg(long)]
     force: bool,
     /// Threads [default: the CPUs that this process may use]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", env = environment::THREADS, hide_env_values = true)]
     threads: Option<NonZeroUsize>,
     /// Print JSON
     #[arg(long)]
@@ -106,10 +105,10 @@ impl Command {
 }
 
 /// Keys that are not taken over: they are set anew, or say what is no longer true.
-const LEFT_OUT: &[&str] = &[
-    "general.quantization_version",
-    CHECKSUMS_KEY,
-    VERSION_KEY,
+const LEFT_OUT: &[&str] = &["general.quantization_version", CHECKSUMS_KEY, VERSION_KEY];
+/// The same where tensors may change.
+const LEFT_OUT_UNLESS_COPIED: &[&str] = &[
+    FILE_TYPE,
     "quantize.imatrix.file",
     "quantize.imatrix.dataset",
     "quantize.imatrix.entries_count",
@@ -133,6 +132,12 @@ impl Item<'_> {
 /// Quantises.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let start = Instant::now();
+    let changes = command.pure || command.requantize || command.importance.is_some();
+    if command.kind.0.is_none() && (changes || !command.tensor_type.is_empty()) {
+        let sentence = "COPY leaves every tensor as it is: no --tensor-type, --importance, --pure \
+                        or --requantize";
+        return Err(Failure::new(Code::Usage, sentence));
+    }
     let importance = command.importance.as_deref().map(Importance::read).transpose()?;
     with_gguf(&command.input, |gguf| {
         let in_input = |failure: Failure| failure.in_file(&command.input);
@@ -141,20 +146,12 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         notes(command, &items, streams);
         let bytes = size(&index, &items, gguf.alignment())?;
         if let (false, Some(output)) = (command.dry_run, &command.output) {
-            let existing = if command.force { Existing::Replace } else { Existing::Keep };
             let threads = available_threads(command.threads.map(NonZeroUsize::get), streams);
-            file::write(output, existing, |out| {
-                let bar = streams.bytes_progress(bytes);
-                let mut data = index.write_index(IoSink(&mut *out)).map_err(io::Error::from)?;
-                for item in &items {
-                    write(item, threads, &mut data, &|bytes| bar.inc(bytes))?;
-                }
-                let (_, checksums) = data.finish_checksums().map_err(io::Error::from)?;
-                checksums.write_to(out)?;
-                bar.finish_and_clear();
-                Ok(())
-            })
-            .map_err(|Stopped(failure)| failure.in_file(output))?;
+            let existing = output::existing(command.force);
+            output::write_gguf(output, existing, &index, bytes, streams, |sink| {
+                let mut sink = |bytes: &[u8]| sink(bytes).map_err(|Stopped(failure)| failure);
+                items.iter().try_for_each(|item| item.write(threads, &mut sink)).map_err(Stopped)
+            })?;
         }
         report::print(command, gguf, &items, bytes, start.elapsed(), streams)
     })
@@ -207,7 +204,8 @@ fn index(
         let mut builder = Builder::new();
         let mix = command.kind.0;
         for (key, value) in gguf.metadata() {
-            let stays = !LEFT_OUT.contains(&key) && (key != FILE_TYPE || mix.is_none());
+            let stays = !LEFT_OUT.contains(&key)
+                && (mix.is_none() || !LEFT_OUT_UNLESS_COPIED.contains(&key));
             if stays {
                 builder.set(key, value)?;
             }
@@ -244,6 +242,18 @@ fn size(index: &Builder, items: &[Item<'_>], alignment: u32) -> Result<u64> {
 }
 
 impl Item<'_> {
+    fn write(&self, threads: usize, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let kinds = self.tensor.kind().ok().zip(self.choice.kind.quant_type());
+        match kinds.filter(|_| self.changes()) {
+            Some((from, to)) => {
+                let importance = self.importance;
+                let job = write::Job { tensor: &self.tensor, from, to, importance };
+                job.run(threads, sink)
+            }
+            None => write::copy(&self.tensor, sink),
+        }
+    }
+
     /// Of the output.
     fn bytes(&self) -> u64 {
         let kind = self.choice.kind;
@@ -263,43 +273,20 @@ impl Sink for Counter {
     }
 }
 
-/// Why the output was not written.
-struct Stopped(Failure);
-
-impl From<io::Error> for Stopped {
-    fn from(error: io::Error) -> Self {
-        Stopped(Failure::io(error))
-    }
-}
-
-fn write<S: Sink<Error = io::Error>>(
-    item: &Item<'_>,
-    threads: usize,
-    data: &mut DataWriter<'_, S>,
-    progress: &dyn Fn(u64),
-) -> std::result::Result<(), Stopped> {
-    let mut sink = |bytes: &[u8]| {
-        data.write(bytes).map_err(|error| Failure::io(error.into()))?;
-        progress(bytes.len() as u64);
-        Ok(())
-    };
-    let kinds = item.tensor.kind().ok().zip(item.choice.kind.quant_type());
-    let written = match kinds.filter(|_| item.changes()) {
-        Some((from, to)) => {
-            let job = write::Job { tensor: &item.tensor, from, to, importance: item.importance };
-            job.run(threads, &mut sink)
-        }
-        None => write::copy(&item.tensor, &mut sink),
-    };
-    written.and_then(|()| interrupt::check()).map_err(Stopped)
-}
-
 /// What is worth knowing before.
 fn notes(command: &Command, items: &[Item<'_>], streams: &mut Streams<'_>) {
     let fallbacks = items.iter().filter(|item| item.choice.wanted.is_some()).count();
     if fallbacks > 0 {
         let sentence = "matrices get a larger encoding, because their rows are no whole blocks";
         streams.note(format_args!("{fallbacks} {sentence}"));
+    }
+    for asked in &command.tensor_type {
+        let is_used =
+            |item: &Item<'_>| is_quantized(&item.tensor) && asked.matches(item.tensor.name());
+        if !items.iter().any(is_used) {
+            let pattern = Text::from(asked.pattern());
+            streams.note(format_args!("--tensor-type: no matrix has a name like {pattern}"));
+        }
     }
     if command.importance.is_some() {
         let lacks = |item: &&Item<'_>| is_quantized(&item.tensor) && item.importance.is_none();

@@ -24,6 +24,11 @@ impl Override {
         Ok(Override { pattern: pattern.into(), kind })
     }
 
+    /// As it was given.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
     /// Whether it is for a tensor of this name.
     pub fn matches(&self, name: &str) -> bool {
         matches(self.pattern.as_bytes(), name.as_bytes())

@@ -91,6 +91,10 @@ impl Job<'_> {
                     Some(importance) => self.to.encode_weighted(numbers, importance, to),
                     None => self.to.encode(numbers, to),
                 }
+                // Scales are of 16 bits: they end at 65504.
+                if self.to.first_not_finite(to).is_some() {
+                    return false;
+                }
             }
         };
         let others = threads.min(from.len() / (rows * row_bytes(self.from)) + 1) - 1;
@@ -103,6 +107,9 @@ impl Job<'_> {
             return Ok(());
         }
         let name = mote_formats::gguf::Text::from(self.tensor.name());
-        Err(Failure::new(Code::NotFinite, format_args!("{name} has numbers that are not finite")))
+        Err(Failure::new(
+            Code::NotFinite,
+            format_args!("{name} has numbers that are not finite, or too large for the encoding"),
+        ))
     }
 }

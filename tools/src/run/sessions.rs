@@ -55,7 +55,16 @@ impl SessionFiles {
                 let sentence = "the file is there already, and is no saved session";
                 Err(Failure::new(Code::Io, sentence).in_file(path))
             }
-            _ => Ok(()),
+            Ok(_) => Ok(()),
+            Err(error) if path.symlink_metadata().is_ok() => {
+                Err(Failure::from(error).in_file(path))
+            }
+            Err(_) => match path.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+                    Err(Failure::new(Code::Io, "its folder is not there").in_file(path))
+                }
+                _ => Ok(()),
+            },
         }
     }
 

@@ -27,6 +27,9 @@ pub struct Findings {
     pub blake3: Hash,
 }
 
+/// Types without numbers that could be infinite.
+const INTEGERS: [&str; 4] = ["i8", "i16", "i32", "i64"];
+
 /// What was found of a tensor.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Found {
@@ -34,6 +37,8 @@ pub struct Found {
     pub checksum: u64,
     /// The first block with a number that is infinite or NaN.
     pub not_finite: Option<usize>,
+    /// Whether nobody looked: an encoding of numbers that mote does not compute with.
+    pub unknown: bool,
 }
 
 /// What an item gave.
@@ -98,9 +103,10 @@ impl<'a> Task<'a> {
         if let Some(&i) = self.order.get(index) {
             let tensor = self.tensors.get(i)?;
             let data = tensor.data();
-            let not_finite =
-                tensor.tensor_type().quant_type().and_then(|kind| kind.first_not_finite(data));
-            let found = Found { checksum: checksum::checksum(data), not_finite };
+            let kind = tensor.tensor_type();
+            let not_finite = kind.quant_type().and_then(|kind| kind.first_not_finite(data));
+            let unknown = kind.quant_type().is_none() && !INTEGERS.contains(&kind.name());
+            let found = Found { checksum: checksum::checksum(data), not_finite, unknown };
             bar.inc(data.len() as u64);
             return Some(Outcome::Tensor(i, found));
         }

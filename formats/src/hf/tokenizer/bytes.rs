@@ -51,7 +51,11 @@ pub(super) fn from_text(
     added.extend(settings.added()?);
     // The files repeat each other; of different texts the vocabulary's are right.
     let mut texts: HashMap<&str, u32> = ids.clone();
-    added.retain(|token| *texts.entry(token.text).or_insert(token.id) == token.id);
+    let mut by_id: HashMap<u32, &str> = ids.iter().map(|(&text, &id)| (id, text)).collect();
+    added.retain(|token| {
+        *texts.entry(token.text).or_insert(token.id) == token.id
+            && *by_id.entry(token.id).or_insert(token.text) == token.text
+    });
     finish(VOCAB_JSON, &vocab, &added, merges, rows, pre)
 }
 

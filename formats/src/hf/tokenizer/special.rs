@@ -5,7 +5,7 @@
 //! the ids of config.json. What none of them says is looked up in the whole vocabulary and in
 //! generation_config.json. What is put around a text is read from tokenizer.json's template.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::string::String;
 use std::vec::Vec;
 
@@ -128,13 +128,14 @@ impl Reader<'_> {
     fn check_template(&self, part: &Value) -> Result<(), TokenizerError> {
         let absent =
             |text: &str| Err(TokenizerError::new(json::FILE, Reason::TemplateToken(quote(text))));
-        for member in members(part, "single").into_iter().chain(members(part, "pair")) {
-            let Some(text) = special(member) else { continue };
+        let all = members(part, "single").into_iter().chain(members(part, "pair"));
+        // Each once, however often a template names it.
+        for text in all.filter_map(special).collect::<BTreeSet<&str>>() {
             let listed = part.get("special_tokens").and_then(|list| list.get(text));
             let ids = listed.and_then(|token| token.get("ids")).and_then(Value::as_array);
             let Some(ids) = ids else { return absent(text) };
             let is_token = |id: &Value| id.as_u64().is_some_and(|id| id < self.tokens.len() as u64);
-            if !ids.iter().all(is_token) {
+            if ids.is_empty() || !ids.iter().all(is_token) {
                 return absent(text);
             }
         }
@@ -157,7 +158,9 @@ impl Reader<'_> {
         if let Some(text) = last {
             // The template's end of text is the one; what was called so ends a turn.
             if !self.is("eos", text) {
-                self.ends.extend(self.names.insert("eos", text.into()));
+                let other = self.names.insert("eos", text.into());
+                let has_room = self.ends.len() < MORE_ENDS.len();
+                self.ends.extend(other.filter(|_| has_room));
             }
             self.adds.insert("eos", true);
         }

@@ -288,6 +288,7 @@ impl<'t> Parser<'t> {
             _ => return self.wrong("an unknown escape"),
         };
         let code = self.text.get(self.at..self.at + digits);
+        let code = code.filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let code = code.and_then(|hex| u32::from_str_radix(hex, 16).ok());
         match code.and_then(char::from_u32) {
             Some(c) => {

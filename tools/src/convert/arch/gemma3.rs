@@ -6,25 +6,21 @@ use mote_formats::hf::{Config, ConfigError};
 use serde_json::Value;
 
 use super::Width::{Embd, Ff, Head, KeyValue, Query, Vocab};
-use super::{HEAD, IGNORED, Mapping, Rule, Sizes, tensor};
+use super::{HEAD, Mapping, Rule, Sizes, decoder, tensor};
 use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
 
 pub static GEMMA3: Mapping = Mapping {
-    name: "gemma3",
-    classes: &["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"],
-    models: &["gemma3_text", "gemma3"],
     tied: true,
-    describe,
     globals: &[
         tensor("embed_tokens.weight", "token_embd.weight", &[Vocab, Embd]),
         tensor("norm.weight", "output_norm.weight", &[Embd]).plus_one(),
         HEAD,
     ],
-    layers: "layers",
-    layer: LAYER,
-    ignored: IGNORED,
     other_parts: &["vision_tower.", "multi_modal_projector."],
+    ..decoder("gemma3", CLASSES, &["gemma3_text", "gemma3"], LAYER, describe)
 };
+
+const CLASSES: &[&str] = &["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"];
 
 const LAYER: &[Rule] = &[
     tensor("input_layernorm.weight", "attn_norm.weight", &[Embd]).plus_one(),

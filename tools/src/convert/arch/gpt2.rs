@@ -64,6 +64,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     if !n_embd.is_multiple_of(n_heads) {
         return Err(config.out_of_range("n_head", "must divide n_embd"));
     }
+    Keys::check_widths(config, &[("n_embd", n_embd), ("n_inner", sizes.n_ff)])?;
     let epsilon = config.float("layer_norm_epsilon", 1e-30..=0.999)?.unwrap_or(1e-5);
     keys.count("block_count", sizes.n_layers);
     keys.count("context_length", n_ctx);

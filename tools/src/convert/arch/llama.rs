@@ -5,21 +5,16 @@
 use mote_formats::hf::{Config, ConfigError, config::Scaling};
 
 use super::Width::{Embd, Ff, KeyValue, Query};
-use super::{GLOBALS, IGNORED, Mapping, Rule, Sizes, tensor};
+use super::{Mapping, Rule, Sizes, decoder, tensor};
 use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
 
-pub static LLAMA: Mapping = Mapping {
-    name: "llama",
-    classes: &["LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM"],
-    models: &["llama", "mistral"],
-    tied: false,
+pub static LLAMA: Mapping = decoder(
+    "llama",
+    &["LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM"],
+    &["llama", "mistral"],
+    LAYER,
     describe,
-    globals: GLOBALS,
-    layers: "layers",
-    layer: LAYER,
-    ignored: IGNORED,
-    other_parts: &[],
-};
+);
 
 const LAYER: &[Rule] = &[
     tensor("input_layernorm.weight", "attn_norm.weight", &[Embd]),

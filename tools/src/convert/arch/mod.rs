@@ -43,6 +43,29 @@ pub struct Mapping {
     pub other_parts: &'static [&'static str],
 }
 
+/// What nearly every decoder is, given its name, the classes and `model_type`s of its checkpoints, its
+/// layers' tensors and its keys.
+const fn decoder(
+    name: &'static str,
+    classes: &'static [&'static str],
+    models: &'static [&'static str],
+    layer: &'static [Rule],
+    describe: fn(&Config, &mut Keys) -> Result<Sizes, ConfigError>,
+) -> Mapping {
+    Mapping {
+        name,
+        classes,
+        models,
+        tied: false,
+        describe,
+        globals: GLOBALS,
+        layers: "layers",
+        layer,
+        ignored: IGNORED,
+        other_parts: &[],
+    }
+}
+
 /// The sizes of a model.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {

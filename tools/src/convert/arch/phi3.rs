@@ -5,21 +5,10 @@ use mote_formats::hf::config::{Layers, Scaling};
 use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Embd, Ff, GateUp, Query, QueryKeyValue};
-use super::{GLOBALS, IGNORED, Mapping, Rule, Sizes, tensor};
+use super::{Mapping, Rule, Sizes, decoder, tensor};
 use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
 
-pub static PHI3: Mapping = Mapping {
-    name: "phi3",
-    classes: &["Phi3ForCausalLM"],
-    models: &["phi3"],
-    tied: false,
-    describe,
-    globals: GLOBALS,
-    layers: "layers",
-    layer: LAYER,
-    ignored: IGNORED,
-    other_parts: &[],
-};
+pub static PHI3: Mapping = decoder("phi3", &["Phi3ForCausalLM"], &["phi3"], LAYER, describe);
 
 const LAYER: &[Rule] = &[
     tensor("input_layernorm.weight", "attn_norm.weight", &[Embd]),

@@ -3,21 +3,10 @@
 use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Embd, Ff, KeyValue, Query};
-use super::{GLOBALS, IGNORED, Mapping, Rule, Sizes, tensor};
+use super::{Mapping, Rule, Sizes, decoder, tensor};
 use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
 
-pub static QWEN2: Mapping = Mapping {
-    name: "qwen2",
-    classes: &["Qwen2ForCausalLM"],
-    models: &["qwen2"],
-    tied: false,
-    describe,
-    globals: GLOBALS,
-    layers: "layers",
-    layer: LAYER,
-    ignored: IGNORED,
-    other_parts: &[],
-};
+pub static QWEN2: Mapping = decoder("qwen2", &["Qwen2ForCausalLM"], &["qwen2"], LAYER, describe);
 
 const LAYER: &[Rule] = &[
     tensor("input_layernorm.weight", "attn_norm.weight", &[Embd]),

@@ -3,21 +3,10 @@
 use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Embd, Ff, Head, KeyValue, Query};
-use super::{GLOBALS, IGNORED, Mapping, Rule, Sizes, tensor};
+use super::{Mapping, Rule, Sizes, decoder, tensor};
 use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
 
-pub static QWEN3: Mapping = Mapping {
-    name: "qwen3",
-    classes: &["Qwen3ForCausalLM"],
-    models: &["qwen3"],
-    tied: false,
-    describe,
-    globals: GLOBALS,
-    layers: "layers",
-    layer: LAYER,
-    ignored: IGNORED,
-    other_parts: &[],
-};
+pub static QWEN3: Mapping = decoder("qwen3", &["Qwen3ForCausalLM"], &["qwen3"], LAYER, describe);
 
 const LAYER: &[Rule] = &[
     tensor("input_layernorm.weight", "attn_norm.weight", &[Embd]),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::colours::{DARK, LEVELS, LIGHT, level, range, rules};
-use super::text::{Token, visible};
+use super::text::{Token, brief};
 use super::{Picture, percent};
 use crate::svg::{Anchor, Canvas, escaped};
 
@@ -147,7 +147,7 @@ impl Pen {
 /// What pointing at a token shows.
 fn describe(token: &Token) -> String {
     let Token { id, text, bytes, thought, alternatives } = token;
-    let text = if *bytes == 0 { text.clone() } else { visible(text.as_bytes()) };
+    let text = if *bytes == 0 { text.clone() } else { brief(text.as_bytes()) };
     let Some(thought) = thought else { return format!("{text} (token {id}, not scored)") };
     let (p, bits, rank) = (percent(thought.ln_p), super::bits(thought.ln_p), thought.rank);
     let others = alternatives.iter().zip(&thought.top);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::colours::{DARK, LEVELS, LIGHT, level, range, rules};
-use super::text::{Line, Piece, Token, visible};
+use super::text::{Line, Piece, Token, brief};
 use super::{Picture, bits};
 use crate::svg::escaped;
 
@@ -95,7 +95,7 @@ fn data(token: &Token) -> Option<String> {
     let thought = token.thought.as_ref()?;
     let top = token.alternatives.iter().zip(&thought.top);
     let top: Vec<_> = top.map(|(text, (_, ln_p))| (text, short(libm::exp(*ln_p)))).collect();
-    let text = if token.bytes == 0 { token.text.clone() } else { visible(token.text.as_bytes()) };
+    let text = if token.bytes == 0 { token.text.clone() } else { brief(token.text.as_bytes()) };
     let (p, bits) = (short(libm::exp(thought.ln_p)), short(bits(thought.ln_p).min(1e4)));
     serde_json::to_string(&(token.id, text, p, bits, thought.rank, top)).ok()
 }

@@ -75,7 +75,7 @@ pub fn tokens(
         let text = if bytes == 0 { name(tokenizer, id) } else { complete(&mut pending) };
         let thought = if i > 0 { thoughts.next() } else { None };
         let top = thought.iter().flat_map(|thought| &thought.top);
-        let alternatives = top.map(|&(id, _)| visible(&own_text(tokenizer, id))).collect();
+        let alternatives = top.map(|&(id, _)| brief(&own_text(tokenizer, id))).collect();
         tokens.push(Token { id, text, bytes, thought, alternatives });
     }
     Ok(tokens)
@@ -83,7 +83,7 @@ pub fn tokens(
 
 /// As the vocabulary spells it.
 fn name(tokenizer: &Tokenizer<'_>, id: u32) -> String {
-    visible(tokenizer.text(id))
+    brief(tokenizer.text(id))
 }
 
 /// The characters that are complete; the rest stays.
@@ -113,6 +113,17 @@ fn own_text(tokenizer: &Tokenizer<'_>, id: u32) -> Vec<u8> {
     let bytes = decoder.push(id, &mut buffer).unwrap_or(0);
     buffer.truncate(bytes);
     buffer
+}
+
+/// Bytes of a token that are shown where it is described: a file's may have a million.
+const SHOWN: usize = 64;
+
+/// The beginning of a text in which every character can be seen.
+pub fn brief(text: &[u8]) -> String {
+    match text.get(..SHOWN) {
+        Some(begin) if text.len() > SHOWN => visible(begin) + "…",
+        _ => visible(text),
+    }
 }
 
 /// A text in which every character can be seen.
