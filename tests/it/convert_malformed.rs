@@ -159,7 +159,7 @@ fn case_322_numbers_of_the_configuration() {
     refused(json!({ "num_hidden_layers": 1u64 << 31 }), DAMAGED, "no tensor layers.1.");
     let huge = json!({ "head_dim": 1 << 16, "num_attention_heads": 1u64 << 31,
         "num_key_value_heads": 1u64 << 31, "hidden_size": 1u64 << 31 });
-    refused(huge, DAMAGED, "by config.json it has");
+    refused(huge, DAMAGED, "hidden_size makes more than");
     for n in [3, 1u64 << 31] {
         refused(json!({ "head_dim": n }), DAMAGED, "head_dim must be even");
     }

@@ -151,9 +151,6 @@ impl Command {
     }
 }
 
-/// Why there is nothing to save after Ctrl-C.
-const CUT: &str = "interrupted before the prompt was read to its end";
-
 /// What is to be written.
 enum Job {
     /// What follows a prompt, or what follows a saved context and it.
@@ -211,10 +208,13 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
                     let helpers = (&mut drafters, grammar.as_ref());
                     command.write(&job, &mut writing, session, helpers, load_ms)
                 });
-                // A text that Ctrl-C ended can go on, too.
-                let goes_on = |it: &Failure| it.code == Code::Interrupted && it.message.is_empty();
+                // A text that Ctrl-C ended can go on, too, but not half a prompt.
+                let is_read = session.tokens().len() >= job.positions(0).0;
+                let goes_on = |it: &Failure| it.code == Code::Interrupted && is_read;
                 if written.as_ref().err().is_none_or(goes_on) {
                     command.files.save(session)?;
+                } else if command.files.saves() {
+                    writing.streams.note("no session is saved: there is no whole prompt in it");
                 }
                 written
             })
@@ -295,8 +295,6 @@ impl Command {
         let is_interrupted = written.is_interrupted();
         self.conclude(&Report::new(written, ids.len(), load_ms), writing)?;
         match is_interrupted {
-            // Half a prompt is nothing to go on from: a session's file stays as it was.
-            true if session.tokens().len() < ids.len() => Err(Failure::new(Code::Interrupted, CUT)),
             true => Err(Failure::new(Code::Interrupted, "")),
             false => Ok(()),
         }
