@@ -128,11 +128,10 @@ impl Summary {
             let (bytes, tensors) = (Bytes(total.bytes).to_string(), total.tensors);
             let bits = total.bits_per_weight();
             let tensors = format!("{tensors} {}", if tensors == 1 { "tensor" } else { "tensors" });
-            let note = if facts.n_grams.is_some() || is_computed(name) {
-                ""
-            } else {
-                "   mote cannot compute with it"
-            };
+            let foreign = foreign(name).filter(|_| facts.n_grams.is_none());
+            let note = foreign.map_or(String::new(), |kind| {
+                format!("   mote cannot compute with it, but with {}", kind.nearest().name())
+            });
             writeln!(
                 out,
                 "  {label:<10}  {name:<8} {bytes:>11}  {bits:>6.2} bits each  {tensors}{note}"
@@ -143,10 +142,10 @@ impl Summary {
     }
 }
 
-/// Whether mote has the encoding of that name.
-fn is_computed(name: &str) -> bool {
+/// The encoding of that name, if it is one that mote can only show.
+fn foreign(name: &str) -> Option<TensorType> {
     let found = (0..64).filter_map(TensorType::from_id).find(|known| known.name() == name);
-    found.is_some_and(|known| known.quant_type().is_some())
+    found.filter(|known| known.quant_type().is_none())
 }
 
 /// `134.5 M`
