@@ -175,6 +175,19 @@ pub(crate) fn importances(weights: &[f32], out: &mut [f32; 256]) {
     }
 }
 
+/// How much the squared error of each weight of a block counts: as much as its column, and more where the
+/// weight is large, in proportion to the root of its square and the mean square. A model's few very large
+/// activations come from its largest weights, and what becomes of them matters more than the same error
+/// spread over small ones: measured, the model's probabilities are nearer to the original's.
+pub(crate) fn emphasis(x: &[f32], columns: &[f32], out: &mut [f32; 256]) {
+    let mean = x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32;
+    for (out, (x, &column)) in out.iter_mut().zip(x.iter().zip(columns)) {
+        let factor = libm::sqrtf(0.5 + 0.5 * (x * x / mean));
+        // Squares that are too large or too small leave the column's.
+        *out = if factor < f32::INFINITY { column * factor } else { column };
+    }
+}
+
 /// The 12 bytes of 6-bit scales and minima. Units 0-3 have theirs in the low six bits of bytes 0-3
 /// and 4-7; units 4-7 have low nibbles in bytes 8-11 and the upper two bits on top of bytes 0-7.
 #[inline(always)]

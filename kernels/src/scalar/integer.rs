@@ -3,7 +3,7 @@
 use crate::activation::Activations;
 use crate::cast::Tile;
 use crate::fma;
-use crate::quant::search::{EQUAL, importances};
+use crate::quant::search::{EQUAL, emphasis, importances};
 use crate::quant::{Integer, IntegerFacts, Unpacked};
 use crate::table::{PANEL_ROWS, Panel};
 
@@ -57,14 +57,20 @@ pub(crate) fn encode_weighted<E: Integer>(x: &[f32], weights: &[f32], data: &mut
     assert_eq!(blocks.len() * E::LEN, x.len());
     assert!(!weights.is_empty() || x.is_empty());
     assert!(weights.len().is_multiple_of(E::LEN) && x.len().is_multiple_of(weights.len().max(1)));
-    let mut importance = EQUAL;
+    let (mut importance, mut weighted) = (EQUAL, EQUAL);
     let columns = weights.len() / E::LEN;
     for column in 0..columns {
         importances(&weights[column * E::LEN..][..E::LEN], &mut importance);
         let rows = blocks.chunks_exact_mut(columns).zip(x.chunks_exact(weights.len()));
         for (blocks, x) in rows {
             let x = &x[column * E::LEN..][..E::LEN];
-            E::encode_weighted(x, &importance[..E::LEN], &mut blocks[column]);
+            let weights = if E::EMPHASIS {
+                emphasis(x, &importance[..E::LEN], &mut weighted);
+                &weighted
+            } else {
+                &importance
+            };
+            E::encode_weighted(x, &weights[..E::LEN], &mut blocks[column]);
         }
     }
 }

@@ -8,6 +8,9 @@ const STRETCHES: [f32; LANES] = [-0.9, -0.6, -0.4, -0.2, 0.0, 0.2, 0.45, 0.7];
 /// Steps of refinement (Lloyd 1982): the best scale and offset of the codes, then the codes again.
 const REFINEMENTS: usize = 3;
 
+/// Times that the factors are computed from what they led to, at most.
+const ROUNDS: usize = 3;
+
 /// A block of 256 weights as scales, minima and codes.
 pub struct Affine<const UNITS: usize> {
     pub d: [u8; 2],
@@ -137,7 +140,7 @@ impl<const N: usize> Group<N> {
         (best, least)
     }
 
-    /// The multiples of `d` and `dmin` near `lines` that have the least error.
+    /// The multiples of `d` and `dmin` near `lines` that have the least error, and that.
     #[inline(always)]
     fn multiples(
         &self,
@@ -145,7 +148,7 @@ impl<const N: usize> Group<N> {
         (d, dmin): (f32, f32),
         max: f32,
         top: f32,
-    ) -> (Lanes, Lanes) {
+    ) -> (Lanes, Lanes, Lanes) {
         let (s0, m0) = nearest_multiples(lines, (d, dmin), top);
         let (mut best_s, mut best_m) = (s0, m0);
         let mut least = [f32::INFINITY; LANES];
@@ -162,7 +165,7 @@ impl<const N: usize> Group<N> {
                 }
             }
         }
-        (best_s, best_m)
+        (best_s, best_m, least)
     }
 }
 
@@ -179,11 +182,16 @@ fn products(s: &Lanes, m: &Lanes, (d, dmin): (f32, f32)) -> Lines {
     Lines { scale: lanes(|l| d * s[l]), offset: lanes(|l| -(dmin * m[l])) }
 }
 
-/// Scale and offset of 32 weights with codes 0 to `max`. `w`: how much the squared error of each
-/// weight counts.
+/// Scale and offset of 32 weights with codes 0 to `max`, as f16 has them. `w`: how much the squared
+/// error of each weight counts.
 pub fn fit_affine(x: &[f32], w: &[f32], max: i32) -> (f32, f32) {
     let group = Group::<32>::repeat(x, w);
-    let (lines, errors) = group.lines::<false>(&[STRETCHES], max as f32);
+    let found = group.lines::<false>(&[STRETCHES], max as f32).0;
+    let rounded = |numbers: Lanes| numbers.map(|number| to_half(number).1);
+    let lines = Lines { scale: rounded(found.scale), offset: rounded(found.offset) };
+    // Of what is stored, and not from the sums, whose differences are no more exact than the squares of
+    // the weights: where all weights lie on a grid, it is found again.
+    let errors = group.affine_error(&lines, max as f32);
     let mut best = 0;
     for l in 1..LANES {
         best = if errors[l] < errors[best] { l } else { best };
@@ -222,21 +230,65 @@ pub fn search_affine<const N: usize, const UNITS: usize>(
         let sums = group.affine_sums(inverses(rounded.scale), rounded.offset, max);
         factors.add(&sums, &group.fixed(), (&s, &m));
     }
-    let (d, dmin) = factors.solve().unwrap_or(first);
-    let (d, dmin) = (to_half(d), to_half(dmin));
+    let mut tried = factors.solve().unwrap_or(first);
+    let (mut found, mut least) = (None, f32::INFINITY);
+    for _ in 0..ROUNDS {
+        let factors = (to_half(tried.0), to_half(tried.1));
+        let round = Round::new::<N>((x, w), &lines, (factors.0.1, factors.1.1), (max, top));
+        // Not if it is NaN; but what is too large for f16 is to be seen.
+        let is_better = round.error < least;
+        if found.is_some() && !is_better {
+            break;
+        }
+        least = round.error;
+        found = Some((factors, round.multiples));
+        let Some(next) = round.factors.solve() else { break };
+        tried = next;
+    }
+    let ((d, dmin), multiples) = found.unwrap_or_default();
     let mut found =
         Affine { d: d.0, dmin: dmin.0, scales: [0; UNITS], minima: [0; UNITS], codes: [0; 256] };
     for (g, (x, w)) in groups() {
-        let group = Group::<N>::new(x, w);
-        let (s, m) = group.multiples(&lines[g], (d.1, dmin.1), max, top);
+        let (s, m) = multiples[g];
         let lines = products(&s, &m, (d.1, dmin.1));
         let codes = &mut found.codes[N * LANES * g..][..N * LANES];
-        group.codes(inverses(lines.scale), lines.offset, (0.0, max), codes);
+        Group::<N>::new(x, w).codes(inverses(lines.scale), lines.offset, (0.0, max), codes);
         for l in 0..LANES {
             (found.scales[LANES * g + l], found.minima[LANES * g + l]) = (s[l] as u8, m[l] as u8);
         }
     }
     found
+}
+
+/// What two factors lead to.
+struct Round {
+    multiples: [(Lanes, Lanes); 2],
+    error: f32,
+    /// Sums for better ones.
+    factors: Factors,
+}
+
+impl Round {
+    fn new<const N: usize>(
+        (x, w): (&[f32], &[f32]),
+        lines: &[Lines; 2],
+        by: (f32, f32),
+        (max, top): (f32, f32),
+    ) -> Round {
+        let multiples = [([0.0; LANES], [0.0; LANES]); 2];
+        let mut round = Round { multiples, error: 0.0, factors: Factors::default() };
+        let groups = x.chunks(N * LANES).zip(w.chunks(N * LANES)).zip(lines);
+        for (((x, w), lines), found) in groups.zip(&mut round.multiples) {
+            let group = Group::<N>::new(x, w);
+            let (s, m, errors) = group.multiples(lines, by, max, top);
+            let rounded = products(&s, &m, by);
+            let sums = group.affine_sums(inverses(rounded.scale), rounded.offset, max);
+            round.factors.add(&sums, &group.fixed(), (&s, &m));
+            round.error = errors.iter().fold(round.error, |sum, error| sum + error);
+            *found = (s, m);
+        }
+        round
+    }
 }
 
 /// Sums for the best `d` and `dmin` of given codes: x ≈ d * (s * q) - dmin * m.
