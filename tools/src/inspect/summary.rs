@@ -55,14 +55,13 @@ impl Summary {
             gguf.get(&format!("{}.{key}", architecture?)).and_then(|value| value.as_u64())
         };
         let text = |key| Some(cut(gguf.get(key)?.as_text()?));
-        let tensors: u64 = facts.encodings.values().map(|total| total.bytes).sum();
         let tokens = match gguf.get("tokenizer.ggml.tokens") {
             Some(Value::Array(tokens)) => Some(tokens.len() as u64),
             _ => None,
         };
         Summary {
             license: text("general.license"),
-            bits_per_weight: tensors as f64 * 8.0 / facts.parameters.max(1) as f64,
+            bits_per_weight: facts.bits_per_weight(),
             context_length: number("context_length"),
             layers: number("block_count"),
             embedding_length: number("embedding_length"),
@@ -127,7 +126,7 @@ impl Summary {
         let mut label = "encodings";
         for (name, total) in encodings {
             let (bytes, tensors) = (Bytes(total.bytes).to_string(), total.tensors);
-            let bits = total.bytes as f64 * 8.0 / total.parameters.max(1) as f64;
+            let bits = total.bits_per_weight();
             let tensors = format!("{tensors} {}", if tensors == 1 { "tensor" } else { "tensors" });
             let foreign = foreign(name).filter(|_| facts.n_grams.is_none());
             let note = foreign.map_or(String::new(), |kind| {
