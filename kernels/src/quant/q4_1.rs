@@ -47,19 +47,18 @@ impl Integer for Q4_1 {
 
     fn encode(x: &[f32], block: &mut Block) {
         let (low, high) = range(x);
-        let (_, low) = to_half(low);
-        store(x, (high - low) / 15.0, low, block);
+        let low = to_half(low);
+        store(x, (high - low.1) / 15.0, low, block);
     }
 
     fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
         let (scale, offset) = fit_affine(x, weights, 15);
-        store(x, scale, offset, block);
+        store(x, scale, to_half(offset), block);
     }
 }
 
-/// The scale, the offset, and the nearest codes.
-fn store(x: &[f32], scale: f32, offset: f32, block: &mut Block) {
-    let (m, low) = to_half(offset);
+/// The scale, the minimum as [`to_half`] gives it, and the nearest codes.
+fn store(x: &[f32], scale: f32, (m, low): ([u8; 2], f32), block: &mut Block) {
     let (d, scale) = to_half(scale);
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     (block.d, block.m) = (d, m);
