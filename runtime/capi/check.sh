@@ -39,8 +39,8 @@ sanitized() {
 
 # ---- The library
 library=$prefix/lib/libmote.so
-# 1.25 MiB: with n-gram models, six architectures and a cache of 8 bits.
-limit=1310720
+# 1.44 MB with n-gram models, six architectures, a cache of 8 bits and kernels for fourteen encodings of integers.
+limit=1500000
 size=$(stat -L -c %s "$library")
 echo "libmote.so: $size bytes stripped, of $limit allowed"
 { [ "$size" -le "$limit" ]; } || fail size

@@ -90,7 +90,7 @@ impl Integer for MXFP4 {
 
 /// 2^(e - 128).
 #[inline(always)]
-fn scale(e: u8) -> f32 {
+pub(crate) fn scale(e: u8) -> f32 {
     let bits = u32::from(e);
     f32::from_bits(match e {
         0 | 1 => 1 << (21 + bits),

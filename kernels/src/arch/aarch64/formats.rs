@@ -68,27 +68,27 @@ impl<F: Format> Facts<F> {
 pub(super) const MAX_BYTES: usize = 210;
 
 #[inline(always)]
-unsafe fn load(from: *const u8) -> uint8x16_t {
+pub(super) unsafe fn load(from: *const u8) -> uint8x16_t {
     // SAFETY: the caller has 16 bytes there.
     unsafe { vld1q_u8(from) }
 }
 
 #[inline(always)]
-unsafe fn signed(codes: uint8x16_t) -> int8x16_t {
+pub(super) unsafe fn signed(codes: uint8x16_t) -> int8x16_t {
     // SAFETY: the caller's CPU has NEON.
     unsafe { vreinterpretq_s8_u8(codes) }
 }
 
 /// The low nibbles, and the high ones.
 #[inline(always)]
-unsafe fn nibbles(bytes: uint8x16_t) -> [uint8x16_t; 2] {
+pub(super) unsafe fn nibbles(bytes: uint8x16_t) -> [uint8x16_t; 2] {
     // SAFETY: the caller's CPU has NEON.
     unsafe { [vandq_u8(bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(bytes)] }
 }
 
 /// Four halves, `stride` bytes apart, as floats.
 #[inline(always)]
-unsafe fn four_halves(from: *const u8, stride: usize) -> float32x4_t {
+pub(super) unsafe fn four_halves(from: *const u8, stride: usize) -> float32x4_t {
     // Gathered in a general register, because the vector pipes have enough to do; the empty assembly
     // keeps compilers from loading lane by lane.
     // SAFETY: the caller has them there.

@@ -9,9 +9,12 @@ macro_rules! gemv_entries {
         pub(super) const fn with_gemvs(table: Kernels) -> Kernels {
             use crate::arch::aarch64::formats::{Legacy, Q4_K, Q5_K, Q6_K, Q8_0};
             use crate::arch::aarch64::formats::{Q4_0, Q4_1, Q5_0, Q5_1};
+            use crate::arch::aarch64::formats_low::{IQ4_NL, IQ4_XS, MXFP4, Q3_K, TQ2_0};
             let table = with_gemv::<Legacy<Q4_1>>(with_gemv::<Legacy<Q4_0>>(table));
             let table = with_gemv::<Legacy<Q5_1>>(with_gemv::<Legacy<Q5_0>>(table));
             let table = with_gemv::<Q5_K>(with_gemv::<Q4_K>(with_gemv::<Q8_0>(table)));
+            let table = with_gemv::<IQ4_XS>(with_gemv::<IQ4_NL>(with_gemv::<MXFP4>(table)));
+            let table = with_gemv::<TQ2_0>(with_gemv::<Q3_K>(table));
             with_gemv::<Q6_K>(table)
         }
 
@@ -36,9 +39,12 @@ macro_rules! panel_entries {
         pub(super) const fn with_panels(table: Kernels) -> Kernels {
             use crate::arch::aarch64::formats::{Legacy, Q4_K, Q5_K, Q6_K, Q8_0};
             use crate::arch::aarch64::formats::{Q4_0, Q4_1, Q5_0, Q5_1};
+            use crate::arch::aarch64::formats_low::{IQ4_NL, IQ4_XS, MXFP4, Q3_K, TQ2_0};
             let table = with_unpack::<Legacy<Q4_1>>(with_unpack::<Legacy<Q4_0>>(table));
             let table = with_unpack::<Legacy<Q5_1>>(with_unpack::<Legacy<Q5_0>>(table));
             let table = with_unpack::<Q5_K>(with_unpack::<Q4_K>(with_unpack::<Q8_0>(table)));
+            let table = with_unpack::<IQ4_XS>(with_unpack::<IQ4_NL>(with_unpack::<MXFP4>(table)));
+            let table = with_unpack::<TQ2_0>(with_unpack::<Q3_K>(table));
             Kernels { gemm, ..with_unpack::<Q6_K>(table) }
         }
 

@@ -6,6 +6,7 @@
 
 pub mod dotprod;
 mod formats;
+mod formats_low;
 mod gemv;
 pub mod i8mm;
 mod integers;

@@ -45,7 +45,7 @@ impl Step {
     unsafe fn pairs_of_bits(&self, row: usize, group: usize, at: usize) -> __m512i {
         // SAFETY: the caller's 64 bytes of codes lie inside the block.
         let bytes = unsafe { _mm256_loadu_si256(self.rows.0[row].add(at + group / 2 * 32).cast()) };
-        let shifts = if group % 2 == 0 {
+        let shifts = if group.is_multiple_of(2) {
             _mm512_setr_epi64(0, 0, 0, 0, 2, 2, 2, 2)
         } else {
             _mm512_setr_epi64(4, 4, 4, 4, 6, 6, 6, 6)
