@@ -159,6 +159,7 @@ fn hugging_face_reference_strings() {
         ("bpe_neox", &["olmo2"]),
         ("spm_llama", &["llama", "phi3"]),
         ("spm_gemma", &["gemma3"]),
+        ("wordpiece_bert", &["bert"]),
     ] {
         let answers = json(&reference.join(format!("tokrefs/{name}.json")));
         for file in files {
@@ -174,7 +175,9 @@ fn hugging_face_reference_strings() {
 #[test]
 fn llama_cpp_vocabularies() {
     let Some(folder) = shared("tokenizers") else { return };
-    for name in ["gpt-2", "llama-bpe", "qwen2", "llama-spm", "phi-3", "starcoder"] {
+    for name in
+        ["gpt-2", "llama-bpe", "qwen2", "llama-spm", "phi-3", "starcoder", "falcon", "bert-bge"]
+    {
         let file = folder.join(format!("ggml-vocab-{name}.gguf"));
         let read = |extension| std::fs::read_to_string(file.with_extension(extension)).unwrap();
         let (texts, answers) = (read("gguf.inp"), read("gguf.out"));
