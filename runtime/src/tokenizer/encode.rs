@@ -38,7 +38,7 @@ pub(super) fn usual_scratch_bytes(model: &Model<'_>, text_len: usize) -> usize {
 /// Bytes of what makes long texts faster.
 fn aids_bytes(model: &Model<'_>, text_len: usize) -> usize {
     match model {
-        Model::WordPieces(_) | Model::Words | Model::SingleBytes => 0,
+        Model::Unigram(_) | Model::WordPieces(_) | Model::Words | Model::SingleBytes => 0,
         _ if text_len < memo::WORTHWHILE => 0,
         Model::Bytes { .. } => memo::bytes(),
         Model::Pieces { .. } => memo::bytes() + recent::bytes(),
@@ -58,6 +58,7 @@ fn stretch_bytes(model: &Model<'_>, text_len: usize) -> usize {
             let copy = text_len.saturating_add(1);
             copy.saturating_add(chain_bytes(copy, pieces.ranks()))
         }
+        Model::Unigram(unigram) => unigram.scratch_bytes(text_len),
         Model::WordPieces(_) | Model::Words | Model::SingleBytes => 0,
     }
 }
@@ -153,6 +154,10 @@ impl Encoder<'_, '_> {
             }
             Model::Bytes { pre, merges } => self.encode_words(pre, merges, text, scratch),
             Model::Pieces { pieces, prefix } => self.encode_pieces(pieces, *prefix, text, scratch),
+            Model::Unigram(unigram) => {
+                let push = |id| self.push(id);
+                unigram.encode(&tokenizer.vocabulary, text, scratch, push).map_err(Into::into)
+            }
             Model::WordPieces(cleaning) => {
                 let unknown = self.unknown;
                 let mut is_missing = false;

@@ -20,6 +20,8 @@ pub(super) const PADDING: &str = "tokenizer.ggml.padding_token_id";
 pub(super) const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 pub(super) const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 pub(super) const ADD_SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
+pub(super) const REMOVE_EXTRA_BLANKS: &str = "tokenizer.ggml.remove_extra_whitespaces";
+pub(super) const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 pub(super) const LOWERCASE: &str = "tokenizer.ggml.normalizer.lowercase";
 pub(super) const STRIP_ACCENTS: &str = "tokenizer.ggml.normalizer.strip_accents";
 // As the format spells it.

@@ -6,6 +6,7 @@
 //! - `llama`, SentencePiece's byte-pair encoding (Kudo and Richardson 2018): characters of the whole
 //!   text are merged to pieces, the piece of the best score first; characters that are no piece
 //!   become bytes.
+//! - `t5`, SentencePiece's Unigram (`unigram.rs`): the pieces with the best sum of scores.
 //! - `bert`, WordPiece (`wordpiece.rs`): words become the longest tokens that they begin with.
 //! - `words` and `bytes`, of n-gram models (`words.rs`): what stands between blanks, and each byte.
 //!
@@ -23,6 +24,7 @@
 mod alphabet;
 mod chain;
 mod characters;
+mod charsmap;
 mod class_tables;
 mod decode;
 mod detail_tables;
@@ -40,8 +42,10 @@ mod pre;
 mod recent;
 mod scores;
 mod scratch;
+mod sorted;
 mod special;
 mod table;
+mod unigram;
 mod vocabulary;
 mod wordpiece;
 mod words;
@@ -56,10 +60,12 @@ pub use vocabulary::TokenKind;
 
 use crate::memory::{Carver, Measure};
 use crate::notes::note;
+use charsmap::Charsmap;
 use merges::Merges;
 use pre::PreTokenizer;
 use scores::Pieces;
 use special::Specials;
+use unigram::{Normalizer, Unigram};
 use vocabulary::{Spelling, Vocabulary};
 use wordpiece::Cleaning;
 
@@ -97,6 +103,8 @@ enum Model<'a> {
     Bytes { pre: PreTokenizer, merges: Merges<'a> },
     /// SentencePiece; with `prefix`, a blank is put before a text.
     Pieces { pieces: Pieces<'a>, prefix: bool },
+    /// SentencePiece's Unigram.
+    Unigram(Unigram<'a>),
     /// WordPiece.
     WordPieces(Cleaning),
     /// Words between blanks.
@@ -181,7 +189,7 @@ impl<'a> Tokenizer<'a> {
                 .vocabulary
                 .find_piece(text)
                 .or_else(|| piece::byte_value(text).and_then(|byte| pieces.byte(byte))),
-            Model::WordPieces(_) => self.vocabulary.find_piece(text),
+            Model::Unigram(_) | Model::WordPieces(_) => self.vocabulary.find_piece(text),
             Model::SingleBytes => piece::byte_value(text).map(words::id_of_byte),
         };
         merged.or_else(|| self.vocabulary.find_other(text))
@@ -230,10 +238,12 @@ impl<'a> Tokenizer<'a> {
 
     /// Whether a blank is put before a text: the token that begins it stands for a blank, too.
     pub fn adds_space_prefix(&self) -> bool {
-        matches!(
-            self.model,
-            Model::Pieces { prefix: true, .. } | Model::Words | Model::WordPieces(_)
-        )
+        match &self.model {
+            Model::Pieces { prefix, .. } => *prefix,
+            Model::Unigram(unigram) => unigram.adds_space_prefix(),
+            Model::Words | Model::WordPieces(_) => true,
+            Model::Bytes { .. } | Model::SingleBytes => false,
+        }
     }
 
     /// Whether the rules by which this vocabulary cuts a text into words are known. If not, those
@@ -337,6 +347,8 @@ fn zeros<T: Copy + Default>(len: usize) -> Result<alloc::vec::Vec<T>, EncodeErro
     Ok(alloc::vec![T::default(); len])
 }
 
+/// What the file calls Unigram.
+const UNIGRAM: &str = "t5";
 /// What the file calls WordPiece.
 const WORD_PIECES: &str = "bert";
 // BERT's own special tokens, which a file of WordPiece need not name.
@@ -357,6 +369,7 @@ struct Source<'a> {
 enum Rules<'a> {
     Bytes { pre: PreTokenizer, merges: merges::Source<'a> },
     Pieces { scores: scores::Source<'a>, prefix: bool },
+    Unigram { scores: scores::Source<'a>, normalizer: Normalizer<'a> },
     WordPieces(Cleaning),
     Words,
     SingleBytes,
@@ -367,7 +380,7 @@ impl<'a> Source<'a> {
         let model = keys::text(file, keys::MODEL)?.ok_or(LoadError::Missing(keys::MODEL))?;
         let spelling = match model {
             "gpt2" => Spelling::Bytes,
-            "llama" | WORD_PIECES | words::BYTES => Spelling::Pieces,
+            "llama" | UNIGRAM | WORD_PIECES | words::BYTES => Spelling::Pieces,
             words::WORDS => Spelling::Words,
             _ => return Err(LoadError::Model),
         };
@@ -403,6 +416,17 @@ impl<'a> Source<'a> {
             }
             Spelling::Words => (Rules::Words, true, true),
             Spelling::Pieces if model == words::BYTES => (Rules::SingleBytes, true, true),
+            Spelling::Pieces if model == UNIGRAM => {
+                let scores =
+                    scores::Source::new(keys::array(file, keys::SCORES)?, vocabulary.len())?;
+                let map = keys::array(file, keys::CHARSMAP)?.map_or(&[][..], |map| map.bytes());
+                let normalizer = Normalizer {
+                    charsmap: Charsmap::new(map).ok_or(LoadError::Charsmap)?,
+                    prefix: prefix.unwrap_or(false),
+                    merges_blanks: keys::flag(file, keys::REMOVE_EXTRA_BLANKS)?.unwrap_or(false),
+                };
+                (Rules::Unigram { scores, normalizer }, false, true)
+            }
             Spelling::Pieces if model == WORD_PIECES => {
                 let lowercase = keys::flag(file, keys::LOWERCASE)?.unwrap_or(true);
                 let strips_accents = keys::flag(file, keys::STRIP_ACCENTS)?.unwrap_or(lowercase);
@@ -414,7 +438,7 @@ impl<'a> Source<'a> {
                 (Rules::Pieces { scores, prefix: prefix.unwrap_or(true) }, true, true)
             }
         };
-        let default_eos = model == WORD_PIECES;
+        let default_eos = matches!(model, WORD_PIECES | UNIGRAM);
         let adds =
             Adds { bos: add_bos.unwrap_or(default_bos), eos: add_eos.unwrap_or(default_eos) };
         let says_bos = add_bos.is_some();
@@ -433,6 +457,10 @@ impl<'a> Source<'a> {
                 scores.measure_notes(memory);
                 self.vocabulary.measure(memory);
                 scores.measure(memory);
+            }
+            Rules::Unigram { .. } => {
+                self.vocabulary.measure(memory);
+                unigram::measure(memory, self.vocabulary.len());
             }
             Rules::WordPieces(_) | Rules::Words | Rules::SingleBytes => {
                 self.vocabulary.measure(memory);
@@ -457,6 +485,13 @@ impl<'a> Source<'a> {
                 let model = match rules {
                     Rules::Bytes { pre, merges } => {
                         Model::Bytes { pre, merges: merges.load(&vocabulary, memory)? }
+                    }
+                    Rules::Unigram { scores, normalizer } => {
+                        let unknown = self.ids.unknown.or(vocabulary.first_unknown());
+                        let unknown = unknown.ok_or(LoadError::Missing(keys::UNKNOWN))?;
+                        let scores = scores.list();
+                        let new = Unigram::new(&vocabulary, scores, normalizer, unknown, memory)?;
+                        Model::Unigram(new)
                     }
                     Rules::SingleBytes => {
                         words::check_bytes(&vocabulary)?;
