@@ -5,7 +5,7 @@
 //!       | d | q0|q16<<4 ... q15|q31<<4 |      weight = d * (q - 8)
 //! ```
 
-use super::search::{extreme, fit_symmetric, half, nearest, to_half};
+use super::search::{Integers, extreme, fit_symmetric, half, nearest, pack_nibbles, to_half};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -49,7 +49,7 @@ impl Integer for Q4_0 {
     }
 
     fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
-        store(x, fit_symmetric(x, weights, 8), block);
+        store(x, fit_symmetric(x, weights, Integers::new(8)), block);
     }
 }
 
@@ -57,9 +57,6 @@ impl Integer for Q4_0 {
 fn store(x: &[f32], scale: f32, block: &mut Block) {
     let (d, scale) = to_half(scale);
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    let code = |v: f32| nearest(v * inverse, -8, 7) + 8;
     block.d = d;
-    for i in 0..16 {
-        block.codes[i] = code(x[i]) as u8 | (code(x[i + 16]) as u8) << 4;
-    }
+    block.codes = pack_nibbles(x, |v| nearest(v * inverse, -8, 7) + 8);
 }

@@ -5,7 +5,7 @@
 //!       | d | m | q0|q16<<4 ... q15|q31<<4 |      weight = d * q + m
 //! ```
 
-use super::search::{fit_affine, half, nearest, range, to_half};
+use super::search::{fit_affine, half, nearest, pack_nibbles, range, to_half};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -62,9 +62,6 @@ fn store(x: &[f32], scale: f32, offset: f32, block: &mut Block) {
     let (m, low) = to_half(offset);
     let (d, scale) = to_half(scale);
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    let code = |v: f32| nearest((v - low) * inverse, 0, 15) as u8;
     (block.d, block.m) = (d, m);
-    for i in 0..16 {
-        block.codes[i] = code(x[i]) | code(x[i + 16]) << 4;
-    }
+    block.codes = pack_nibbles(x, |v| nearest((v - low) * inverse, 0, 15));
 }

@@ -4,13 +4,17 @@
 //! order of the weights, so that every CPU gives the same bits.
 
 mod affine;
+mod levels;
 mod symmetric;
+mod ternary;
 
 use super::Unpacked;
 use crate::scalar::exp::{ROUND, round_even};
 
 pub(super) use affine::{Affine, fit_affine, search_affine};
+pub(super) use levels::{Grid, Integers, Levels};
 pub(super) use symmetric::{Symmetric, fit_symmetric, search_symmetric};
+pub(super) use ternary::search_ternary;
 
 /// Weights of equal importance.
 pub(crate) const EQUAL: [f32; 256] = [1.0; 256];
@@ -30,10 +34,13 @@ pub(super) fn to_half(x: f32) -> ([u8; 2], f32) {
     (h.to_le_bytes(), h.to_f32())
 }
 
-/// Nearest integer, ties to even, kept within `low..=high`. NaN gives `low`.
+/// Nearest integer, ties to even, kept within `low..=high`, of which neither is beyond 2^22. NaN gives
+/// `low`.
 #[inline(always)]
 pub(super) fn nearest(x: f32, low: i32, high: i32) -> i32 {
-    round_even(within(x, low as f32, high as f32)) as i32
+    // The integer stands in the low bits: no conversion, which would have to look for NaN.
+    let shifted = within(x, low as f32, high as f32) + ROUND;
+    shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32
 }
 
 /// `x`, kept within `low..=high`. NaN gives `low`. One instruction for each end.
@@ -41,6 +48,18 @@ pub(super) fn nearest(x: f32, low: i32, high: i32) -> i32 {
 fn within(x: f32, low: f32, high: f32) -> f32 {
     let x = if x > low { x } else { low };
     if x < high { x } else { high }
+}
+
+/// The codes of 32 weights, those of the first 16 in the low halves of the bytes.
+#[inline(always)]
+pub(super) fn pack_nibbles(x: &[f32], code: impl Fn(f32) -> i32) -> [u8; 16] {
+    let mut codes = [0; 16];
+    if let Some((low, high)) = x.split_at_checked(16) {
+        for ((byte, &low), &high) in codes.iter_mut().zip(low).zip(high) {
+            *byte = (code(low) | code(high) << 4) as u8;
+        }
+    }
+    codes
 }
 
 /// Smallest and largest value.
@@ -79,8 +98,14 @@ fn lanes(number: impl Fn(usize) -> f32) -> Lanes {
 
 /// 1 / scale; 0 for 0.
 #[inline(always)]
+pub(super) fn inverse(scale: f32) -> f32 {
+    if scale == 0.0 { 0.0 } else { 1.0 / scale }
+}
+
+/// The same for each.
+#[inline(always)]
 fn inverses(scale: Lanes) -> Lanes {
-    lanes(|l| if scale[l] == 0.0 { 0.0 } else { 1.0 / scale[l] })
+    lanes(|l| inverse(scale[l]))
 }
 
 /// Eight units of `N` weights side by side, so that whatever is tried is tried for all of them at

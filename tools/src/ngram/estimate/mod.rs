@@ -315,7 +315,7 @@ pub fn estimate(
     };
     let adjusted = with_width!(
         layout.width(),
-        [1 2 3 4 6 8 10],
+        [2 3 4 10],
         counts(source, ids, layout, settings, bar)
     )?;
     for (i, tally) in adjusted.tallies.iter().enumerate() {
@@ -327,7 +327,7 @@ pub fn estimate(
     let width = gram::Layout::width(settings.order, ids.len);
     let estimated = with_width!(
         width,
-        [2 3 4 6 8 10],
+        [2 3 4 10],
         probabilities(adjusted, ids, discounts, settings, values, bar)
     )?;
     Ok(Estimated { fallen_back, ..estimated })
