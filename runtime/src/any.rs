@@ -48,6 +48,15 @@ impl<'a> AnyModel<'a> {
         }
     }
 
+    /// Cuts texts into words by other rules than the file's:
+    /// [`Tokenizer::with_pre_tokenizer`]. Whether there are such.
+    pub fn set_pre_tokenizer(&mut self, name: &str) -> bool {
+        match self {
+            AnyModel::Transformer(model) => model.set_pre_tokenizer(name),
+            AnyModel::Ngram(model) => model.set_pre_tokenizer(name),
+        }
+    }
+
     /// Text to token ids and back.
     pub fn tokenizer(&self) -> &Tokenizer<'a> {
         match self {

@@ -63,6 +63,14 @@ impl<'a> Model<'a> {
         &self.weights
     }
 
+    /// Cuts texts into words by other rules than the file's:
+    /// [`Tokenizer::with_pre_tokenizer`]. Whether there are such.
+    pub fn set_pre_tokenizer(&mut self, name: &str) -> bool {
+        let tokenizer = self.tokenizer.with_pre_tokenizer(name);
+        self.tokenizer = tokenizer.unwrap_or(self.tokenizer);
+        tokenizer.is_some()
+    }
+
     /// Text to token ids and back.
     pub fn tokenizer(&self) -> &Tokenizer<'a> {
         &self.tokenizer

@@ -128,10 +128,6 @@ fn keys_are_those_of_llama_cpp() {
     for (name, folder) in references() {
         let path = reference.join(format!("gguf/{name}-f32.gguf"));
         let Ok(expected) = std::fs::read(path) else { continue };
-        // A vocabulary for encoders, which mote does not run.
-        if name == "bert" {
-            continue;
-        }
         let written = gguf(&read(&folder, rows(&folder)).unwrap_or_else(|e| panic!("{name}: {e}")));
         let (mut found, mut expected) = (keys(&written), keys(&expected));
         // These were written without added_tokens_decoder: special tokens have the types and
@@ -147,7 +143,7 @@ fn keys_are_those_of_llama_cpp() {
         assert!(wrong.is_empty(), "{name}: {wrong:?}");
         compared += 1;
     }
-    assert!(compared >= 12, "only {compared} compared");
+    assert!(compared >= 13, "only {compared} compared");
 }
 
 /// Rules are known by their structure and expressions.
@@ -155,9 +151,6 @@ fn keys_are_those_of_llama_cpp() {
 fn rules_have_the_names_of_llama_cpp() {
     for (name, folder) in references() {
         let expected = std::str::from_utf8(&folder["pre.txt"]).unwrap().trim();
-        if folder.contains_key("vocab.txt") {
-            continue;
-        }
         let tokenizer = read(&folder, rows(&folder)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(tokenizer.pre(), expected, "{name}");
         let tokenizer = read_as(&folder, rows(&folder), Some("mine")).unwrap();
@@ -165,8 +158,7 @@ fn rules_have_the_names_of_llama_cpp() {
     }
 }
 
-/// All strings of the shared set get their ids through every converted vocabulary whose rules mote
-/// has.
+/// All strings of the shared set get their ids through every converted vocabulary.
 #[test]
 fn texts_become_the_tokens_of_hugging_face() {
     let Some(reference) = shared("reference") else { return };
@@ -179,8 +171,14 @@ fn texts_become_the_tokens_of_hugging_face() {
         "bpe_qwen2",
         "bpe_neox",
         "bpe_opt",
+        "bpe_bloom",
+        "bpe_deepseek3",
+        "bpe_falcon",
+        "bpe_o200k",
+        "bpe_qwen35",
         "spm_llama",
         "spm_gemma",
+        "wordpiece_bert",
     ] {
         let files = folder(&reference.join("tok").join(name));
         let answers = json(&reference.join(format!("tokrefs/{name}.json")));
@@ -205,13 +203,25 @@ fn fixtures_become_the_same_files_and_tokens() {
     }
 }
 
+/// Rule sets of several steps, and WordPiece, in a fresh clone.
+#[test]
+fn fixtures_of_checkpoints_become_the_same_tokens() {
+    let vocabularies = root().join("tests/fixtures/tokenizer");
+    let strings = json(&vocabularies.join("strings.json"));
+    for name in ["bpe_bloom", "bpe_deepseek3", "bpe_falcon", "bpe_o200k", "wordpiece_bert"] {
+        let answers = json(&vocabularies.join(format!("{name}.json")));
+        check_strings(name, &fixture(name), &strings, &answers);
+    }
+}
+
 /// Tokens are the same without files that repeat each other.
 fn check_strings(name: &str, files: &Folder, strings: &Json, answers: &Json) {
     let rows = rows(files);
     for without in ["", "tokenizer_config.json", "tokenizer.model", "tokenizer.json"] {
         let mut files = files.clone();
         files.remove(without);
-        if !files.contains_key("tokenizer.json") && !files.contains_key("tokenizer.model") {
+        let vocabularies = ["tokenizer.json", "tokenizer.model", "vocab.txt"];
+        if !vocabularies.iter().any(|name| files.contains_key(*name)) {
             continue;
         }
         let tokenizer = read(&files, rows).unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -159,6 +159,7 @@ fn hugging_face_reference_strings() {
         ("bpe_neox", &["olmo2"]),
         ("spm_llama", &["llama", "phi3"]),
         ("spm_gemma", &["gemma3"]),
+        ("wordpiece_bert", &["bert"]),
     ] {
         let answers = json(&reference.join(format!("tokrefs/{name}.json")));
         for file in files {
@@ -170,11 +171,38 @@ fn hugging_face_reference_strings() {
     }
 }
 
+/// Unigram, beside what SentencePiece gives.
+#[test]
+fn unigram_gives_the_pieces_of_sentencepiece() {
+    let rows = json(&fixture("unigram.json"));
+    with_fixture("unigram", |tokenizer| {
+        assert!(tokenizer.adds_eos() && !tokenizer.adds_bos() && tokenizer.adds_space_prefix());
+        let mut wrong = Vec::new();
+        for row in rows.as_array().unwrap() {
+            let (text, expected) = (row[0].as_str().unwrap(), ids_of(&row[1]));
+            let found = tokenizer.encode_to_vec(text.as_bytes(), PLAIN).unwrap();
+            if found != expected {
+                wrong.push(format!("{text:?}: {found:?}, expected {expected:?}"));
+            }
+            // Exactly what is asked for is enough, and one place more does no harm.
+            let mut scratch = vec![0xA5; tokenizer.scratch_bytes(text.len())];
+            let mut ids = vec![0; found.len() + 1];
+            let count = tokenizer.encode(text.as_bytes(), PLAIN, &mut scratch, &mut ids).unwrap();
+            assert_eq!(ids[..count], found);
+        }
+        assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
+        let ids = tokenizer.encode_to_vec(b"the  model", PLAIN).unwrap();
+        assert_eq!(decode(tokenizer, &ids, WITH_SPECIAL), b"the model");
+    });
+}
+
 /// The texts that llama.cpp ships for the vocabularies of released models.
 #[test]
 fn llama_cpp_vocabularies() {
     let Some(folder) = shared("tokenizers") else { return };
-    for name in ["gpt-2", "llama-bpe", "qwen2", "llama-spm", "phi-3", "starcoder"] {
+    for name in
+        ["gpt-2", "llama-bpe", "qwen2", "llama-spm", "phi-3", "starcoder", "falcon", "bert-bge"]
+    {
         let file = folder.join(format!("ggml-vocab-{name}.gguf"));
         let read = |extension| std::fs::read_to_string(file.with_extension(extension)).unwrap();
         let (texts, answers) = (read("gguf.inp"), read("gguf.out"));
@@ -708,8 +736,9 @@ fn damaged_vocabularies_do_no_harm() {
     };
     let rounds = std::env::var("MOTE_ROUNDS").map_or(2000, |rounds| rounds.parse().unwrap());
     let mut worked = 0;
-    let files = FIXTURES.map(|name| std::fs::read(fixture(&format!("{name}.gguf"))).unwrap());
-    for bytes in files.into_iter().chain(words::files()) {
+    let names = FIXTURES.into_iter().chain(["unigram"]);
+    let files = names.map(|name| std::fs::read(fixture(&format!("{name}.gguf"))).unwrap());
+    for bytes in files.chain(words::files()) {
         for _ in 0..rounds {
             let mut damaged = bytes.clone();
             for _ in 0..1 + random(8) {

@@ -8,6 +8,7 @@ use mote_formats::gguf::Gguf;
 use mote_kernels::{Kernels, arch};
 use mote_runtime::executor::Executor;
 use mote_runtime::threads::ThreadPool;
+use mote_runtime::tokenizer::pre_tokenizers;
 use mote_runtime::{AnyModel, AnySession, LanguageModel, Model, Options, Plan, Session};
 
 use crate::failure::{Code, Failure, Result};
@@ -65,12 +66,34 @@ pub fn with_model<R>(path: &Path, work: impl FnOnce(&Model<'_>) -> Result<R>) ->
 
 /// A model of either kind.
 pub fn with_any_model<R>(path: &Path, work: impl FnOnce(&AnyModel<'_>) -> Result<R>) -> Result<R> {
-    try_any_model(path, |model| work(model?))
+    with_any_model_by(path, None, work)
 }
 
-/// A model of either kind, or why there is none.
+/// The same, with the rules of `--pre` for words.
+pub fn with_any_model_by<R>(
+    path: &Path,
+    pre: Option<&str>,
+    work: impl FnOnce(&AnyModel<'_>) -> Result<R>,
+) -> Result<R> {
+    try_any_model(path, pre, |model| work(model?))
+}
+
+/// Why there are no rules of a name for words.
+pub fn unknown_rules(name: &str) -> Failure {
+    if pre_tokenizers().flatten().any(|known| *known == name) {
+        let name = name.escape_debug();
+        let sentence = "the file's vocabulary has no rules for words";
+        return Failure::new(Code::Usage, format_args!("--pre {name}: {sentence}"));
+    }
+    let known: Vec<&str> = pre_tokenizers().flatten().copied().collect();
+    let (name, known) = (name.escape_debug(), known.join(", "));
+    Failure::new(Code::Usage, format_args!("--pre: no rules are called '{name}' (known: {known})"))
+}
+
+/// A model of either kind, or why there is none. With `pre`, texts are cut into words by those rules.
 pub fn try_any_model<R>(
     path: &Path,
+    pre: Option<&str>,
     work: impl FnOnce(Result<&AnyModel<'_>>) -> Result<R>,
 ) -> Result<R> {
     let file = match source::open(path) {
@@ -87,10 +110,16 @@ pub fn try_any_model<R>(
         Ok(tables) => tables,
         Err(failure) => return work(Err(failure)),
     };
-    match AnyModel::new(&gguf, &mut tables).map_err(refused) {
-        Ok(model) => work(Ok(&model)),
-        Err(failure) => work(Err(failure)),
+    let mut model = match AnyModel::new(&gguf, &mut tables).map_err(refused) {
+        Ok(model) => model,
+        Err(failure) => return work(Err(failure)),
+    };
+    if let Some(name) = pre
+        && !model.set_pre_tokenizer(name)
+    {
+        return Err(unknown_rules(name));
     }
+    work(Ok(&model))
 }
 
 /// Who computes: a kernel table and threads.

@@ -20,6 +20,22 @@ pub struct ModelOption {
     pub model: PathBuf,
 }
 
+/// `--pre NAME`.
+#[derive(Args, Clone, Debug)]
+pub struct RulesOption {
+    /// Rules that cut texts into words before anything is merged, whatever the file says: gpt-2,
+    /// llama-bpe, qwen2, ... (for vocabularies of bytes)
+    #[arg(long, value_name = "NAME")]
+    pub pre: Option<String>,
+}
+
+impl RulesOption {
+    /// What a model is asked for.
+    pub fn name(&self) -> Option<&str> {
+        self.pre.as_deref()
+    }
+}
+
 /// How a session computes: what run, score, perplexity and bench have in common, the number of
 /// threads excepted (bench takes a list of them).
 #[derive(Args, Clone, Debug)]

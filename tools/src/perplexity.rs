@@ -19,10 +19,10 @@ use serde::Serialize;
 use crate::cli::write_json;
 use crate::environment;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, with_any_model, with_any_session};
+use crate::host::{Engine, with_any_model_by, with_any_session};
 use crate::input;
 use crate::mix::MixOptions;
-use crate::options::{Bits, Purpose, SessionOptions, names};
+use crate::options::{Bits, Purpose, RulesOption, SessionOptions, names};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 use versus::Task;
@@ -86,6 +86,8 @@ pub struct Command {
     /// judged by
     #[arg(long, requires = "mix")]
     tune: bool,
+    #[command(flatten)]
+    rules: RulesOption,
     #[command(flatten)]
     mix: MixOptions,
     #[command(flatten)]
@@ -160,7 +162,7 @@ impl Command {
 
     fn measure(&self, model: &Path, window: usize, streams: &mut Streams<'_>) -> Result<()> {
         let engine = Engine::new(&self.session, streams)?;
-        with_any_model(model, |model| {
+        with_any_model_by(model, self.rules.name(), |model| {
             let tokenizer = model.tokenizer();
             tell_unknown_rules(tokenizer, streams);
             let text = input::read_file(&self.file)?;

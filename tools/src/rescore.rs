@@ -15,10 +15,10 @@ use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::with_any_model;
+use crate::host::with_any_model_by;
 use crate::input;
 use crate::mix::MixOptions;
-use crate::options::{ModelOption, SessionOptions};
+use crate::options::{ModelOption, RulesOption, SessionOptions};
 use crate::sentences::{Computing, Frame, SentenceOptions, with_scorer};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
@@ -55,6 +55,8 @@ Examples:
 pub struct Command {
     #[command(flatten)]
     model: ModelOption,
+    #[command(flatten)]
+    rules: RulesOption,
     /// A file of lists [default: standard input]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -161,7 +163,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         Some(path) => Some(parse_references(&input::read_file(path)?)?),
         None => None,
     };
-    let features = with_any_model(&command.model.model, |model| {
+    let features = with_any_model_by(&command.model.model, command.rules.name(), |model| {
         tell_unknown_rules(model.tokenizer(), streams);
         command.features(&lists, model, streams)
     })?;

@@ -28,7 +28,7 @@ use crate::facts::PlanFacts;
 use crate::failure::{Code, Failure, Result};
 use crate::host::Engine;
 use crate::mix::MixOptions;
-use crate::options::{CacheChoice, Purpose, SessionOptions};
+use crate::options::{CacheChoice, Purpose, RulesOption, SessionOptions};
 use crate::source;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
@@ -136,6 +136,8 @@ pub struct Command {
     #[command(flatten)]
     files: SessionFiles,
     #[command(flatten)]
+    rules: RulesOption,
+    #[command(flatten)]
     fallback: FallbackOptions,
     #[command(flatten)]
     mix: MixOptions,
@@ -183,7 +185,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     };
     let source = command.source(streams)?;
     let engine = Engine::new(&command.session, streams)?;
-    command.fallback.with_models(&path, |models| {
+    command.fallback.with_models(&path, command.rules.name(), |models| {
         let (model, tokenizer) = (models.any()?, models.tokenizer()?);
         let job = command.job(source, tokenizer)?;
         let grammar = command.constrain.compile(tokenizer)?;

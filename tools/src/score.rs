@@ -21,11 +21,11 @@ use serde::Serialize;
 use crate::cli::write_json;
 use crate::facts::FileFacts;
 use crate::failure::{Code, Failure, Result, shown};
-use crate::host::{Engine, with_any_model, with_any_session};
+use crate::host::{Engine, with_any_model_by, with_any_session};
 use crate::input;
 use crate::interrupt;
 use crate::mix::MixOptions;
-use crate::options::{Bits, ModelOption, Purpose, SessionOptions, TextOptions, names};
+use crate::options::{Bits, ModelOption, Purpose, RulesOption, SessionOptions, TextOptions, names};
 use crate::sentences::{Computing, SentenceOptions};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
@@ -107,6 +107,8 @@ pub struct Command {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    rules: RulesOption,
+    #[command(flatten)]
     mix: MixOptions,
     #[command(flatten)]
     bits: BitsOptions,
@@ -160,7 +162,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     }
     command.picture.check()?;
     let engine = Engine::new(&command.session, streams)?;
-    with_any_model(&command.model.model, |model| {
+    with_any_model_by(&command.model.model, command.rules.name(), |model| {
         tell_unknown_rules(model.tokenizer(), streams);
         let ids = command.ids(model.tokenizer(), streams)?;
         let n_ctx = command.session.compute.ctx.map_or(ids.len(), |ctx| ctx.get());
@@ -190,7 +192,7 @@ impl Command {
     fn score_sentences(&self, compares: bool, streams: &mut Streams<'_>) -> Result<()> {
         let Command { around, session, mix, json, .. } = self;
         let (computing, json) = (Computing { session, mix }, *json);
-        with_any_model(&self.model.model, |model| {
+        with_any_model_by(&self.model.model, self.rules.name(), |model| {
             tell_unknown_rules(model.tokenizer(), streams);
             if compares {
                 let task = compare::Task { options: &self.compare, around, computing, json };

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Failure, Result};
-use crate::host::{Memory, with_gguf};
+use crate::host::{Memory, unknown_rules, with_gguf};
 use crate::input;
-use crate::options::{ModelOption, TextOptions};
+use crate::options::{ModelOption, RulesOption, TextOptions};
 use crate::streams::Streams;
 
 /// Turn a text into token ids
@@ -27,6 +27,8 @@ Examples:
 pub struct Command {
     #[command(flatten)]
     model: ModelOption,
+    #[command(flatten)]
+    rules: RulesOption,
     #[command(flatten)]
     text: TextOptions,
     /// Special tokens that the text spells become those tokens
@@ -60,6 +62,10 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         let needed = Tokenizer::bytes_needed(gguf).map_err(|error| refused(error.into()))?;
         let mut tables = Memory::new(needed)?;
         let tokenizer = Tokenizer::new(gguf, &mut tables).map_err(|error| refused(error.into()))?;
+        let tokenizer = match command.rules.name() {
+            Some(name) => tokenizer.with_pre_tokenizer(name).ok_or_else(|| unknown_rules(name))?,
+            None => tokenizer,
+        };
         tell_unknown_rules(&tokenizer, streams);
         let default = tokenizer.default_options();
         let bos = default.bos && !command.no_bos;
@@ -79,6 +85,11 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
 /// Says so if texts may get other tokens than the model was trained on.
 pub fn tell_unknown_rules(tokenizer: &Tokenizer<'_>, streams: &mut Streams<'_>) {
     if !tokenizer.is_pre_tokenizer_known() {
-        streams.note("the vocabulary's rules for words are not known: those of GPT-2 are used");
+        let rules = tokenizer.pre_tokenizer().unwrap_or_default();
+        streams.note(format_args!(
+            "the vocabulary's rules for words are not known: those of {rules} are used, and texts \
+             may get other tokens than in training, at digits, contractions, punctuation and blanks \
+             above all (--pre NAME takes others)"
+        ));
     }
 }

@@ -1,6 +1,7 @@
 //! Characters of a text that need not be UTF-8, and their classes.
 
 use super::class_tables::{BLOCK_OF, BLOCKS};
+use super::detail_tables;
 
 /// What pre-tokenizers distinguish. A byte that begins no valid UTF-8 is `Other`, as U+FFFD is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +69,63 @@ pub(super) fn decode(text: &[u8], at: usize) -> (Option<char>, usize) {
 
 /// Outside ASCII there is no newline in the sense of [`Class::Newline`].
 fn class_of(character: char) -> Class {
-    let code = character as usize;
-    let block = BLOCK_OF.get(code / 128).and_then(|&block| BLOCKS.get(usize::from(block)));
-    match block.map_or(0, |words| words[code / 32 % 4] >> (2 * (code % 32)) & 3) {
+    match two_bits(&BLOCK_OF, &BLOCKS, character) {
         1 => Class::Letter,
         2 => Class::Number,
         3 => Class::Space,
         _ => Class::Other,
     }
+}
+
+/// Of a character of the class `Letter`, `Number` or `Other`, what kind of it. Of `Space` and
+/// `Newline` it says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// A letter without case (`\p{Lm}`, `\p{Lo}`), a number that is no digit (`\p{No}`), a character
+    /// that nobody sees (`\p{C}`).
+    Plain,
+    /// A capital (`\p{Lu}`, `\p{Lt}`).
+    Upper,
+    /// A small letter (`\p{Ll}`).
+    Lower,
+    /// A decimal digit (`\p{Nd}`).
+    Digit,
+    /// A number written as a letter (`\p{Nl}`).
+    LetterNumber,
+    /// `\p{M}`.
+    Mark,
+    /// `\p{P}`.
+    Punctuation,
+    /// `\p{S}`.
+    Symbol,
+}
+
+/// The kind of a character of that class.
+#[inline]
+pub(super) fn detail_of(character: char, class: Class) -> Detail {
+    // Far from everything else: variation selectors.
+    if ('\u{E0100}'..='\u{E01EF}').contains(&character) {
+        return Detail::Mark;
+    }
+    let bits = two_bits(&detail_tables::BLOCK_OF, &detail_tables::BLOCKS, character);
+    match (class, bits) {
+        (Class::Letter, 1) => Detail::Upper,
+        (Class::Letter, 2) => Detail::Lower,
+        (Class::Number, 1) => Detail::Digit,
+        (Class::Number, 2) => Detail::LetterNumber,
+        (Class::Other, 1) => Detail::Mark,
+        (Class::Other, 2) => Detail::Punctuation,
+        (Class::Other, 3) => Detail::Symbol,
+        _ => Detail::Plain,
+    }
+}
+
+/// What a table of two bits for each character says; 0 past its end.
+#[inline]
+fn two_bits(block_of: &[u8], blocks: &[[u64; 4]], character: char) -> u64 {
+    let code = character as usize;
+    let block = block_of.get(code / 128).and_then(|&block| blocks.get(usize::from(block)));
+    block.map_or(0, |words| words[code / 32 % 4] >> (2 * (code % 32)) & 3)
 }
 
 const ASCII: [Class; 128] = {
@@ -114,6 +164,31 @@ mod tests {
                 _ => Class::Other,
             };
             assert_eq!(class_of(character), expected, "{character:?}");
+        }
+    }
+
+    #[test]
+    fn details_are_those_of_the_general_categories() {
+        for character in '\0'..=char::MAX {
+            let expected = match get_general_category(character) {
+                G::UppercaseLetter | G::TitlecaseLetter => Detail::Upper,
+                G::LowercaseLetter => Detail::Lower,
+                G::DecimalNumber => Detail::Digit,
+                G::LetterNumber => Detail::LetterNumber,
+                G::NonspacingMark | G::SpacingMark | G::EnclosingMark => Detail::Mark,
+                G::ConnectorPunctuation
+                | G::DashPunctuation
+                | G::OpenPunctuation
+                | G::ClosePunctuation
+                | G::InitialPunctuation
+                | G::FinalPunctuation
+                | G::OtherPunctuation => Detail::Punctuation,
+                G::MathSymbol | G::CurrencySymbol | G::ModifierSymbol | G::OtherSymbol => {
+                    Detail::Symbol
+                }
+                _ => Detail::Plain,
+            };
+            assert_eq!(detail_of(character, class_of(character)), expected, "{character:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::error::DecodeError;
 use super::vocabulary::{Spelling, TokenKind};
-use super::{Tokenizer, alphabet, piece};
+use super::{Model, Tokenizer, alphabet, piece};
 
 /// How tokens are written as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,12 +153,40 @@ impl State {
     }
 }
 
+/// Whatever there is of these, in a row.
+fn chain(
+    byte: Option<u8>,
+    spelled: Option<impl Iterator<Item = u8>>,
+    piece: Option<impl Iterator<Item = u8>>,
+    verbatim: Option<impl Iterator<Item = u8>>,
+) -> impl Iterator<Item = u8> {
+    byte.into_iter()
+        .chain(spelled.into_iter().flatten())
+        .chain(piece.into_iter().flatten())
+        .chain(verbatim.into_iter().flatten())
+}
+
+/// Whether a blank goes before a token of WordPiece, and its text: before words and marks of the
+/// input, but not before punctuation that stands close to the word before it.
+fn word_piece(text: &[u8], kind: TokenKind) -> (bool, &[u8]) {
+    let word = text.strip_prefix(&piece::BLANK);
+    let is_close = word.is_some_and(|word| matches!(word, [b'.' | b',' | b'?' | b'!', ..]));
+    let is_text = matches!(kind, TokenKind::Normal | TokenKind::UserDefined);
+    ((word.is_some() || !is_text) && !is_close, word.unwrap_or(text))
+}
+
 impl<'a> Tokenizer<'a> {
     /// The bytes that a token stands for.
     fn bytes_of(&self, id: u32, kind: TokenKind) -> impl Iterator<Item = u8> + use<'a> {
         let text = self.text(id);
         let is_text = matches!(kind, TokenKind::Normal | TokenKind::Byte);
         let (mut byte, mut spelled, mut piece, mut verbatim) = (None, None, None, None);
+        if matches!(self.model, Model::WordPieces(_)) {
+            let (blank, text) = word_piece(text, kind);
+            byte = blank.then_some(b' ');
+            verbatim = Some(text.iter().copied());
+            return chain(byte, spelled, piece, verbatim);
+        }
         match self.vocabulary.spelling() {
             Spelling::Pieces if kind == TokenKind::Byte => byte = piece::byte_value(text),
             Spelling::Pieces => piece = Some(piece::bytes(text)),
@@ -171,10 +199,7 @@ impl<'a> Tokenizer<'a> {
             }
             Spelling::Bytes => verbatim = Some(text.iter().copied()),
         }
-        byte.into_iter()
-            .chain(spelled.into_iter().flatten())
-            .chain(piece.into_iter().flatten())
-            .chain(verbatim.into_iter().flatten())
+        chain(byte, spelled, piece, verbatim)
     }
 
     /// Writes the bytes that a token stands for and returns their number. They need not be UTF-8:

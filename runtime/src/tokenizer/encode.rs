@@ -9,7 +9,7 @@ use super::pre::PreTokenizer;
 use super::recent::{self, Recent, Remembered};
 use super::scores::Pieces;
 use super::scratch::Scratch;
-use super::{MAX_TEXT_BYTES, Model, Tokenizer, characters, nfc, piece, words};
+use super::{MAX_TEXT_BYTES, Model, Tokenizer, characters, nfc, piece, wordpiece, words};
 use crate::memory::Measure;
 
 /// What is added to a text's own tokens, and which of them it may spell.
@@ -38,7 +38,7 @@ pub(super) fn usual_scratch_bytes(model: &Model<'_>, text_len: usize) -> usize {
 /// Bytes of what makes long texts faster.
 fn aids_bytes(model: &Model<'_>, text_len: usize) -> usize {
     match model {
-        Model::Words | Model::SingleBytes => 0,
+        Model::Unigram(_) | Model::WordPieces(_) | Model::Words | Model::SingleBytes => 0,
         _ if text_len < memo::WORTHWHILE => 0,
         Model::Bytes { .. } => memo::bytes(),
         Model::Pieces { .. } => memo::bytes() + recent::bytes(),
@@ -58,7 +58,8 @@ fn stretch_bytes(model: &Model<'_>, text_len: usize) -> usize {
             let copy = text_len.saturating_add(1);
             copy.saturating_add(chain_bytes(copy, pieces.ranks()))
         }
-        Model::Words | Model::SingleBytes => 0,
+        Model::Unigram(unigram) => unigram.scratch_bytes(text_len),
+        Model::WordPieces(_) | Model::Words | Model::SingleBytes => 0,
     }
 }
 
@@ -153,6 +154,20 @@ impl Encoder<'_, '_> {
             }
             Model::Bytes { pre, merges } => self.encode_words(pre, merges, text, scratch),
             Model::Pieces { pieces, prefix } => self.encode_pieces(pieces, *prefix, text, scratch),
+            Model::Unigram(unigram) => {
+                let push = |id| self.push(id);
+                unigram.encode(&tokenizer.vocabulary, text, scratch, push).map_err(Into::into)
+            }
+            Model::WordPieces(cleaning) => {
+                let unknown = self.unknown;
+                let mut is_missing = false;
+                wordpiece::encode(&tokenizer.vocabulary, *cleaning, text, |id| {
+                    is_missing |= id.or(unknown).is_none();
+                    self.extend(id.or(unknown));
+                });
+                let byte = text.first().copied().unwrap_or_default();
+                if is_missing { Err(EncodeError::NoToken { byte }) } else { Ok(()) }
+            }
             Model::Words => {
                 let unknown = self.unknown.unwrap_or_default();
                 let id = |word| tokenizer.vocabulary.find_merged(word).unwrap_or(unknown);
@@ -228,10 +243,11 @@ impl Encoder<'_, '_> {
         text: &[u8],
         mut scratch: Scratch<'_>,
     ) -> Result<(), EncodeError> {
+        let mut cutter = pre.cutter();
         let mut start = 0;
         while start < text.len() {
             // A word has at least one byte.
-            let end = pre.word_end(text, start).max(start + 1);
+            let end = cutter.word_end(text, start).max(start + 1);
             let word = text.get(start..end).unwrap_or_default();
             match pre.whole_words.then(|| merges.whole_word(word)).flatten() {
                 Some(id) => self.push(id),

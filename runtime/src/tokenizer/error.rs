@@ -50,6 +50,8 @@ pub enum LoadError {
     BytePlace(u32),
     /// A score that is not a finite number.
     Score(u32),
+    /// `tokenizer.ggml.precompiled_charsmap` has another length than it says.
+    Charsmap,
     /// The id of a special token is not below the number of tokens.
     SpecialId {
         /// The key that holds the id.
@@ -154,6 +156,9 @@ impl fmt::Display for LoadError {
                 write!(f, "token {id} of a vocabulary of bytes is not the byte at its place")
             }
             LoadError::Score(id) => write!(f, "the score of token {id} is not a finite number"),
+            LoadError::Charsmap => {
+                write!(f, "the map of characters is longer or shorter than it says")
+            }
             LoadError::SpecialId { key, id } => {
                 write!(f, "{key} is {id}, which is not a token of the vocabulary")
             }

@@ -20,20 +20,17 @@ pub(super) const PADDING: &str = "tokenizer.ggml.padding_token_id";
 pub(super) const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 pub(super) const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 pub(super) const ADD_SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
+pub(super) const REMOVE_EXTRA_BLANKS: &str = "tokenizer.ggml.remove_extra_whitespaces";
+pub(super) const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
+pub(super) const LOWERCASE: &str = "tokenizer.ggml.normalizer.lowercase";
+pub(super) const STRIP_ACCENTS: &str = "tokenizer.ggml.normalizer.strip_accents";
+// As the format spells it.
+pub(super) const SEPARATOR: &str = "tokenizer.ggml.seperator_token_id";
+pub(super) const CLASS: &str = "tokenizer.ggml.cls_token_id";
 
 /// Every key that holds the id of a token.
-pub(super) const ALL_IDS: [&str; 9] = [
-    BOS,
-    EOS,
-    EOT,
-    EOM,
-    UNKNOWN,
-    PADDING,
-    // As the format spells it.
-    "tokenizer.ggml.seperator_token_id",
-    "tokenizer.ggml.mask_token_id",
-    "tokenizer.ggml.cls_token_id",
-];
+pub(super) const ALL_IDS: [&str; 9] =
+    [BOS, EOS, EOT, EOM, UNKNOWN, PADDING, SEPARATOR, "tokenizer.ggml.mask_token_id", CLASS];
 
 /// A string.
 pub(super) fn text<'a>(file: &Gguf<'a>, key: &'static str) -> Result<Option<&'a str>, LoadError> {

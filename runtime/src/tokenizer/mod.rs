@@ -1,11 +1,13 @@
 //! Text to token ids and back, by the vocabulary of a GGUF file.
 //!
-//! Four kinds of vocabulary (`tokenizer.ggml.model`):
+//! Kinds of vocabulary (`tokenizer.ggml.model`):
 //! - `gpt2`, byte-level byte-pair encoding (Radford et al. 2019): the text is cut into words by a
 //!   pre-tokenizer (`pre.rs`), the bytes of each are merged by a list of merges.
 //! - `llama`, SentencePiece's byte-pair encoding (Kudo and Richardson 2018): characters of the whole
 //!   text are merged to pieces, the piece of the best score first; characters that are no piece
 //!   become bytes.
+//! - `t5`, SentencePiece's Unigram (`unigram.rs`): the pieces with the best sum of scores.
+//! - `bert`, WordPiece (`wordpiece.rs`): words become the longest tokens that they begin with.
 //! - `words` and `bytes`, of n-gram models (`words.rs`): what stands between blanks, and each byte.
 //!
 //! The tables stay small because texts stay in the file: [`Tokenizer::new`] reads every token once
@@ -22,8 +24,10 @@
 mod alphabet;
 mod chain;
 mod characters;
+mod charsmap;
 mod class_tables;
 mod decode;
+mod detail_tables;
 mod encode;
 mod error;
 mod keys;
@@ -38,9 +42,12 @@ mod pre;
 mod recent;
 mod scores;
 mod scratch;
+mod sorted;
 mod special;
 mod table;
+mod unigram;
 mod vocabulary;
+mod wordpiece;
 mod words;
 
 use mote_formats::Gguf;
@@ -48,15 +55,19 @@ use mote_formats::Gguf;
 pub use decode::{DecodeOptions, Decoder};
 pub use encode::EncodeOptions;
 pub use error::{DecodeError, EncodeError, LoadError};
+pub use pre::pre_tokenizers;
 pub use vocabulary::TokenKind;
 
 use crate::memory::{Carver, Measure};
 use crate::notes::note;
+use charsmap::Charsmap;
 use merges::Merges;
 use pre::PreTokenizer;
 use scores::Pieces;
 use special::Specials;
+use unigram::{Normalizer, Unigram};
 use vocabulary::{Spelling, Vocabulary};
+use wordpiece::Cleaning;
 
 /// The most tokens of a vocabulary.
 pub const MAX_TOKENS: usize = 1 << 20;
@@ -80,6 +91,8 @@ pub struct Tokenizer<'a> {
     ends: EndIds,
     adds: Adds,
     is_pre_known: bool,
+    /// The file says whether a BOS token is added.
+    says_bos: bool,
     max_token_bytes: usize,
 }
 
@@ -90,6 +103,10 @@ enum Model<'a> {
     Bytes { pre: PreTokenizer, merges: Merges<'a> },
     /// SentencePiece; with `prefix`, a blank is put before a text.
     Pieces { pieces: Pieces<'a>, prefix: bool },
+    /// SentencePiece's Unigram.
+    Unigram(Unigram<'a>),
+    /// WordPiece.
+    WordPieces(Cleaning),
     /// Words between blanks.
     Words,
     /// A token for each byte.
@@ -132,7 +149,11 @@ impl<'a> Tokenizer<'a> {
     pub fn new(file: &Gguf<'a>, memory: &'a mut [u8]) -> Result<Self, LoadError> {
         let source = Source::new(file)?;
         if !source.is_pre_known {
-            note!(warn, "unknown pre-tokenizer: some texts get other tokens than in training");
+            note!(
+                warn,
+                "unknown pre-tokenizer, {} used instead: words may be cut elsewhere than in training",
+                PreTokenizer::default().name()
+            );
         }
         source.load(&mut Carver::new(memory))
     }
@@ -168,6 +189,7 @@ impl<'a> Tokenizer<'a> {
                 .vocabulary
                 .find_piece(text)
                 .or_else(|| piece::byte_value(text).and_then(|byte| pieces.byte(byte))),
+            Model::Unigram(_) | Model::WordPieces(_) => self.vocabulary.find_piece(text),
             Model::SingleBytes => piece::byte_value(text).map(words::id_of_byte),
         };
         merged.or_else(|| self.vocabulary.find_other(text))
@@ -216,13 +238,40 @@ impl<'a> Tokenizer<'a> {
 
     /// Whether a blank is put before a text: the token that begins it stands for a blank, too.
     pub fn adds_space_prefix(&self) -> bool {
-        matches!(self.model, Model::Pieces { prefix: true, .. } | Model::Words)
+        match &self.model {
+            Model::Pieces { prefix, .. } => *prefix,
+            Model::Unigram(unigram) => unigram.adds_space_prefix(),
+            Model::Words | Model::WordPieces(_) => true,
+            Model::Bytes { .. } | Model::SingleBytes => false,
+        }
     }
 
     /// Whether the rules by which this vocabulary cuts a text into words are known. If not, those
     /// of GPT-2 are used, and some texts get other tokens than the model was trained on.
     pub fn is_pre_tokenizer_known(&self) -> bool {
         self.is_pre_known
+    }
+
+    /// The name of the rules that are used, where the vocabulary has such rules: the best-known of
+    /// their names ([`pre_tokenizers`]).
+    pub fn pre_tokenizer(&self) -> Option<&'static str> {
+        match &self.model {
+            Model::Bytes { pre, .. } => Some(pre.name()),
+            _ => None,
+        }
+    }
+
+    /// The same vocabulary with other rules for words, whatever the file says. `None` if no rules
+    /// have that name, or if the vocabulary has no such rules.
+    pub fn with_pre_tokenizer(mut self, name: &str) -> Option<Self> {
+        let rules = PreTokenizer::by_name(name)?;
+        let Model::Bytes { pre, .. } = &mut self.model else { return None };
+        *pre = rules;
+        self.is_pre_known = true;
+        if !self.says_bos {
+            self.adds.bos = rules.add_bos;
+        }
+        Some(self)
     }
 
     /// The length of the longest token's text as the file spells it, with the blank before a word.
@@ -298,6 +347,15 @@ fn zeros<T: Copy + Default>(len: usize) -> Result<alloc::vec::Vec<T>, EncodeErro
     Ok(alloc::vec![T::default(); len])
 }
 
+/// What the file calls Unigram.
+const UNIGRAM: &str = "t5";
+/// What the file calls WordPiece.
+const WORD_PIECES: &str = "bert";
+// BERT's own special tokens, which a file of WordPiece need not name.
+const BERT_UNKNOWN: u32 = 100;
+const BERT_CLASS: u32 = 101;
+const BERT_SEPARATOR: u32 = 102;
+
 /// What a file says, before its texts are read.
 struct Source<'a> {
     vocabulary: load::Source<'a>,
@@ -305,11 +363,14 @@ struct Source<'a> {
     ids: SpecialIds,
     adds: Adds,
     is_pre_known: bool,
+    says_bos: bool,
 }
 
 enum Rules<'a> {
     Bytes { pre: PreTokenizer, merges: merges::Source<'a> },
     Pieces { scores: scores::Source<'a>, prefix: bool },
+    Unigram { scores: scores::Source<'a>, normalizer: Normalizer<'a> },
+    WordPieces(Cleaning),
     Words,
     SingleBytes,
 }
@@ -319,14 +380,29 @@ impl<'a> Source<'a> {
         let model = keys::text(file, keys::MODEL)?.ok_or(LoadError::Missing(keys::MODEL))?;
         let spelling = match model {
             "gpt2" => Spelling::Bytes,
-            "llama" | words::BYTES => Spelling::Pieces,
+            "llama" | UNIGRAM | WORD_PIECES | words::BYTES => Spelling::Pieces,
             words::WORDS => Spelling::Words,
             _ => return Err(LoadError::Model),
         };
-        let ids = SpecialIds::new(file)?;
+        let mut ids = SpecialIds::new(file)?;
+        let separator = keys::id(file, keys::SEPARATOR, usize::MAX)?.unwrap_or(BERT_SEPARATOR);
+        if model == WORD_PIECES {
+            let class = keys::id(file, keys::CLASS, usize::MAX)?;
+            ids.bos = ids.bos.or(class).or(Some(BERT_CLASS));
+            ids.eos = ids.eos.or(Some(separator));
+            ids.unknown = ids.unknown.or(Some(BERT_UNKNOWN));
+        }
         let named = [ids.bos, ids.eos, ids.eot, ids.padding];
         let vocabulary = load::Source::new(*file, spelling, ids.unknown, named)?;
         ids.check(file, vocabulary.len())?;
+        let of_bert = [(keys::BOS, ids.bos), (keys::UNKNOWN, ids.unknown)];
+        for (key, id) in of_bert.into_iter().chain([(keys::SEPARATOR, Some(separator))]) {
+            if let Some(id) =
+                id.filter(|&id| model == WORD_PIECES && id as usize >= vocabulary.len())
+            {
+                return Err(LoadError::SpecialId { key, id });
+            }
+        }
         let name = keys::text(file, keys::PRE)?;
         let add_bos = keys::flag(file, keys::ADD_BOS)?;
         let add_eos = keys::flag(file, keys::ADD_EOS)?;
@@ -340,14 +416,33 @@ impl<'a> Source<'a> {
             }
             Spelling::Words => (Rules::Words, true, true),
             Spelling::Pieces if model == words::BYTES => (Rules::SingleBytes, true, true),
+            Spelling::Pieces if model == UNIGRAM => {
+                let scores =
+                    scores::Source::new(keys::array(file, keys::SCORES)?, vocabulary.len())?;
+                let map = keys::array(file, keys::CHARSMAP)?.map_or(&[][..], |map| map.bytes());
+                let normalizer = Normalizer {
+                    charsmap: Charsmap::new(map).ok_or(LoadError::Charsmap)?,
+                    prefix: prefix.unwrap_or(false),
+                    merges_blanks: keys::flag(file, keys::REMOVE_EXTRA_BLANKS)?.unwrap_or(false),
+                };
+                (Rules::Unigram { scores, normalizer }, false, true)
+            }
+            Spelling::Pieces if model == WORD_PIECES => {
+                let lowercase = keys::flag(file, keys::LOWERCASE)?.unwrap_or(true);
+                let strips_accents = keys::flag(file, keys::STRIP_ACCENTS)?.unwrap_or(lowercase);
+                (Rules::WordPieces(Cleaning { lowercase, strips_accents }), true, true)
+            }
             Spelling::Pieces => {
                 let scores = keys::array(file, keys::SCORES)?;
                 let scores = scores::Source::new(scores, vocabulary.len())?;
                 (Rules::Pieces { scores, prefix: prefix.unwrap_or(true) }, true, true)
             }
         };
-        let adds = Adds { bos: add_bos.unwrap_or(default_bos), eos: add_eos.unwrap_or(false) };
-        Ok(Source { vocabulary, rules, ids, adds, is_pre_known })
+        let default_eos = matches!(model, WORD_PIECES | UNIGRAM);
+        let adds =
+            Adds { bos: add_bos.unwrap_or(default_bos), eos: add_eos.unwrap_or(default_eos) };
+        let says_bos = add_bos.is_some();
+        Ok(Source { vocabulary, rules, ids, adds, is_pre_known, says_bos })
     }
 
     /// The pieces of memory, in the order of [`load`](Self::load).
@@ -363,7 +458,13 @@ impl<'a> Source<'a> {
                 self.vocabulary.measure(memory);
                 scores.measure(memory);
             }
-            Rules::Words | Rules::SingleBytes => self.vocabulary.measure(memory),
+            Rules::Unigram { .. } => {
+                self.vocabulary.measure(memory);
+                unigram::measure(memory, self.vocabulary.len());
+            }
+            Rules::WordPieces(_) | Rules::Words | Rules::SingleBytes => {
+                self.vocabulary.measure(memory);
+            }
         }
     }
 
@@ -385,10 +486,18 @@ impl<'a> Source<'a> {
                     Rules::Bytes { pre, merges } => {
                         Model::Bytes { pre, merges: merges.load(&vocabulary, memory)? }
                     }
+                    Rules::Unigram { scores, normalizer } => {
+                        let unknown = self.ids.unknown.or(vocabulary.first_unknown());
+                        let unknown = unknown.ok_or(LoadError::Missing(keys::UNKNOWN))?;
+                        let scores = scores.list();
+                        let new = Unigram::new(&vocabulary, scores, normalizer, unknown, memory)?;
+                        Model::Unigram(new)
+                    }
                     Rules::SingleBytes => {
                         words::check_bytes(&vocabulary)?;
                         Model::SingleBytes
                     }
+                    Rules::WordPieces(cleaning) => Model::WordPieces(cleaning),
                     _ => Model::Words,
                 };
                 (vocabulary, model)
@@ -401,7 +510,8 @@ impl<'a> Source<'a> {
         if ids.unknown.is_none() && matches!(model, Model::Words) {
             return Err(LoadError::Missing(keys::UNKNOWN));
         }
-        let blank = usize::from(matches!(model, Model::Words));
+        // A blank is written before words, and before control tokens between them.
+        let blank = usize::from(matches!(model, Model::Words | Model::WordPieces(_)));
         Ok(Tokenizer {
             specials: specials.finish(ids.unknown),
             ends: EndIds::new(&vocabulary, &ids),
@@ -411,6 +521,7 @@ impl<'a> Source<'a> {
             ids,
             adds: self.adds,
             is_pre_known: self.is_pre_known,
+            says_bos: self.says_bos,
         })
     }
 }

@@ -40,6 +40,34 @@ pub(super) fn normalize(text: &[u8], out: &mut [u8], scratch: &mut [u64]) -> usi
     }
 }
 
+/// Calls `each` with the characters of a character's canonical decomposition. Only the first half of
+/// a decomposition decomposes further.
+pub(super) fn decompose(character: char, mut each: impl FnMut(u32)) {
+    let mut first = u32::from(character);
+    if let Some(syllable) = first.checked_sub(SYLLABLES).filter(|&s| s < SYLLABLE_COUNT) {
+        each(LEADS + syllable / (VOWEL_COUNT * TAIL_COUNT));
+        each(VOWELS + syllable % (VOWEL_COUNT * TAIL_COUNT) / TAIL_COUNT);
+        if syllable % TAIL_COUNT != 0 {
+            each(TAILS + syllable % TAIL_COUNT);
+        }
+        return;
+    }
+    let mut seconds = [0; 4];
+    let mut count = 0;
+    while let Some(index) = find_decomposed(first) {
+        let second;
+        (first, second) = decomposition(index);
+        if second != 0 && count < seconds.len() {
+            seconds[count] = second;
+            count += 1;
+        }
+    }
+    each(first);
+    for &second in seconds[..count].iter().rev() {
+        each(second);
+    }
+}
+
 /// Characters of a cluster, each with its canonical combining class above its place above it, so
 /// that sorting is by class and stable.
 struct Cluster<'s> {
@@ -77,31 +105,8 @@ impl Cluster<'_> {
         }
     }
 
-    /// Only the first half of a decomposition decomposes further.
     fn decompose(&mut self, character: char) {
-        let mut first = u32::from(character);
-        if let Some(syllable) = first.checked_sub(SYLLABLES).filter(|&s| s < SYLLABLE_COUNT) {
-            self.push(LEADS + syllable / (VOWEL_COUNT * TAIL_COUNT));
-            self.push(VOWELS + syllable % (VOWEL_COUNT * TAIL_COUNT) / TAIL_COUNT);
-            if syllable % TAIL_COUNT != 0 {
-                self.push(TAILS + syllable % TAIL_COUNT);
-            }
-            return;
-        }
-        let mut seconds = [0; 4];
-        let mut count = 0;
-        while let Some(index) = find_decomposed(first) {
-            let second;
-            (first, second) = decomposition(index);
-            if second != 0 && count < seconds.len() {
-                seconds[count] = second;
-                count += 1;
-            }
-        }
-        self.push(first);
-        for &second in seconds[..count].iter().rev() {
-            self.push(second);
-        }
+        decompose(character, |part| self.push(part));
     }
 
     /// Canonical ordering: sorts each run of marks between starters by class.

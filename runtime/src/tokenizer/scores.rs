@@ -44,6 +44,11 @@ impl<'a> Source<'a> {
         Ok(Source(list))
     }
 
+    /// The scores by id.
+    pub(super) fn list(&self) -> Elements<'a, f32> {
+        self.0
+    }
+
     pub(super) fn measure_notes(&self, memory: &mut Measure) {
         memory.add::<u32>(256);
     }

@@ -193,3 +193,30 @@ fn tokenize_gives_the_reference_ids() {
     // Any bytes: what is no text has the unknown token.
     assert_eq!(mote_reading(&args, b"a\0\xff\x1b").code, 0);
 }
+
+/// A file of rules that nobody knows gets GPT-2's, and the user is told; `--pre` takes others.
+#[test]
+fn unknown_rules_are_told_and_replaced() {
+    let mut builder = mote_formats::gguf::Builder::new();
+    builder.set("tokenizer.ggml.model", "gpt2").unwrap();
+    builder.set("tokenizer.ggml.pre", "of-tomorrow").unwrap();
+    builder.set_strings("tokenizer.ggml.tokens", &["1", "2", "12"]).unwrap();
+    builder.set_strings("tokenizer.ggml.merges", &["1 2"]).unwrap();
+    let bytes = builder.write_index(Vec::new()).unwrap().finish().unwrap();
+    let vocabulary = file("of-tomorrow.gguf", &bytes);
+    let args = ["tokenize", "-m", &vocabulary, "--json", "-p", "12"];
+    let guessed = mote(&args);
+    assert_eq!(guessed.json()["ids"], serde_json::json!([2]));
+    assert!(guessed.errors.contains("gpt-2") && guessed.errors.contains("--pre"));
+    let told = mote(&[&args[..], &["--pre", "smollm"]].concat());
+    assert_eq!(told.json()["ids"], serde_json::json!([0, 1]));
+    assert_eq!(told.errors, "");
+    let wrong = mote(&["tokenize", "-m", &vocabulary, "-p", "12", "--pre", "of-yesterday"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.errors.contains("of-yesterday") && wrong.errors.contains("llama-bpe"));
+    let (model, _) = baseline();
+    for command in ["tokenize", "score", "run"] {
+        let wrong = mote(&[command, "-m", &model, "-p", "a", "--pre", "smollm"]);
+        assert_eq!((wrong.code, wrong.out.as_str()), (2, ""), "{command}");
+    }
+}

@@ -23,7 +23,7 @@ use crate::host::Engine;
 use crate::input;
 use crate::interrupt;
 use crate::mix::MixOptions;
-use crate::options::{CacheChoice, Purpose, SessionOptions};
+use crate::options::{CacheChoice, Purpose, RulesOption, SessionOptions};
 use crate::run::sampling::SamplingOptions;
 use crate::run::speaker::{FallbackOptions, Models};
 use crate::run::speculation::Speculation;
@@ -121,6 +121,8 @@ pub struct Command {
     #[command(flatten)]
     constrain: ConstrainOptions,
     #[command(flatten)]
+    rules: RulesOption,
+    #[command(flatten)]
     fallback: FallbackOptions,
     #[command(flatten)]
     mix: MixOptions,
@@ -159,7 +161,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         conversation.set_system(command.system.clone());
     }
     let engine = Engine::new(&command.session, streams)?;
-    command.fallback.with_models(&path, |models| {
+    command.fallback.with_models(&path, command.rules.name(), |models| {
         let (model, tokenizer) = (models.any()?, models.tokenizer()?);
         let template = command.template(Some(models)).map_err(|it| it.in_file(&path))?;
         if let Some(path) = &command.render {

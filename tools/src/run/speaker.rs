@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::facts::FileFacts;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, Memory, try_any_model, with_any_model};
+use crate::host::{Engine, Memory, try_any_model, with_any_model_by};
 use crate::streams::Streams;
 
 /// What is to happen where the model does not answer.
@@ -45,14 +45,15 @@ impl FallbackOptions {
     pub fn with_models<R>(
         &self,
         path: &Path,
+        pre: Option<&str>,
         work: impl FnOnce(&Models<'_>) -> Result<R>,
     ) -> Result<R> {
         let deadline = self.deadline;
-        try_any_model(path, |main| match &self.fallback {
+        try_any_model(path, pre, |main| match &self.fallback {
             None => work(&Models { main: Ok(main?), spare: None, deadline }),
-            Some(path) => {
-                with_any_model(path, |spare| work(&Models { main, spare: Some(spare), deadline }))
-            }
+            Some(path) => with_any_model_by(path, pre, |spare| {
+                work(&Models { main, spare: Some(spare), deadline })
+            }),
         })
     }
 }

@@ -136,6 +136,7 @@ fn finish(
         tokens: vocabulary::tokens(file, vocab, added, rows)?,
         rules: Rules::Merges(merges),
         adds_bos: pre::adds_bos(&pre),
+        usual: &[],
         pre,
     })
 }

@@ -129,6 +129,12 @@ pub(super) fn kind(part: &Value) -> &str {
     part.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Text(Cow::Borrowed(text))
+    }
+}
+
 impl Text<'_> {
     pub(super) fn as_str(&self) -> &str {
         &self.0

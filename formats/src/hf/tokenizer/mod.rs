@@ -1,8 +1,8 @@
 //! The tokenizer files of a checkpoint, as keys of a GGUF file.
 //!
 //! [`read`] takes the bytes of whatever files there are and [`Tokenizer::write`] gives what
-//! llama.cpp's converter writes for them: byte-level vocabularies (`gpt2`) and SentencePiece's
-//! byte-pair encoding (`llama`).
+//! llama.cpp's converter writes for them: byte-level vocabularies (`gpt2`), SentencePiece's byte-pair
+//! encoding (`llama`) and WordPiece (`bert`).
 //!
 //! tokenizer.json says which tokens a text gets. Where tokenizer.model is beside it and has the
 //! same pieces, their scores come from there; otherwise from the order of the merges, which is that
@@ -24,6 +24,7 @@ mod sentencepiece;
 mod settings;
 mod special;
 mod vocabulary;
+mod wordpiece;
 
 use std::string::String;
 use std::vec::Vec;
@@ -96,6 +97,12 @@ enum Rules {
     /// SentencePiece's byte-pair encoding by scores; a blank is put before a text, if the file
     /// says something about it.
     Scores { puts_blank_first: Option<bool> },
+    /// WordPiece; what is done with a text first.
+    WordPieces {
+        cleaning: wordpiece::Cleaning,
+        /// Kinds of segments that the model tells apart.
+        token_types: u32,
+    },
 }
 
 /// What a reader of one kind of vocabulary gives.
@@ -106,6 +113,8 @@ struct Read {
     rules: Rules,
     /// The rules put a BOS token before a text unless a key says otherwise.
     adds_bos: bool,
+    /// Texts of special tokens by their kinds, where no file names any.
+    usual: &'static [(&'static str, &'static str)],
 }
 
 /// Reads the tokenizer of a model whose embedding has `rows` rows. Tokens for rows without one are
@@ -123,10 +132,13 @@ pub fn read(
     let json = files.tokenizer_json.map(json::read).transpose()?;
     let read = match &json {
         Some(json) if bytes::is_byte_level(json) => bytes::from_json(json, &settings, rows, pre)?,
+        Some(json) if wordpiece::is_word_piece(json) => {
+            wordpiece::from_json(json, &settings, rows, pre)?
+        }
         Some(json) => pieces::from_json(json, files, &settings, rows, pre)?,
         None => without_json(files, &settings, rows, pre)?,
     };
-    let mut specials = special::read(&settings, json.as_ref(), &read.tokens)?;
+    let mut specials = special::read(&settings, json.as_ref(), &read.tokens, read.usual)?;
     // tokenizer.json would say so if one were added.
     if json.is_some() && read.adds_bos {
         specials.adds.entry("bos").or_insert(false);
@@ -157,7 +169,7 @@ fn without_json(
         return bytes::from_text(vocab, merges, files, settings, rows, pre);
     }
     match files.vocab_txt {
-        Some(_) => Err(TokenizerError::new("vocab.txt", Reason::Model("WordPiece".into()))),
+        Some(vocab) => wordpiece::from_text(vocab, files, settings, rows, pre),
         None => Err(TokenizerError::new("tokenizer.json", Reason::NoVocabulary)),
     }
 }
@@ -202,6 +214,12 @@ impl Tokenizer {
         }
         if let Rules::Scores { puts_blank_first: Some(puts) } = self.rules {
             file.set("tokenizer.ggml.add_space_prefix", puts)?;
+        }
+        if let Rules::WordPieces { cleaning, token_types } = &self.rules {
+            file.set("tokenizer.ggml.token_type_count", *token_types)?;
+            for (name, &is) in cleaning {
+                file.set(&std::format!("tokenizer.ggml.normalizer.{name}"), is)?;
+            }
         }
         self.write_templates(file)
     }

@@ -136,5 +136,6 @@ fn finish(tokens: Vec<Token>, blank: bool, is_said: bool, pre: Option<&str>) -> 
         tokens,
         rules: Rules::Scores { puts_blank_first: (is_said || !blank).then_some(blank) },
         adds_bos: true,
+        usual: &[],
     }
 }

@@ -51,6 +51,11 @@ const DEEPSEEK3_WORDS: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]
 const EAST_ASIAN: &str = "[\u{4e00}-\u{9fa5}\u{3040}-\u{309f}\u{30a0}-\u{30ff}]+";
 const BAILING: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
 const SEED_CODER: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
+const EXAONE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+";
+const UFAKZEKA: &str =
+    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const MINICPM5: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const JAIS2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}";
 
 /// After expressions that cut the words already.
 const BYTES: Step<'static> = Step::Bytes { words: false };
@@ -96,7 +101,20 @@ const LIST: &[Rules] = &[
         whole_words: Some(false),
         ..ANY
     },
-    Rules { name: "qwen2", steps: &[Step::Split(QWEN2), BYTES], whole_words: Some(false), ..ANY },
+    Rules {
+        name: "qwen2",
+        steps: &[Step::Split(QWEN2), BYTES],
+        nfc: Some(true),
+        whole_words: Some(false),
+        ..ANY
+    },
+    Rules {
+        name: "stablelm2",
+        steps: &[Step::Split(QWEN2), BYTES],
+        nfc: Some(false),
+        whole_words: Some(false),
+        ..ANY
+    },
     Rules { name: "qwen35", steps: &[Step::Split(QWEN35), BYTES], ..ANY },
     Rules { name: "gpt-4o", steps: &[Step::Split(GPT4O), BYTES], ..ANY },
     Rules { name: "tekken", steps: &[Step::Split(TEKKEN), BYTES], ..ANY },
@@ -123,11 +141,41 @@ const LIST: &[Rules] = &[
     },
     Rules { name: "bailingmoe", steps: &[Step::Split(BAILING), BYTES], ..ANY },
     Rules { name: "seed-coder", steps: &[Step::Split(SEED_CODER), BYTES], ..ANY },
+    Rules { name: "exaone-moe", steps: &[Step::Split(EXAONE), BYTES], ..ANY },
+    Rules { name: "ufakzeka", steps: &[Step::Split(UFAKZEKA), BYTES], ..ANY },
+    Rules { name: "jais-2", steps: &[Step::Split(JAIS2), BYTES], ..ANY },
+    Rules {
+        name: "minicpm5",
+        steps: &[Step::Split(r"\p{N}{1,3}"), Step::Split(MINICPM5), BYTES],
+        ..ANY
+    },
+    Rules {
+        name: "tiny_aya",
+        steps: &[Step::Split(r"\d{1,3}(?=(?:\d{3})*\b)"), Step::Split(GPT4O), BYTES],
+        ..ANY
+    },
+    Rules {
+        name: "superbpe",
+        steps: &[Step::Split(r"\p{N}+"), Step::Split(r"(?=(\d{3})+(?!\d))"), BYTES],
+        ..ANY
+    },
+    Rules {
+        name: "deepseek-coder",
+        steps: &[
+            Step::Split(r"[\r\n]"),
+            Step::Split(r"\s?\p{L}+"),
+            Step::Split(r"\s?\p{P}+"),
+            Step::Split("[一-龥\u{800}-一가-\u{d7ff}]+"),
+            Step::Digits { each: true },
+            BYTES,
+        ],
+        ..ANY
+    },
 ];
 
 /// Names that add a BOS token unless the file says otherwise.
 pub(super) fn adds_bos(name: &str) -> bool {
-    matches!(name, "llama-bpe" | "llama3" | "llama-v3" | "tekken")
+    matches!(name, "llama-bpe" | "llama3" | "llama-v3" | "tekken" | "chameleon")
 }
 
 /// The name of a byte-level vocabulary's rules.

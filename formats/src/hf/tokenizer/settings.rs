@@ -44,6 +44,12 @@ impl Settings {
             .find_map(|file| content(file.get(&key)?))
     }
 
+    /// Kinds of segments that an encoder tells apart.
+    pub(super) fn token_types(&self) -> u32 {
+        let types = self.config.get("type_vocab_size").and_then(Value::as_u64);
+        types.and_then(|types| types.try_into().ok()).unwrap_or(1)
+    }
+
     /// A flag of tokenizer_config.json.
     pub(super) fn flag(&self, key: &str) -> Option<bool> {
         self.tokenizer.get(key)?.as_bool()

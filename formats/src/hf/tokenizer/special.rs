@@ -51,11 +51,12 @@ struct Reader<'f> {
     ends: Vec<String>,
 }
 
-/// Reads them for a vocabulary of these tokens.
+/// Reads them for a vocabulary of these tokens. `usual` are the texts of kinds that no file names.
 pub(super) fn read(
     settings: &Settings,
     json: Option<&TokenizerJson<'_>>,
     tokens: &[Token],
+    usual: &[(&'static str, &str)],
 ) -> Result<Specials, TokenizerError> {
     let mut reader = Reader {
         settings,
@@ -68,9 +69,14 @@ pub(super) fn read(
     for (kind, _) in KINDS {
         reader.names.extend(settings.special_token(kind).map(|text| (kind, text.into())));
     }
-    if let Some(json) = json {
+    for &(kind, text) in usual {
+        reader.names.entry(kind).or_insert_with(|| text.into());
+    }
+    if json.is_some() || !usual.is_empty() {
         reader.copy("cls", "bos");
         reader.copy("sep", "eos");
+    }
+    if let Some(json) = json {
         for part in parts(&json.post_processor, "processors") {
             reader.processor(part)?;
         }

@@ -1,0 +1,122 @@
+//! WordPiece vocabularies: tokenizer.json, or vocab.txt.
+//!
+//! In the checkpoint a token that continues a word begins with `##`; in a GGUF file one that begins a
+//! word does with ▁, and control tokens are as they are.
+
+use std::collections::BTreeMap;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use serde_json::Value;
+
+use super::error::{Reason, TokenizerError, quote};
+use super::json::{self, Text, TokenizerJson, Vocab, kind, parts};
+use super::settings::Settings;
+use super::vocabulary::{self, Added, Kind, Token};
+use super::{Files, Read, Rules, bytes, lines};
+
+const VOCAB_TXT: &str = "vocab.txt";
+/// The name of the rules, of which there is one set.
+const PRE: &str = "default";
+const CONTINUES: &str = "##";
+/// What Hugging Face calls the special tokens, where no other file says so.
+const SPECIAL: &[(&str, &str)] =
+    &[("unk", "[UNK]"), ("sep", "[SEP]"), ("pad", "[PAD]"), ("cls", "[CLS]"), ("mask", "[MASK]")];
+
+/// What is done with a text first, as keys of the file: `lowercase` and `strip_accents`.
+pub(super) type Cleaning = BTreeMap<&'static str, bool>;
+
+pub(super) fn is_word_piece(json: &TokenizerJson<'_>) -> bool {
+    json.model.kind.as_deref() == Some("WordPiece")
+}
+
+pub(super) fn from_json(
+    json: &TokenizerJson<'_>,
+    settings: &Settings,
+    rows: usize,
+    pre: Option<&str>,
+) -> Result<Read, TokenizerError> {
+    let Vocab::Ids(vocab) = &json.model.vocab else {
+        return Err(TokenizerError::new(json::FILE, Reason::Json("a list of tokens".into())));
+    };
+    if json.model.continuing_subword_prefix.as_deref().is_some_and(|prefix| prefix != CONTINUES) {
+        let reason = Reason::Unsupported("another prefix than ## of what continues a word");
+        return Err(TokenizerError::new(json::FILE, reason));
+    }
+    let cleaning = cleaning(json)?;
+    let ids = vocabulary::index(json::FILE, vocab)?;
+    let added = bytes::added(json, &ids, settings.added()?)?;
+    let tokens = vocabulary::tokens(json::FILE, vocab, &added, rows)?;
+    Ok(finish(tokens, cleaning, settings, pre))
+}
+
+pub(super) fn from_text(
+    file: &[u8],
+    files: &Files<'_>,
+    settings: &Settings,
+    rows: usize,
+    pre: Option<&str>,
+) -> Result<Read, TokenizerError> {
+    let text = lines::text(VOCAB_TXT, file)?;
+    let words = text.lines().zip(0..).map(|(line, id)| (Text::from(line.trim_end()), id));
+    let vocab: Vec<(Text<'_>, u32)> = words.collect();
+    let ids = vocabulary::index(VOCAB_TXT, &vocab)?;
+    let listed = bytes::added_by_id(files)?;
+    let mut added: Vec<Added<'_>> = listed.iter().map(bytes::from_list).collect();
+    added.extend(settings.added()?);
+    let known = |text: &str| added.iter().any(|token| token.text == text);
+    let special = SPECIAL.iter().map(|&(_, text)| text).filter(|text| !known(text));
+    let special: Vec<Added<'_>> = special
+        .filter_map(|text| Some(Added { id: *ids.get(text)?, text, special: true }))
+        .collect();
+    added.extend(special);
+    let tokens = vocabulary::tokens(VOCAB_TXT, &vocab, &added, rows)?;
+    let lowercase = settings.flag("do_lower_case").unwrap_or(true);
+    let mut cleaning = Cleaning::from([("lowercase", lowercase)]);
+    cleaning.extend(settings.flag("strip_accents").map(|strips| ("strip_accents", strips)));
+    Ok(finish(tokens, cleaning, settings, pre))
+}
+
+/// The settings of BERT's normalizer. Others, and other rules for words, are unknown.
+fn cleaning(json: &TokenizerJson<'_>) -> Result<Cleaning, TokenizerError> {
+    let refuse = |reason: fn(String) -> Reason, rules: &Value| {
+        Err(TokenizerError::new(json::FILE, reason(quote(&rules.to_string()))))
+    };
+    if kind(&json.pre_tokenizer) != "BertPreTokenizer" {
+        return refuse(Reason::PreTokenizer, &json.pre_tokenizer);
+    }
+    let flag = |key: &str| json.normalizer.get(key).and_then(Value::as_bool);
+    let cleans = |key| flag(key).unwrap_or(true);
+    let is_berts = parts(&json.normalizer, "normalizers")
+        .all(|part| kind(part) == "BertNormalizer")
+        && kind(&json.normalizer) == "BertNormalizer";
+    if !is_berts || !cleans("clean_text") || !cleans("handle_chinese_chars") {
+        return refuse(Reason::Normalizer, &json.normalizer);
+    }
+    let mut cleaning = Cleaning::from([("lowercase", flag("lowercase").unwrap_or(true))]);
+    cleaning.extend(flag("strip_accents").map(|strips| ("strip_accents", strips)));
+    Ok(cleaning)
+}
+
+fn finish(
+    mut tokens: Vec<Token>,
+    cleaning: Cleaning,
+    settings: &Settings,
+    pre: Option<&str>,
+) -> Read {
+    for token in &mut tokens {
+        match (token.kind, token.text.strip_prefix(CONTINUES)) {
+            (Kind::Control | Kind::Unused, _) => {}
+            (_, Some(rest)) if !rest.is_empty() => token.text = rest.into(),
+            _ => token.text.insert(0, '\u{2581}'),
+        }
+    }
+    Read {
+        model: "bert",
+        pre: pre.unwrap_or(PRE).into(),
+        tokens,
+        rules: Rules::WordPieces { cleaning, token_types: settings.token_types() },
+        adds_bos: true,
+        usual: SPECIAL,
+    }
+}
