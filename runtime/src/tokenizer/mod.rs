@@ -48,6 +48,7 @@ use mote_formats::Gguf;
 pub use decode::{DecodeOptions, Decoder};
 pub use encode::EncodeOptions;
 pub use error::{DecodeError, EncodeError, LoadError};
+pub use pre::pre_tokenizers;
 pub use vocabulary::TokenKind;
 
 use crate::memory::{Carver, Measure};

@@ -76,6 +76,11 @@ const LIST: [PreTokenizer; 7] = [
     },
 ];
 
+/// The names of all of them.
+pub fn pre_tokenizers() -> impl Iterator<Item = &'static str> {
+    LIST.iter().flat_map(|pre| pre.names).copied()
+}
+
 impl PreTokenizer {
     /// The one that a file names.
     pub(super) fn by_name(name: &str) -> Option<PreTokenizer> {
