@@ -95,8 +95,9 @@ job_spark() {
 job_counts() {
     local binary=$target_dir/release/mote status=0
     cargo build --release
+    cargo build --profile dist -p mote-tools
     cargo build --profile small -p mote-tools --no-default-features
-    python3 tests/guards/size.py "$binary" "$target_dir/small/mote" || status=1
+    python3 tests/guards/size.py "$target_dir/dist/mote" "$target_dir/small/mote" || status=1
     python3 tests/guards/loops.py "$binary" $update || status=1
     python3 tests/guards/instructions.py "$binary" $update || status=1
     arm_counts || status=1
@@ -270,7 +271,8 @@ cross() {
     rustc=/usr/bin/rustc
     # No LTO: it takes long, and the tests behind it look for other errors. The mangling as in
     # .cargo/config.toml.
-    cargo=(env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc CARGO_PROFILE_RELEASE_LTO=off
+    cargo=(env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
+        CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_DIST_LTO=off
         "${variable}_RUSTFLAGS=--sysroot $root/sysroot -C symbol-mangling-version=v0"
         "CARGO_TARGET_DIR=$target_dir/cross/debian")
     # Debian's compiler comes without the linker that it expects for a bare target; rustup's has it.

@@ -49,8 +49,8 @@ for target in "$@"; do
     to=$out/mote-$version-$target
     rm -rf "$to" && mkdir -p "$to/bin"
     env "${flags^^}=$value -C target-feature=+crt-static" \
-        cargo build --release --locked --target "$target" -p mote-tools
-    cp "${CARGO_TARGET_DIR:-target}/$target/release/mote" "$to/bin/"
+        cargo build --profile dist --locked --target "$target" -p mote-tools
+    cp "${CARGO_TARGET_DIR:-target}/$target/dist/mote" "$to/bin/"
     "${prefix}strip" "$to/bin/mote"
     CARGO_BUILD_TARGET=$target STRIP=${prefix}strip runtime/capi/install.sh "$to"
     # A folder that may lie anywhere.

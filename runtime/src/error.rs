@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use mote_formats::gguf::ShortName;
+use mote_formats::gguf::{ShortName, TensorType};
 use mote_formats::ngram::TrieError;
 
 use crate::memory::TooSmall;
@@ -92,7 +92,16 @@ impl fmt::Display for LoadError {
                     TensorError::Shape { expected: [cols, rows], found } => {
                         write!(f, " has the shape {found:?} where {cols} x {rows} is needed")
                     }
-                    TensorError::Type(id) => write!(f, " has the unsupported encoding {id}"),
+                    TensorError::Type(id) => match TensorType::from_id(*id) {
+                        Some(kind) => write!(
+                            f,
+                            " has the encoding {}, which mote cannot compute with; the nearest \
+                             that it can is {}",
+                            kind.name(),
+                            kind.nearest().name()
+                        ),
+                        None => write!(f, " has the unknown encoding {id}"),
+                    },
                     TensorError::Twice => write!(f, " has weights that another tensor has, too"),
                 }
             }

@@ -69,6 +69,28 @@ fn a_turn_is_what_run_writes_after_the_rendered_conversation() {
     assert_eq!(contents(&report)[0], ("system", "Be brief."));
 }
 
+/// A text that is only rendered takes no options of how one is written.
+#[test]
+fn rendering_takes_no_options_of_writing() {
+    let model = model();
+    let context = file("chat-render", br#"{"messages": []}"#);
+    let render = ["chat", "-m", &model, "--render", &context];
+    for more in [
+        &["--temp", "0"][..],
+        &["--seed", "1"],
+        &["--regex", "a"],
+        &["--json-schema", "{}"],
+        &["--mix", "lm.gguf"],
+        &["--ram", "1G"],
+        &["--speculate", "off"],
+    ] {
+        let outcome = mote(&[&render[..], more].concat());
+        assert_eq!(outcome.code(), 2, "{more:?}");
+        assert!(outcome.errors.contains("cannot be used with"), "{}", outcome.errors);
+    }
+    assert_eq!(mote(&render).code(), 0);
+}
+
 #[test]
 fn answers_do_not_depend_on_drafts_or_on_what_was_kept() {
     let turns = |more: &[&str]| {
@@ -175,7 +197,9 @@ fn what_cannot_be_is_said_in_a_sentence() {
     assert_eq!(chat(&["--load", "no such file"], "").code(), 1);
     assert_eq!(chat(&["--load", &file("chat-damaged.json", b"{\"messages\": [1]}")], "").code(), 4);
     assert_eq!(chat(&["--stop", ""], "").code(), 2);
-    assert_eq!(chat(&["--date", "2026-02-30"], "").code(), 2);
+    for date in ["2026-02-30", "+2026-02-03", "2026-+2-03", "2026-02-", "2026-02-03-"] {
+        assert_eq!(chat(&["--date", date], "").code(), 2, "{date}");
+    }
 }
 
 /// Templates of our own, with texts by Python's jinja2: see tests/fixtures/chat.

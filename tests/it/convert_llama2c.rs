@@ -94,6 +94,32 @@ fn tokenizer_bin(gguf: &Gguf<'_>, old: bool) -> Vec<u8> {
     file
 }
 
+/// Widths whose first bytes are those of a pickle.
+#[test]
+fn a_width_that_begins_like_a_pickle_is_none() {
+    let folder = Folder::empty("llama2c-pickle");
+    let (input, output) = (folder.path("model.bin"), folder.path("out.gguf"));
+    for dim in [640_i32, 896, 1152, 1408] {
+        let numbers = [dim, 2, 1, 1, 1, 1, 1];
+        let header = numbers.map(i32::to_le_bytes).concat();
+        assert!(header[0] == 0x80 && (2..=5).contains(&header[1]));
+        let (dim, hidden) = (dim as usize, 2);
+        // Embedding, three norms, four matrices of attention, three of the network, two tables.
+        let floats = dim + 3 * dim + 4 * dim * dim + 3 * dim * hidden + 2 * (dim / 2);
+        std::fs::write(&input, [header, vec![0; 4 * floats]].concat()).unwrap();
+        let args = [input.to_str().unwrap(), "-o", output.to_str().unwrap()];
+        let Converted { code, report } = convert(&args);
+        assert_eq!(code, 2, "{report}");
+        assert!(report.to_string().contains("llama2.c"), "{report}");
+        // Anything else of that beginning is a pickle.
+        std::fs::write(&input, [numbers.map(i32::to_le_bytes).concat(), vec![0; 40]].concat())
+            .unwrap();
+        let Converted { code, report } = convert(&args);
+        assert_eq!(code, 3, "{report}");
+        assert!(report.to_string().contains("pickle"), "{report}");
+    }
+}
+
 /// Every version gives the fixture's tensors again, whose logits the tests of the runtime know.
 #[test]
 fn every_version_has_the_same_tensors() {

@@ -34,10 +34,15 @@ fn leaves() -> impl Iterator<Item = (Vec<String>, Command)> {
     commands().into_iter().filter(move |(_, command)| does(command))
 }
 
+/// A file or folder of the tests' fixtures.
+fn fixture_path(name: &str) -> String {
+    let path = mote_tests::shared::root().join("tests/fixtures").join(name);
+    path.into_os_string().into_string().unwrap()
+}
+
 /// A trained model as others store it.
 fn checkpoint() -> String {
-    let folder = mote_tests::shared::root().join("tests/fixtures/checkpoint");
-    folder.into_os_string().into_string().unwrap()
+    fixture_path("checkpoint")
 }
 
 fn strs(words: &[String]) -> Vec<&str> {

@@ -22,9 +22,30 @@ const TYPES: &str = include_str!("../fixtures/quantize/types.txt");
 const CHECKSUMS: &str = include_str!("../fixtures/quantize/checksums.txt");
 
 /// All mixes.
-const MIXES: [&str; 18] = [
-    "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S",
-    "Q4_1", "Q4_0", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "Q2_K_S",
+const MIXES: [&str; 23] = [
+    "F32",
+    "F16",
+    "BF16",
+    "Q8_0",
+    "Q6_K",
+    "Q5_K_M",
+    "Q5_K_S",
+    "Q5_1",
+    "Q5_0",
+    "Q4_K_M",
+    "Q4_K_S",
+    "Q4_1",
+    "Q4_0",
+    "Q3_K_L",
+    "Q3_K_M",
+    "Q3_K_S",
+    "Q2_K",
+    "Q2_K_S",
+    "IQ4_NL",
+    "IQ4_XS",
+    "MXFP4_MOE",
+    "TQ2_0",
+    "TQ1_0",
 ];
 
 fn written(folder: &Path, name: &str, bytes: &[u8]) -> String {
@@ -151,7 +172,10 @@ fn importance_moves_the_errors_to_where_they_matter_less() {
     let input = written(&folder, "in.gguf", &source);
     let important = written(&folder, "importance.gguf", &importance_of_tied());
     let gguf = Gguf::parse(&source).unwrap();
-    for mix in ["Q2_K", "Q3_K_S", "Q4_K_S", "Q5_K_S", "Q6_K", "Q4_0", "Q4_1", "Q5_0", "Q5_1"] {
+    for mix in [
+        "Q2_K", "Q3_K_S", "Q4_K_S", "Q5_K_S", "Q6_K", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL",
+        "IQ4_XS", "TQ2_0", "TQ1_0",
+    ] {
         let errors = [&[][..], &["--importance", &important]].map(|options| {
             let output = folder.join("out.gguf");
             let common = ["quantize", &input, mix, "-o", text(&output), "--force", "--pure"];

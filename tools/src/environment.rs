@@ -41,6 +41,12 @@ pub fn hub() -> Option<String> {
     env::var("HF_ENDPOINT").ok().filter(|address| !address.is_empty())
 }
 
+/// What the hub knows its user by: models that ask for consent are for some users alone.
+#[cfg(feature = "pull")]
+pub fn hub_token() -> Option<String> {
+    env::var("HF_TOKEN").ok().filter(|token| !token.is_empty())
+}
+
 /// What `mote --help` says of them all, those of other makers included.
 pub const HELP: &str = "\
 Environment variables (options win):
@@ -49,6 +55,7 @@ Environment variables (options win):
                   in .local/share of HOME, or on Windows in LOCALAPPDATA
   MOTE_THREADS    the number of threads of commands that take one by -t
   HF_ENDPOINT     the address of the hub that mote pull asks for OWNER/REPO/FILE
+  HF_TOKEN        the token that the hub is shown, and nobody else
   NO_COLOR        not empty: no colours; CLICOLOR=0 says the same
   CLICOLOR_FORCE  not empty: colours even where the messages go to no terminal
   COLORTERM       truecolor or 24bit: all colours, else 256

@@ -57,6 +57,19 @@ impl FileFacts {
             encodings,
         }
     }
+
+    /// Bits of the tensors for each of their numbers.
+    pub fn bits_per_weight(&self) -> f64 {
+        let bytes = self.encodings.values().map(|total| total.bytes).sum();
+        Total { bytes, parameters: self.parameters, ..Total::default() }.bits_per_weight()
+    }
+}
+
+impl Total {
+    /// Bits for each number.
+    pub fn bits_per_weight(&self) -> f64 {
+        self.bytes as f64 * 8.0 / self.parameters.max(1) as f64
+    }
 }
 
 /// Of each length, where the file is an n-gram model.

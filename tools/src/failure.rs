@@ -4,12 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use mote_formats::gguf::{Foreign, Gguf, ParseError, Reason, TensorType, Text};
+use mote_formats::gguf::{Foreign, Gguf, ParseError, Reason, Text};
 use mote_formats::mmap::OpenError;
 use mote_formats::ngram::TrieError;
-use mote_kernels::QuantType;
 use mote_runtime::tokenizer::{self, EncodeError};
-use mote_runtime::{LoadError, SessionError, TensorError};
+use mote_runtime::{LoadError, SessionError};
 
 use crate::interrupt::Interrupted;
 use crate::models::{architectures, nearest};
@@ -149,27 +148,10 @@ impl Failure {
                     format_args!("{error}; {sentence} (all: {known}; and n-gram models)"),
                 )
             }
-            LoadError::Tensor(_, _, TensorError::Type(id)) => {
-                let Some(kind) = TensorType::from_id(id) else {
-                    return Failure::new(code, error);
-                };
-                let (name, nearest) = (kind.name(), nearest_encoding(kind).name());
-                let sentence = "the nearest of those that are supported";
-                Failure::new(code, format_args!("{error} ({name}; {sentence} is {nearest})"))
-            }
             _ => Failure::new(code, error),
         };
         Failure { offset: offset(&error, gguf), ..failure }
     }
-}
-
-/// The encoding whose weights take nearly as many bits as those of one that is not supported.
-fn nearest_encoding(kind: TensorType) -> QuantType {
-    let wanted = f64::from(kind.block_bytes()) / f64::from(kind.block_len());
-    let bytes = |kind: &QuantType| kind.block_bytes() as f64 / kind.block_len() as f64;
-    let far = |kind: &QuantType| (bytes(kind) - wanted).abs();
-    let nearest = QuantType::ALL.iter().min_by(|a, b| far(a).total_cmp(&far(b)));
-    nearest.copied().unwrap_or(QuantType::F32)
 }
 
 /// Where in the file the key stands that the error is about.

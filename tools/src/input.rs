@@ -57,9 +57,9 @@ pub fn encode(tokenizer: &Tokenizer<'_>, text: &[u8], options: EncodeOptions) ->
     Ok(tokenizer.encode_to_vec(text, options)?)
 }
 
-/// The text of ids, without that of control and unknown tokens.
-pub fn decode(tokenizer: &Tokenizer<'_>, ids: &[u32]) -> Result<Vec<u8>> {
-    let options = DecodeOptions { skip_special: true, text_start: true, raw: true };
+/// The text of ids; without `special`, without that of control and unknown tokens.
+pub fn decode(tokenizer: &Tokenizer<'_>, ids: &[u32], special: bool) -> Result<Vec<u8>> {
+    let options = DecodeOptions { skip_special: !special, text_start: true, raw: true };
     let mut decoder = Decoder::new(tokenizer, options);
     let mut buffer = vec![0; decoder.max_text_bytes()];
     let mut text = Vec::new();
@@ -80,7 +80,9 @@ pub fn parse_ids(text: &[u8]) -> Result<Vec<u32>> {
         .split(|c: char| c == ',' || c.is_whitespace())
         .filter(|word| !word.is_empty())
         .map(|word| {
-            word.parse().map_err(|_| {
+            // No signs, which numbers may have otherwise.
+            let digits = word.bytes().all(|byte| byte.is_ascii_digit());
+            digits.then(|| word.parse().ok()).flatten().ok_or_else(|| {
                 let word: String = word.chars().take(40).collect();
                 let word = word.escape_debug();
                 Failure::new(Code::Usage, format_args!("--ids: '{word}' is not a token id"))
@@ -99,7 +101,7 @@ mod tests {
             assert_eq!(parse_ids(text.as_bytes()), Ok(vec![1, 2, 3]), "{text}");
         }
         assert_eq!(parse_ids(b""), Ok(vec![]));
-        for text in ["1,-2", "x", "4294967296", "1.5", "[1"] {
+        for text in ["1,-2", "+1", "1,+2", "x", "4294967296", "1.5", "[1"] {
             assert_eq!(parse_ids(text.as_bytes()).unwrap_err().code, Code::Usage, "{text}");
         }
     }

@@ -52,5 +52,6 @@ mod svg;
 pub mod synthetic;
 mod tokenize;
 mod verify;
+mod work;
 
 pub use cli::{command, main, run};

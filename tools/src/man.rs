@@ -45,7 +45,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         return Ok(streams.output.write_all(&page(&all)?)?);
     };
     fs::create_dir_all(folder).map_err(|error| Failure::io(error).in_file(folder))?;
-    let existing = if command.force { Existing::Replace } else { Existing::Keep };
+    let existing = output::existing(command.force);
     let pages = write(&all, folder, existing)?;
     streams.fact("pages", format_args!("{pages} in {}", crate::failure::shown(folder)));
     Ok(())

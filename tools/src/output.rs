@@ -7,13 +7,22 @@ use mote_formats::file;
 pub use mote_formats::file::Existing;
 use mote_formats::gguf::{Builder, IoSink};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Code, Failure, Result};
 use crate::interrupt::{self, Stoppable};
 use crate::streams::Streams;
 
 /// What `--force` means.
 pub fn existing(force: bool) -> Existing {
     if force { Existing::Replace } else { Existing::Keep }
+}
+
+/// Refuses an output that is in the way, before the work and not after it.
+pub fn check_absent(path: &Path, force: bool) -> Result<()> {
+    if !force && path.symlink_metadata().is_ok() {
+        let sentence = "exists already; --force replaces it";
+        return Err(Failure::new(Code::Io, sentence).in_file(path));
+    }
+    Ok(())
 }
 
 /// Writes the file `path` by `fill`, as [`file::write`] does. Ctrl-C makes writing fail.

@@ -99,11 +99,6 @@ impl Command {
     }
 }
 
-/// Tokens of a window, unless --ctx says otherwise.
-const WINDOW: usize = 512;
-/// The shortest window with a token to score.
-const SHORTEST: usize = 3;
-
 #[derive(Serialize)]
 struct Report {
     perplexity: f64,
@@ -127,11 +122,7 @@ struct Point {
 
 /// Measures.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
-    let window = command.session.compute.ctx.map_or(WINDOW, |ctx| ctx.get());
-    if window < SHORTEST {
-        let sentence = format_args!("--ctx: a window has {SHORTEST} tokens or more");
-        return Err(Failure::new(Code::Usage, sentence));
-    }
+    let window = windows::length(command.session.compute.ctx)?;
     let model = command.model.clone().or_else(environment::model);
     match (&command.kl_base, model) {
         (Some(base), _) if !command.table.is_empty() => {

@@ -9,6 +9,9 @@
 mod bf16;
 mod f16;
 mod f32;
+pub(crate) mod iq4_nl;
+mod iq4_xs;
+pub(crate) mod mxfp4;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -20,6 +23,8 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 pub(crate) mod search;
+mod tq1_0;
+mod tq2_0;
 
 use crate::scalar::{float, integer};
 use crate::table::{Gemv, Unpack};
@@ -197,6 +202,11 @@ quant_types! {
     integer Q4_K = q4_k;
     integer Q5_K = q5_k;
     integer Q6_K = q6_k;
+    integer IQ4_NL = iq4_nl;
+    integer IQ4_XS = iq4_xs;
+    integer MXFP4 = mxfp4;
+    integer TQ1_0 = tq1_0;
+    integer TQ2_0 = tq2_0;
 }
 
 impl QuantType {

@@ -10,7 +10,7 @@
 //! weight = (d * (scale - 32)) * (q - 4)
 //! ```
 
-use super::search::{EQUAL, Symmetric, half, search_symmetric};
+use super::search::{EQUAL, Integers, Symmetric, half, search_symmetric};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -63,7 +63,8 @@ impl Integer for Q3_K {
     }
 
     fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
-        let Symmetric { d, scales, codes } = search_symmetric(x, weights, 4, 32);
+        let Symmetric { d, scales, codes } =
+            search_symmetric::<16, 16, _>(x, weights, Integers::new(4), 32);
         block.d = d;
         block.scales = [0; 12];
         for (u, &scale) in scales.iter().enumerate() {

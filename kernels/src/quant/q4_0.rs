@@ -5,7 +5,7 @@
 //!       | d | q0|q16<<4 ... q15|q31<<4 |      weight = d * (q - 8)
 //! ```
 
-use super::search::{extreme, fit_symmetric, half, nearest, pack_nibbles, to_half};
+use super::search::{Integers, extreme, fit_symmetric, half, nearest, pack_nibbles, to_half};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -49,7 +49,7 @@ impl Integer for Q4_0 {
     }
 
     fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
-        store(x, fit_symmetric(x, weights, 8), block);
+        store(x, fit_symmetric(x, weights, Integers::new(8)), block);
     }
 }
 

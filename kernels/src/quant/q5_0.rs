@@ -6,7 +6,7 @@
 //! bit i of `high` (u32) is the fifth bit of weight i
 //! ```
 
-use super::search::{extreme, fit_symmetric, half, nearest, to_half};
+use super::search::{Integers, extreme, fit_symmetric, half, nearest, to_half};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -47,7 +47,7 @@ impl Integer for Q5_0 {
     }
 
     fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
-        store(x, fit_symmetric(x, weights, 16), block);
+        store(x, fit_symmetric(x, weights, Integers::new(16)), block);
     }
 }
 

@@ -8,7 +8,7 @@
 //! weight = (d * scale) * (q - 32)
 //! ```
 
-use super::search::{EQUAL, Symmetric, half, search_symmetric};
+use super::search::{EQUAL, Integers, Symmetric, half, search_symmetric};
 use super::{Encoding, Integer, Unpacked};
 
 /// The encoding.
@@ -63,7 +63,8 @@ impl Integer for Q6_K {
     }
 
     fn encode_weighted(x: &[f32], weights: &[f32], block: &mut Block) {
-        let Symmetric { d, scales, codes } = search_symmetric(x, weights, 32, 128);
+        let Symmetric { d, scales, codes } =
+            search_symmetric::<16, 16, _>(x, weights, Integers::new(32), 128);
         (block.d, block.scales) = (d, scales);
         for part in 0..2 {
             for l in 0..32 {

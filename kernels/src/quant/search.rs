@@ -4,13 +4,17 @@
 //! order of the weights, so that every CPU gives the same bits.
 
 mod affine;
+mod levels;
 mod symmetric;
+mod ternary;
 
 use super::Unpacked;
 use crate::scalar::exp::{ROUND, round_even};
 
 pub(super) use affine::{Affine, fit_affine, search_affine};
+pub(super) use levels::{Grid, Integers, Levels};
 pub(super) use symmetric::{Symmetric, fit_symmetric, search_symmetric};
+pub(super) use ternary::search_ternary;
 
 /// Weights of equal importance.
 pub(crate) const EQUAL: [f32; 256] = [1.0; 256];
@@ -94,8 +98,14 @@ fn lanes(number: impl Fn(usize) -> f32) -> Lanes {
 
 /// 1 / scale; 0 for 0.
 #[inline(always)]
+pub(super) fn inverse(scale: f32) -> f32 {
+    if scale == 0.0 { 0.0 } else { 1.0 / scale }
+}
+
+/// The same for each.
+#[inline(always)]
 fn inverses(scale: Lanes) -> Lanes {
-    lanes(|l| if scale[l] == 0.0 { 0.0 } else { 1.0 / scale[l] })
+    lanes(|l| inverse(scale[l]))
 }
 
 /// Eight units of `N` weights side by side, so that whatever is tried is tried for all of them at

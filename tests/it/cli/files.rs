@@ -51,7 +51,19 @@ fn inspect_sums_up_and_shows_what_is_asked_for() {
 /// Encodings of ggml that mote cannot compute with are named, and those that ggml gave up.
 #[test]
 fn inspect_names_foreign_encodings() {
-    for (id, name) in [(34, "tq1_0"), (41, "q1_0"), (16, "iq2_xxs")] {
+    for (id, name, nearest) in [
+        (15, "q8_k", "q8_0"),
+        (16, "iq2_xxs", "q2_k"),
+        (17, "iq2_xs", "q2_k"),
+        (18, "iq3_xxs", "q3_k"),
+        (19, "iq1_s", "q2_k"),
+        (21, "iq3_s", "q3_k"),
+        (22, "iq2_s", "q2_k"),
+        (29, "iq1_m", "q2_k"),
+        (40, "nvfp4", "mxfp4"),
+        (41, "q1_0", "q2_k"),
+        (42, "q2_0", "q2_k"),
+    ] {
         let mut builder = Builder::new();
         builder.set("general.architecture", "llama").unwrap();
         let foreign = TensorType::from_id(id).unwrap();
@@ -62,7 +74,7 @@ fn inspect_names_foreign_encodings() {
         let path = file(&format!("foreign_{id}.gguf"), &data.finish().unwrap());
         let shown = mote(&["inspect", &path]);
         let line = shown.text().lines().find(|line| line.contains(name)).unwrap();
-        assert!(line.contains("mote cannot compute with it"), "{line}");
+        assert!(line.contains("mote cannot compute with it") && line.contains(nearest), "{line}");
         assert!(mote(&["verify", &path]).text().contains("finite"));
         assert!(mote(&["inspect", &path, "--vocab"]).errors.contains("no vocabulary"));
 
@@ -73,6 +85,24 @@ fn inspect_names_foreign_encodings() {
         let withdrawn = mote(&["inspect", &file("withdrawn.gguf", &bytes)]);
         assert!(withdrawn.errors.contains("q4_0_4_4"), "{}", withdrawn.errors);
     }
+}
+
+/// A model with such an encoding is refused by name, and the nearest one is told.
+#[test]
+fn models_in_foreign_encodings_are_refused() {
+    // Two blocks of Q4_0 are as large as one of NVFP4.
+    let mut bytes = models::fixture("models/llama-q4_0.gguf");
+    let name = b"blk.0.attn_q.weight";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap() + name.len();
+    // Behind the name the number of dimensions, two of them, and the type.
+    bytes[at + 4 + 16] = 40;
+    let outcome = mote(&["score", "-m", &file("nvfp4.gguf", &bytes), "--ids", "1,2,3"]);
+    assert_eq!(outcome.code, 3, "{}", outcome.errors);
+    assert!(
+        outcome.errors.contains("nvfp4") && outcome.errors.contains("mxfp4"),
+        "{}",
+        outcome.errors
+    );
 }
 
 #[test]

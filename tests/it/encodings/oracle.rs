@@ -23,6 +23,11 @@ pub fn facts(name: &str) -> (u32, usize, usize) {
         "q5_k" => (13, 256, 2 + 2 + 12 + 32 + 128),
         "q6_k" => (14, 256, 128 + 64 + 16 + 2),
         "bf16" => (30, 1, 2),
+        "iq4_nl" => (20, 32, 2 + 16),
+        "iq4_xs" => (23, 256, 2 + 2 + 4 + 128),
+        "mxfp4" => (39, 32, 1 + 16),
+        "tq1_0" => (34, 256, 48 + 4 + 2),
+        "tq2_0" => (35, 256, 64 + 2),
         _ => panic!("{name} needs its facts here"),
     }
 }
@@ -77,8 +82,58 @@ fn weight(name: &str, block: &[u8], i: usize) -> Weight {
             let scale = block[192 + i / 16] as i8 as f64;
             plain(half(208) * scale * ((low + 16 * high) as f64 - 32.0))
         }
+        "iq4_nl" => plain(half(0) * NON_LINEAR[nibble(2) as usize]),
+        "iq4_xs" => {
+            let unit = i / 32;
+            let low = block[4 + unit / 2] >> (unit % 2 * 4) & 15;
+            // The third and the fourth byte are one number: pairs of bits.
+            let upper = u16_at(block, 2) >> (2 * unit) & 3;
+            let scale = (low as u16 + 16 * upper) as f64 - 32.0;
+            let code = block[8 + 16 * unit + i % 16] >> (i % 32 / 16 * 4) & 15;
+            plain(half(0) * scale * NON_LINEAR[code as usize])
+        }
+        "mxfp4" => plain(power_of_two(block[0]) * small_float(nibble(1))),
+        "tq1_0" => {
+            // Five runs of 32, five of 16, four of 4.
+            let (byte, digit) = match i {
+                0..160 => (block[i % 32], i / 32),
+                160..240 => (block[32 + (i - 160) % 16], (i - 160) / 16),
+                _ => (block[48 + i % 4], (i - 240) / 4),
+            };
+            // Digits of a fraction are what comes before the point, multiplied by three each time.
+            let mut fraction = byte as u32;
+            for _ in 0..digit {
+                fraction = 3 * fraction % 256;
+            }
+            plain(half(52) * ((3 * fraction / 256) as f64 - 1.0))
+        }
+        "tq2_0" => {
+            let code = block[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+            plain(half(64) * (code as f64 - 1.0))
+        }
         _ => panic!("{name} needs its definition here"),
     }
+}
+
+/// The sixteen levels of the non-linear encodings.
+const NON_LINEAR: [f64; 16] = [
+    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, //
+    1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0,
+];
+
+/// E8M0 of OCP's microscaling formats.
+fn power_of_two(exponent: u8) -> f64 {
+    if exponent == 255 { f64::NAN } else { 2f64.powi(exponent as i32 - 127) }
+}
+
+/// E2M1: a sign, two bits of exponent with bias 1, one of fraction; exponent 0 is subnormal.
+fn small_float(code: u8) -> f64 {
+    let (sign, exponent, fraction) = (code >> 3, code >> 1 & 3, (code & 1) as f64 / 2.0);
+    let magnitude = match exponent {
+        0 => fraction,
+        _ => (1.0 + fraction) * 2f64.powi(exponent as i32 - 1),
+    };
+    if sign == 1 { -magnitude } else { magnitude }
 }
 
 /// Q4_K and Q5_K: the last 128 bytes hold nibbles, 64 weights in 32 bytes, low nibbles first.

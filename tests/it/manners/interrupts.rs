@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mote_tools::interrupt;
 
-use super::{checkpoint, prose};
+use super::{checkpoint, fixture_path, prose};
 use crate::cli::{baseline, file, mote};
 
 /// Interrupts the command at its first question, at later ones more and more apart, and lets it end at
@@ -63,6 +63,31 @@ fn case_390_a_checkpoint() {
     let inside = folder("case-390-checkpoint");
     let output = inside.join("model.gguf").to_str().unwrap().to_owned();
     interrupted(&["convert", &checkpoint(), "-o", &output, "-t", "1"], &inside);
+}
+
+#[test]
+fn case_390_a_smaller_file() {
+    let model = fixture_path("models/llama-f32.gguf");
+    let inside = folder("case-390-quantize");
+    let output = inside.join("small.gguf").to_str().unwrap().to_owned();
+    interrupted(&["quantize", &model, "-o", &output, "Q8_0", "-t", "1"], &inside);
+}
+
+#[test]
+fn case_390_importance() {
+    let (model, text) = (fixture_path("models/llama-f32.gguf"), fixture_path("quantize/text.txt"));
+    let inside = folder("case-390-importance");
+    let output = inside.join("importance.gguf").to_str().unwrap().to_owned();
+    let command = ["importance", "-m", &model, "-f", &text, "-o", &output];
+    interrupted(&[&command[..], &["-c", "32", "--windows", "3", "-t", "1"]].concat(), &inside);
+}
+
+#[test]
+fn comparing_is_interrupted() {
+    let model = fixture_path("models/llama-f32.gguf");
+    let inside = folder("interrupted-comparisons");
+    interrupted(&["verify", &model], &inside);
+    interrupted(&["diff", &model, &model], &inside);
 }
 
 #[test]

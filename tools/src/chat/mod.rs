@@ -42,9 +42,9 @@ use turn::{Chat, ChatReport};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Each line is a turn; a backslash at its end (on a terminal Alt-Enter, too) goes on to the next
-line. Ctrl-C stops an answer and keeps what was said; at the prompt it leaves. Lines that begin
-with a slash are commands, /help lists them; // begins a turn with a slash. Answers go to
-standard output, everything else to standard error.
+line. Ctrl-C stops an answer, keeps what was said and tells the speed; at the prompt it leaves.
+Lines that begin with a slash are commands, /help lists them; // begins a turn with a slash.
+Answers go to standard output, everything else to standard error.
 
 The conversation becomes text by the model's own chat template, and control tokens that a text
 spells are read as such. What the context has of the conversation is not computed again. The same
@@ -52,7 +52,7 @@ turns and options give the same answers on every machine.
 
 JSON keys of --json: messages (role, content), turns (text, ids, prompt_tokens, reused_tokens
 (how many of these were in the context already), stop, logprobs, degraded, timings and
-speculation of each answer, as in mote run --json). --json-stream prints {\"text\": ...} for
+speculation of each answer, as in mote run --json; first_token_ms from the turn on). --json-stream prints {\"text\": ...} for
 each piece, and the object of the turn behind it.
 
 A template is jinja2. --render FILE prints what it makes of a conversation, an object of JSON with
@@ -85,7 +85,14 @@ pub struct Command {
     #[arg(long, value_name = "DATE", value_parser = Moment::parse)]
     date: Option<Moment>,
     /// Print what the template makes of this file's conversation, and no more
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["system", "load", "json", "json_stream", "history", "tokens", "stop"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "system", "load", "json", "json_stream", "history", "tokens", "stop", "ram",
+            "speculate", "constraint", "SamplingOptions", "MixOptions"
+        ]
+    )]
     render: Option<PathBuf>,
     /// Go on with a conversation that /save wrote
     #[arg(long, value_name = "FILE")]

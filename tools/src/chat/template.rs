@@ -217,7 +217,12 @@ impl Moment {
     /// Midnight of a day: `2026-11-26`.
     pub fn parse(text: &str) -> std::result::Result<Moment, String> {
         let wrong = || "not a date: as 2026-11-26".to_string();
-        let parts: Vec<Option<i64>> = text.split('-').map(|part| part.parse().ok()).collect();
+        // No signs, which numbers may have otherwise.
+        let number = |part: &str| match part.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => part.parse().ok(),
+            false => None,
+        };
+        let parts: Vec<Option<i64>> = text.split('-').map(number).collect();
         let [Some(year @ 1..=9999), Some(month @ 1..=12), Some(day @ 1..=31)] = parts[..] else {
             return Err(wrong());
         };

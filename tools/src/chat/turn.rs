@@ -1,5 +1,7 @@
 //! A question and its answer.
 
+use std::time::Instant;
+
 use mote_runtime::tokenizer::EncodeOptions;
 use mote_runtime::{CompletionOptions, Constraint, LanguageModel, sample};
 use serde::Serialize;
@@ -52,6 +54,8 @@ impl Chat<'_, '_, '_, '_> {
 
     /// The model answers what was said last.
     pub fn answer(&mut self) -> Result<()> {
+        // The time that somebody takes to type is not the model's.
+        self.writing.start = Instant::now();
         let ids = self.ids()?;
         let capacity = self.session.capacity();
         if ids.len() >= capacity {
@@ -74,11 +78,14 @@ impl Chat<'_, '_, '_, '_> {
         let written = self.writing.write(self.session, &ids, options, helpers);
         let written = written.map_err(|it| Grammar::explain(follower.as_ref(), it))?;
         self.conversation.say(Role::Assistant, written.text.clone());
-        let reused = written.reused;
+        let (reused, is_interrupted) = (written.reused, written.is_interrupted());
         let report = Report::new(written, ids.len(), self.load_ms).with_reused(reused);
         match self.writing.form {
             Form::Text => {
                 self.writing.print(b"\n")?;
+                if is_interrupted {
+                    report.tell(self.writing.streams);
+                }
             }
             Form::Report => {}
             Form::Pieces => {

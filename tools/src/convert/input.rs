@@ -13,6 +13,7 @@ use super::arch::Mapping;
 use super::plan::{Plan, mapping, refused};
 use super::{Command, llama2c, tokenizer};
 use crate::failure::{Code, Failure, Result};
+use crate::output;
 
 /// The configuration; much more than any has.
 const MAX_CONFIG_BYTES: u64 = 1 << 24;
@@ -78,14 +79,10 @@ impl Checkpoint {
 /// An output that is in the way is found before any work.
 pub fn check_output(command: &Command) -> Result<()> {
     let output = &command.output;
-    let refused = |sentence| Err(Failure::new(Code::Io, sentence).in_file(output));
     if output.is_dir() {
-        return refused("is a folder; name a file");
+        return Err(Failure::new(Code::Io, "is a folder; name a file").in_file(output));
     }
-    if !command.force && output.symlink_metadata().is_ok() {
-        return refused("exists already; --force replaces it");
-    }
-    Ok(())
+    output::check_absent(output, command.force)
 }
 
 /// One file with weights.
@@ -102,11 +99,12 @@ fn open_file(path: &Path) -> Result<(Folder, Weights)> {
         let sentence = "is a GGUF file already; mote quantize changes its types";
         return Err(Failure::new(Code::Usage, sentence));
     }
+    // Before pickles: a width of 640 begins a header like one, and only a whole header is taken for one.
+    llama2c::check_vocabulary(path)?;
     // Of a pickle no more than this is read.
     if let Err(error @ SafetensorsError::Pickle) = safetensors::header_bytes(&start, size) {
         return Err(WeightsError::Safetensors(name.to_string(), error).into());
     }
-    llama2c::check_vocabulary(path)?;
     let weights = Weights::open_files(&folder, &[name.to_string()])?;
     Ok((folder, weights))
 }

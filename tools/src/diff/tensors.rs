@@ -2,9 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use indicatif::ProgressBar;
 use mote_formats::gguf::{Gguf, Tensor};
@@ -15,11 +12,15 @@ use serde::Serialize;
 use super::escaped;
 use crate::failure::Result;
 use crate::inspect::tensors::shape;
-use crate::interrupt;
+use crate::interrupt::{self, Interrupted};
 use crate::streams::Streams;
+use crate::work::{self, Stop};
 
 /// Numbers that are decoded at once: whole blocks of every encoding.
 const PIECE: usize = 16 << 10;
+
+/// Bytes that are compared at once.
+const PIECE_BYTES: usize = 1 << 22;
 
 /// What differs.
 #[derive(Debug, Default, Serialize)]
@@ -85,8 +86,9 @@ impl Tensors {
                 found.reshaped.push(Reshaped { name, a, b });
                 continue;
             }
+            let identical = same(&ours, theirs)?;
             match ours.kind().ok().zip(theirs.kind().ok()) {
-                _ if same(&ours, theirs) => found.identical += 1,
+                _ if identical => found.identical += 1,
                 Some((a, b)) => pairs.push(([ours, *theirs], [a, b])),
                 None => found.not_compared.push(name),
             }
@@ -163,34 +165,28 @@ fn facts(tensor: &Tensor<'_>) -> Facts {
     Facts { name, r#type, shape: tensor.dims().to_vec() }
 }
 
-fn same(a: &Tensor<'_>, b: &Tensor<'_>) -> bool {
-    a.tensor_type() == b.tensor_type() && a.data() == b.data()
+/// Whether both are the same, byte by byte.
+fn same(a: &Tensor<'_>, b: &Tensor<'_>) -> Result<bool> {
+    if a.tensor_type() != b.tensor_type() || a.data().len() != b.data().len() {
+        return Ok(false);
+    }
+    for (a, b) in a.data().chunks(PIECE_BYTES).zip(b.data().chunks(PIECE_BYTES)) {
+        interrupt::check()?;
+        if a != b {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Each tensor by one thread, so that the sums do not depend on their number.
 fn compare_all(pairs: &[Pair<'_>], streams: &Streams<'_>) -> Result<Vec<Compared>> {
     let numbers: u64 = pairs.iter().map(|([a, _], _)| a.n_elements()).sum();
     let bar = streams.bytes_progress(numbers);
-    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let take = |check: &dyn Fn() -> Result<()>| -> Result<()> {
-        while let Some(pair) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let compared = compare(pair, &bar, check)?;
-            found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(compared);
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        for _ in 1..ThreadPool::available() {
-            scope.spawn(|| take(&|| Ok(())));
-        }
-        let done = take(&interrupt::check);
-        if done.is_err() {
-            next.store(pairs.len(), Ordering::Relaxed);
-        }
-        done
-    })?;
+    let threads = ThreadPool::available();
+    let found = work::share(pairs.len(), threads, |i, stop| compare(&pairs[i], &bar, stop))?;
     bar.finish_and_clear();
-    Ok(found.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    Ok(found)
 }
 
 /// Sums over a tensor.
@@ -234,14 +230,14 @@ impl Sums {
 fn compare(
     (tensors, kinds): &Pair<'_>,
     bar: &ProgressBar,
-    check: &dyn Fn() -> Result<()>,
-) -> Result<Compared> {
+    stop: &Stop,
+) -> std::result::Result<Compared, Interrupted> {
     let mut sums = Sums::default();
     let (mut ours, mut theirs) = (vec![0.0; PIECE], vec![0.0; PIECE]);
     let piece_bytes = kinds.map(|kind| PIECE / kind.block_len() * kind.block_bytes());
     let pieces = tensors[0].data().chunks(piece_bytes[0]);
     for (a, b) in pieces.zip(tensors[1].data().chunks(piece_bytes[1])) {
-        check()?;
+        stop.check()?;
         let n = a.len() / kinds[0].block_bytes() * kinds[0].block_len();
         kinds[0].decode(a, &mut ours[..n]);
         kinds[1].decode(b, &mut theirs[..n]);

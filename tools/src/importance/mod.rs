@@ -8,20 +8,19 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use mote_formats::file::Existing;
 use mote_formats::gguf::Gguf;
 use mote_runtime::score::{Figures, log_probability};
 use mote_runtime::{Model, Observer, Origin, Session, Site};
 use serde::Serialize;
 
 use crate::cli::write_json;
-use crate::failure::{Code, Failure, Result, shown};
-use crate::host::{Engine, Memory, with_gguf};
+use crate::failure::{Result, shown};
+use crate::host::{Engine, Memory, with_model};
 use crate::input;
 use crate::interrupt;
 use crate::options::{ModelOption, Purpose, SessionOptions};
 use crate::output;
-use crate::perplexity::windows::Windows;
+use crate::perplexity::windows::{self, Windows};
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
 pub use matrix::Importance;
@@ -85,39 +84,22 @@ struct Report {
     seconds: f64,
 }
 
-/// Tokens of a window, unless --ctx says otherwise.
-const WINDOW: usize = 512;
-/// The shortest window with a token to score.
-const SHORTEST: usize = 3;
-
 /// Measures.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let start = Instant::now();
-    let window = command.session.compute.ctx.map_or(WINDOW, NonZeroUsize::get);
-    if window < SHORTEST {
-        let sentence = format_args!("--ctx: a window has {SHORTEST} tokens or more");
-        return Err(Failure::new(Code::Usage, sentence));
-    }
-    let existing = if command.force { Existing::Replace } else { Existing::Keep };
-    if existing == Existing::Keep && command.output.symlink_metadata().is_ok() {
-        // Before the work, not after it.
-        let error = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-        return Err(Failure::io(error).in_file(&command.output));
-    }
-    let path = &command.model.model;
-    with_gguf(path, |gguf| {
-        let refused = |error| Failure::load(error, gguf).in_file(path);
-        let mut tables = Memory::new(Model::bytes_needed(gguf).map_err(refused)?)?;
-        let model = Model::new(gguf, &mut tables).map_err(refused)?;
+    let window = windows::length(command.session.compute.ctx)?;
+    output::check_absent(&command.output, command.force)?;
+    with_model(&command.model.model, |model| {
         tell_unknown_rules(model.tokenizer(), streams);
         let text = input::read_file(&command.file)?;
         let most = command.windows.map(NonZeroUsize::get);
         let windows = Windows::new(model.tokenizer(), &text, window, most)?;
         let mut observed = Observed::default();
-        let figures = command.measure(&model, &windows, window, &mut observed, streams)?;
-        let sums = observed.sums(gguf, command.head);
+        let figures = command.measure(model, &windows, window, &mut observed, streams)?;
+        let sums = observed.sums(model.gguf(), command.head);
         let name = shown(&command.file);
         let shape = (windows.len(), window);
+        let existing = output::existing(command.force);
         output::write(&command.output, existing, |out| matrix::write(&sums, &name, shape, out))?;
         let report = Report {
             output: shown(&command.output),
@@ -147,6 +129,7 @@ impl Command {
         let options = compute.session(all_float, Purpose::Score, window, engine.threads());
         let plan = Session::plan(model, &options)?;
         let mut memory = Memory::new(plan.total_bytes)?;
+        // Not `host::with_session`, whose session lives shorter than who observes it.
         let mut session = Session::new(model, &options, engine.kernels, &engine.pool, &mut memory)?;
         session.observe(observed);
         let (mut figures, half) = (Figures::default(), window / 2);

@@ -55,14 +55,13 @@ impl Summary {
             gguf.get(&format!("{}.{key}", architecture?)).and_then(|value| value.as_u64())
         };
         let text = |key| Some(cut(gguf.get(key)?.as_text()?));
-        let tensors: u64 = facts.encodings.values().map(|total| total.bytes).sum();
         let tokens = match gguf.get("tokenizer.ggml.tokens") {
             Some(Value::Array(tokens)) => Some(tokens.len() as u64),
             _ => None,
         };
         Summary {
             license: text("general.license"),
-            bits_per_weight: tensors as f64 * 8.0 / facts.parameters.max(1) as f64,
+            bits_per_weight: facts.bits_per_weight(),
             context_length: number("context_length"),
             layers: number("block_count"),
             embedding_length: number("embedding_length"),
@@ -127,13 +126,12 @@ impl Summary {
         let mut label = "encodings";
         for (name, total) in encodings {
             let (bytes, tensors) = (Bytes(total.bytes).to_string(), total.tensors);
-            let bits = total.bytes as f64 * 8.0 / total.parameters.max(1) as f64;
+            let bits = total.bits_per_weight();
             let tensors = format!("{tensors} {}", if tensors == 1 { "tensor" } else { "tensors" });
-            let note = if facts.n_grams.is_some() || is_computed(name) {
-                ""
-            } else {
-                "   mote cannot compute with it"
-            };
+            let foreign = foreign(name).filter(|_| facts.n_grams.is_none());
+            let note = foreign.map_or(String::new(), |kind| {
+                format!("   mote cannot compute with it, but with {}", kind.nearest().name())
+            });
             writeln!(
                 out,
                 "  {label:<10}  {name:<8} {bytes:>11}  {bits:>6.2} bits each  {tensors}{note}"
@@ -144,10 +142,10 @@ impl Summary {
     }
 }
 
-/// Whether mote has the encoding of that name.
-fn is_computed(name: &str) -> bool {
+/// The encoding of that name, if it is one that mote can only show.
+fn foreign(name: &str) -> Option<TensorType> {
     let found = (0..64).filter_map(TensorType::from_id).find(|known| known.name() == name);
-    found.is_some_and(|known| known.quant_type().is_some())
+    found.filter(|known| known.quant_type().is_none())
 }
 
 /// `134.5 M`

@@ -73,11 +73,9 @@ pub struct Single<'r> {
 impl Facts {
     /// Of a file.
     pub fn new(path: &Path, gguf: &Gguf<'_>) -> Facts {
-        let FileFacts { bytes, parameters, encodings, .. } = FileFacts::new(gguf);
-        let tensors: u64 = encodings.values().map(|total| total.bytes).sum();
+        let facts = FileFacts::new(gguf);
         let name = path.file_name().map_or_else(|| shown(path), |name| shown(Path::new(name)));
-        let bits_per_weight = tensors as f64 * 8.0 / parameters.max(1) as f64;
-        Facts { model: name, bytes, bits_per_weight }
+        Facts { model: name, bytes: facts.bytes, bits_per_weight: facts.bits_per_weight() }
     }
 }
 

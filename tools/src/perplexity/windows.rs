@@ -1,5 +1,7 @@
 //! The windows that a text is cut into, and what is measured in each.
 
+use std::num::NonZeroUsize;
+
 use mote_runtime::mix::{Curve, Mix};
 use mote_runtime::score::Figures;
 use mote_runtime::tokenizer::Tokenizer;
@@ -9,6 +11,21 @@ use crate::failure::{Code, Failure, Result};
 use crate::input;
 use crate::interrupt;
 use crate::streams::Streams;
+
+/// Tokens of a window, unless --ctx says otherwise.
+const LENGTH: usize = 512;
+/// The shortest window with a token to score.
+const SHORTEST: usize = 3;
+
+/// Tokens of a window, as --ctx has it.
+pub fn length(ctx: Option<NonZeroUsize>) -> Result<usize> {
+    let length = ctx.map_or(LENGTH, NonZeroUsize::get);
+    if length < SHORTEST {
+        let sentence = format_args!("--ctx: a window has {SHORTEST} tokens or more");
+        return Err(Failure::new(Code::Usage, sentence));
+    }
+    Ok(length)
+}
 
 /// A text in pieces that are contexts of their own.
 pub struct Windows<'t> {

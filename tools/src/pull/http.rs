@@ -7,6 +7,7 @@ use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::{Agent, Body, ResponseExt as _};
 
 use super::part::Digest;
+use crate::environment;
 use crate::failure::{Code, Failure, Result};
 
 /// Hops from the address to the file, at most.
@@ -51,10 +52,12 @@ pub fn get(url: &str, resume: Option<Resume>, checked: bool) -> Result<Answer> {
         .timeout_per_read(Some(PATIENCE))
         .build()
         .into();
+    let (hub, token) = (environment::hub(), environment::hub_token());
     let (mut url, mut sha256) = (url.to_owned(), None);
     for _ in 0..=REDIRECTS {
         check_transport(&url, checked)?;
-        let response = ask(&agent, &url, resume.as_ref())?;
+        let token = token.as_deref().filter(|_| belongs_to(&url, hub.as_deref()));
+        let response = ask(&agent, &url, resume.as_ref(), token)?;
         // The hub names the digest where it sends on to its store.
         sha256 = sha256.or_else(|| digest_of_hub(response.headers()));
         if !response.status().is_redirection() {
@@ -71,9 +74,17 @@ pub fn get(url: &str, resume: Option<Resume>, checked: bool) -> Result<Answer> {
     Err(failed(&url, "sends on again and again"))
 }
 
-fn ask(agent: &Agent, url: &str, resume: Option<&Resume>) -> Result<Response<Body>> {
+fn ask(
+    agent: &Agent,
+    url: &str,
+    resume: Option<&Resume>,
+    token: Option<&str>,
+) -> Result<Response<Body>> {
     // The bytes as they are: a packed transfer has other lengths.
     let mut request = agent.get(url).header("accept-encoding", "identity");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
     if let Some(Resume { bytes, version }) = resume {
         request = request.header("range", format!("bytes={bytes}-"));
         request = request.header("if-range", version);
@@ -116,7 +127,9 @@ fn answer(
         }
         (status, _) => {
             let why = status.canonical_reason().unwrap_or("no success");
-            let sentence = format_args!("answers {}: {why}", status.as_str());
+            let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            let hint = if refused { "; a hub's token is taken from HF_TOKEN" } else { "" };
+            let sentence = format_args!("answers {}: {why}{hint}", status.as_str());
             return Err(failed(response.get_uri(), sentence));
         }
     };
@@ -126,6 +139,13 @@ fn answer(
     }
     let body = Box::new(response.into_body().into_with_config().limit(u64::MAX).reader());
     Ok(Answer { start, total, version, sha256, body })
+}
+
+/// Whether an address is one of the hub's, so that the hub's token may go there: encrypted, or to
+/// this machine.
+fn belongs_to(url: &str, hub: Option<&str>) -> bool {
+    let rest = hub.and_then(|hub| url.strip_prefix(hub.trim_end_matches('/')));
+    rest.is_some_and(|rest| rest.starts_with('/')) && check_transport(url, false).is_ok()
 }
 
 /// Without encryption only from this machine, or where the digest is known.
@@ -238,6 +258,22 @@ mod tests {
             assert!(check_transport(url, true).is_ok(), "{url}");
         }
         assert!(check_transport("file:///f", true).is_err());
+    }
+
+    #[test]
+    fn the_token_is_for_the_hub_alone() {
+        let hub = Some("https://hub.example");
+        assert!(belongs_to("https://hub.example/o/r/resolve/main/f", hub));
+        assert!(belongs_to("https://hub.example/f", Some("https://hub.example/")));
+        assert!(belongs_to("http://localhost:80/f", Some("http://localhost:80")));
+        for url in ["https://store.example/f", "https://hub.example.org/f", "https://hub.example"] {
+            assert!(!belongs_to(url, hub), "{url}");
+        }
+        assert!(
+            !belongs_to("http://hub.example/f", Some("http://hub.example")),
+            "anybody reads it"
+        );
+        assert!(!belongs_to("https://hub.example/f", None));
     }
 
     #[test]

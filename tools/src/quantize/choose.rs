@@ -108,7 +108,7 @@ pub fn choose(gguf: &Gguf<'_>, wish: &Wish<'_>, importance: bool) -> Vec<Choice>
                 // Experts of one layer may lie in several tensors.
                 let by_name = facts.experts > 1 && role == Role::Down;
                 let layer = layer(tensor.name()).filter(|_| by_name).unwrap_or(*index);
-                let kind = mix.kind(role, layer, row, &facts);
+                let kind = mix.kind(role, layer, tensor.shape(), &facts);
                 *index += 1;
                 kind
             }
@@ -129,7 +129,7 @@ fn role(name: &str, tied: bool) -> Role {
     match name {
         "output.weight" => Role::Head,
         "token_embd.weight" | "per_layer_token_embd.weight" if tied => Role::Head,
-        "token_embd.weight" | "per_layer_token_embd.weight" => Role::Other,
+        "token_embd.weight" | "per_layer_token_embd.weight" => Role::Embedding,
         _ if has("attn_qkv.weight") || has("attn_kv_b.weight") || has("attn_v.weight") => {
             Role::Value
         }

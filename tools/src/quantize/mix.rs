@@ -14,6 +14,8 @@ pub struct Mix {
     pub file_type: u32,
     /// What a matrix is if no rule applies.
     pub base: QuantType,
+    /// The base is for tensors of several experts alone; what all others are.
+    dense: Option<QuantType>,
     /// Exceptions; the first that applies counts.
     rules: &'static [Rule],
 }
@@ -31,7 +33,9 @@ pub enum Role {
     AttentionOutput,
     /// The feed-forward network's last matrix.
     Down,
-    /// All others, an embedding beside a head among them.
+    /// The embedding beside a head.
+    Embedding,
+    /// All others.
     Other,
 }
 
@@ -78,6 +82,7 @@ enum When {
     EightExperts,
     Falcon,
     Importance,
+    NoImportance,
 }
 
 const fn rule(role: Role, layers: Layers, when: When, kind: QuantType) -> Rule {
@@ -85,10 +90,13 @@ const fn rule(role: Role, layers: Layers, when: When, kind: QuantType) -> Rule {
 }
 
 use Layers::{All, First, FirstEighth, FirstSixteenth, Half};
-use Role::{AttentionOutput, Down, Value};
-use When::{Always, EightExperts, Falcon, Importance, Shared};
+use Role::{AttentionOutput, Down, Embedding, Value};
+use When::{Always, EightExperts, Falcon, Importance, NoImportance, Shared};
 
 const EXPERTS_OUTPUT: Rule = rule(AttentionOutput, All, EightExperts, Q5_K);
+/// Of the non-linear encodings.
+const NON_LINEAR: &[Rule] =
+    &[rule(Value, All, Shared, Q5_K), rule(Down, FirstEighth, NoImportance, Q5_K), EXPERTS_OUTPUT];
 
 /// All of them, small ones last.
 pub const MIXES: &[Mix] = &[
@@ -102,6 +110,7 @@ pub const MIXES: &[Mix] = &[
         alias: Some("Q5_K"),
         file_type: 17,
         base: Q5_K,
+        dense: None,
         rules: &[rule(Value, Half, Always, Q6_K), rule(Down, Half, Always, Q6_K)],
     },
     plain("Q5_K_S", 16, Q5_K),
@@ -112,6 +121,7 @@ pub const MIXES: &[Mix] = &[
         alias: Some("Q4_K"),
         file_type: 15,
         base: Q4_K,
+        dense: None,
         rules: &[
             rule(Value, Half, Always, Q6_K),
             rule(Down, FirstSixteenth, Falcon, Q6_K),
@@ -132,6 +142,9 @@ pub const MIXES: &[Mix] = &[
         ],
         ..plain("Q4_K_S", 14, Q4_K)
     },
+    Mix { rules: NON_LINEAR, ..plain("IQ4_NL", 25, IQ4_NL) },
+    Mix { rules: NON_LINEAR, ..plain("IQ4_XS", 30, IQ4_XS) },
+    Mix { dense: Some(Q8_0), ..plain("MXFP4_MOE", 38, MXFP4) },
     plain("Q4_1", 3, Q4_1),
     Mix { rules: &[rule(Down, FirstEighth, Importance, Q4_1)], ..plain("Q4_0", 2, Q4_0) },
     Mix {
@@ -150,6 +163,7 @@ pub const MIXES: &[Mix] = &[
         alias: Some("Q3_K"),
         file_type: 12,
         base: Q3_K,
+        dense: None,
         rules: &[
             rule(Value, First(2), Always, Q5_K),
             rule(Value, All, Always, Q4_K),
@@ -181,10 +195,12 @@ pub const MIXES: &[Mix] = &[
         rules: &[rule(Value, All, Shared, Q4_K), rule(Down, FirstEighth, Always, Q4_K)],
         ..plain("Q2_K_S", 21, Q2_K)
     },
+    Mix { rules: &[rule(Embedding, All, Always, Q4_K)], ..plain("TQ2_0", 37, TQ2_0) },
+    Mix { rules: &[rule(Embedding, All, Always, Q4_K)], ..plain("TQ1_0", 36, TQ1_0) },
 ];
 
 const fn plain(name: &'static str, file_type: u32, base: QuantType) -> Mix {
-    Mix { name, alias: None, file_type, base, rules: &[] }
+    Mix { name, alias: None, file_type, base, dense: None, rules: &[] }
 }
 
 impl Mix {
@@ -194,10 +210,13 @@ impl Mix {
         MIXES.iter().find(|mix| is(mix.name) || mix.alias.is_some_and(is))
     }
 
-    /// What a matrix should be: of this role, the `index`-th of it (by layers, from 0), with rows of
-    /// `row` numbers.
-    pub fn kind(&self, role: Role, index: u64, row: u64, facts: &Facts) -> QuantType {
-        let base = self.base;
+    /// What a matrix should be: of this role, the `index`-th of it (by layers, from 0), with so many
+    /// numbers along each dimension, rows first.
+    pub fn kind(&self, role: Role, index: u64, shape: [u64; 4], facts: &Facts) -> QuantType {
+        let (base, [row, _, matrices, _]) = (self.base, shape);
+        if let Some(dense) = self.dense {
+            return if matrices > 1 && role != Role::Head { base } else { dense };
+        }
         if base.integer().is_none() {
             return base;
         }
@@ -235,6 +254,7 @@ impl Rule {
             When::EightExperts => facts.experts == 8,
             When::Falcon => facts.falcon,
             When::Importance => facts.importance,
+            When::NoImportance => !facts.importance,
         };
         self.role == role && layer && when
     }
@@ -244,7 +264,8 @@ impl Rule {
 pub fn fitting(kind: QuantType, row: u64) -> QuantType {
     let fits = |kind: QuantType| row.is_multiple_of(kind.block_len() as u64);
     let shorter = match kind {
-        Q2_K | Q3_K => Q4_0,
+        IQ4_XS => IQ4_NL,
+        Q2_K | Q3_K | TQ1_0 | TQ2_0 => Q4_0,
         Q4_K => Q5_0,
         Q5_K => Q5_1,
         Q6_K => Q8_0,

@@ -28,11 +28,12 @@ use pattern::Override;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 TYPE is an encoding or a mix of several, as llama-quantize has them, large ones first: F32, F16,
-BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, Q4_0, Q3_K_L, Q3_K_M, Q3_K_S,
-Q2_K, Q2_K_S; or COPY, which only takes the file over and adds checksums. Q4_K_M is a good start.
-Vectors, norms and some small matrices stay as they are. Rows that are no multiple of 256 get the
-next larger encoding with blocks of 32 (Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0, Q3_K and Q2_K: Q4_0),
-rows that are no multiple of 32 get F16.
+BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, IQ4_NL, IQ4_XS, MXFP4_MOE (experts
+alone, Q8_0 for the rest), Q4_1, Q4_0, Q3_K_L, Q3_K_M, Q3_K_S, Q2_K, Q2_K_S, TQ2_0, TQ1_0 (for
+models that were trained with weights of -1, 0 and 1); or COPY, which only takes the file over and
+adds checksums. Q4_K_M is a good start. Vectors, norms and some small matrices stay as they are.
+Rows that are no multiple of 256 get the next larger encoding with blocks of 32 (Q4_K: Q5_0, Q5_K:
+Q5_1, Q6_K: Q8_0, IQ4_XS: IQ4_NL, smaller ones: Q4_0), rows that are no multiple of 32 get F16.
 
 --tensor-type is for the matrices whose whole names match PATTERN, in which * stands for any
 characters and ? for one; its TYPE is an encoding; of several the first that matches counts. The
@@ -176,7 +177,8 @@ fn plan<'a>(
             let name = Text::from(tensor.name());
             let Ok(kind) = tensor.kind() else {
                 let kind = tensor.tensor_type().name();
-                let message = format!("{name} is {kind}, which mote cannot decode");
+                let message =
+                    format!("{name} is {kind}, which mote cannot decode: start from the original");
                 return Err(Failure::new(Code::Model, message));
             };
             if kind.integer().is_some() && !command.requantize {

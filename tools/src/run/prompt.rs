@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use mote_runtime::tokenizer::{DecodeOptions, Decoder, EncodeOptions, Tokenizer};
+use mote_runtime::tokenizer::{EncodeOptions, Tokenizer};
 
 use crate::failure::{Code, Failure, Result};
 use crate::input;
@@ -96,20 +96,8 @@ impl Prompt {
                 let ids = input::encode(tokenizer, &text, options)?;
                 (text, ids)
             }
-            Source::Ids(ids) => (decode(&ids, tokenizer, special)?, ids),
+            Source::Ids(ids) => (input::decode(tokenizer, &ids, special)?, ids),
         };
         Ok(Prompt { is_empty_text: text.is_empty(), text, ids })
     }
-}
-
-fn decode(ids: &[u32], tokenizer: &Tokenizer<'_>, special: bool) -> Result<Vec<u8>> {
-    let options = DecodeOptions { skip_special: !special, text_start: true, raw: true };
-    let mut decoder = Decoder::new(tokenizer, options);
-    let mut piece = vec![0; decoder.max_text_bytes()];
-    let mut text = Vec::new();
-    for &id in ids {
-        let len = decoder.push(id, &mut piece).map_err(|error| Failure::new(Code::Text, error))?;
-        text.extend_from_slice(&piece[..len]);
-    }
-    Ok(text)
 }

@@ -193,7 +193,7 @@ impl Task<'_> {
         }
         for sentence in sentences {
             let ids = sentence.ids.get(sentence.given..).unwrap_or_default();
-            tally.add_text(&input::decode(tokenizer, ids)?);
+            tally.add_text(&input::decode(tokenizer, ids, false)?);
         }
         Ok(())
     }

@@ -14,8 +14,8 @@ use mote_kernels::{Candidate, Kernels};
 use mote_runtime::score::{Figures, log_probability};
 use mote_runtime::tokenizer::Tokenizer;
 
-use crate::failure::{Code, Failure, Result};
-use crate::output::{self, Existing};
+use crate::failure::{Failure, Result};
+use crate::output;
 use crate::streams::Streams;
 use text::{Line, Token};
 
@@ -48,19 +48,9 @@ impl PictureOptions {
         self.html.iter().chain(&self.svg).map(PathBuf::as_path)
     }
 
-    fn existing(&self) -> Existing {
-        if self.force { Existing::Replace } else { Existing::Keep }
-    }
-
     /// Refuses what would fail after all the work: files that exist.
     pub fn check(&self) -> Result<()> {
-        match self.files().find(|path| !self.force && path.symlink_metadata().is_ok()) {
-            Some(path) => {
-                let sentence = "the file exists; --force overwrites it";
-                Err(Failure::new(Code::Io, sentence).in_file(path))
-            }
-            None => Ok(()),
-        }
+        self.files().try_for_each(|path| output::check_absent(path, self.force))
     }
 
     /// Draws all that is asked for.
@@ -73,7 +63,7 @@ impl PictureOptions {
         {
             let Some(path) = path else { continue };
             let file = draw(picture);
-            output::write(path, self.existing(), |out| {
+            output::write(path, output::existing(self.force), |out| {
                 out.write_all(file.as_bytes()).map_err(Failure::io)
             })?;
         }

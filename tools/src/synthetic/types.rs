@@ -75,7 +75,8 @@ fn fitting(kind: QuantType, row: u32) -> QuantType {
         return kind;
     }
     match kind {
-        QuantType::Q2_K | QuantType::Q3_K => QuantType::Q4_0,
+        QuantType::IQ4_XS => QuantType::IQ4_NL,
+        QuantType::Q2_K | QuantType::Q3_K | QuantType::TQ1_0 | QuantType::TQ2_0 => QuantType::Q4_0,
         QuantType::Q4_K => QuantType::Q5_0,
         QuantType::Q5_K => QuantType::Q5_1,
         QuantType::Q6_K => QuantType::Q8_0,

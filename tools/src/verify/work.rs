@@ -1,15 +1,13 @@
 //! Reading all of a file with all CPUs: each tensor, and each piece of the whole.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
 use blake3::Hash;
 use indicatif::ProgressBar;
 use mote_formats::gguf::{Gguf, Tensor, checksum};
 
 use super::hash::{self, Piece};
-use crate::failure::{Code, Failure, Result};
-use crate::interrupt;
+use crate::failure::Result;
+use crate::interrupt::Interrupted;
+use crate::work::{self, Stop};
 
 /// What there is to do.
 pub struct Task<'a> {
@@ -26,6 +24,9 @@ pub struct Findings {
     /// Of the whole file.
     pub blake3: Hash,
 }
+
+/// Bytes of a tensor that are read at a time, about.
+const PIECE: usize = 1 << 20;
 
 /// Types without numbers that could be infinite.
 const INTEGERS: [&str; 4] = ["i8", "i16", "i32", "i64"];
@@ -64,58 +65,25 @@ impl<'a> Task<'a> {
 
     /// Does it.
     pub fn run(&self, threads: usize, bar: &ProgressBar) -> Result<Findings> {
-        let next = AtomicUsize::new(0);
-        let outcomes = thread::scope(|scope| {
-            let others: Vec<_> = (1..threads)
-                .map(|_| scope.spawn(|| self.take_items(&next, bar, &|| Ok(()))))
-                .collect();
-            // Tests answer for their own thread alone; an end is the end for all.
-            let mine = self.take_items(&next, bar, &interrupt::check);
-            if mine.is_err() {
-                next.store(usize::MAX / 2, Ordering::Relaxed);
-            }
-            let mut all = mine?;
-            for other in others {
-                let panicked = |_| Failure::new(Code::Io, "a thread that reads the file ended");
-                all.extend(other.join().map_err(panicked)??);
-            }
-            Ok::<_, Failure>(all)
-        })?;
+        let items = self.order.len() + hash::n_pieces(self.file.len());
+        let outcomes = work::share(items, threads, |index, stop| self.item(index, bar, stop))?;
         Ok(self.gather(outcomes))
     }
 
-    fn take_items(
+    /// Tensors first, then pieces.
+    fn item(
         &self,
-        next: &AtomicUsize,
+        index: usize,
         bar: &ProgressBar,
-        go_on: &dyn Fn() -> Result<()>,
-    ) -> Result<Vec<Outcome>> {
-        let mut outcomes = Vec::new();
-        while let Some(outcome) = self.item(next.fetch_add(1, Ordering::Relaxed), bar) {
-            outcomes.push(outcome);
-            go_on()?;
-        }
-        Ok(outcomes)
-    }
-
-    /// Tensors first, then pieces; `None` behind the last.
-    fn item(&self, index: usize, bar: &ProgressBar) -> Option<Outcome> {
+        stop: &Stop,
+    ) -> std::result::Result<Outcome, Interrupted> {
         if let Some(&i) = self.order.get(index) {
-            let tensor = self.tensors.get(i)?;
-            let data = tensor.data();
-            let kind = tensor.tensor_type();
-            let not_finite = kind.quant_type().and_then(|kind| kind.first_not_finite(data));
-            let unknown = kind.quant_type().is_none() && !INTEGERS.contains(&kind.name());
-            let found = Found { checksum: checksum::checksum(data), not_finite, unknown };
-            bar.inc(data.len() as u64);
-            return Some(Outcome::Tensor(i, found));
+            return Ok(Outcome::Tensor(i, look_at(&self.tensors[i], bar, stop)?));
         }
         let i = index - self.order.len();
-        (i < hash::n_pieces(self.file.len())).then(|| {
-            let piece = hash::hash_piece(self.file, i);
-            bar.inc(hash::PIECE as u64);
-            Outcome::Piece(i, piece)
-        })
+        let piece = hash::hash_piece(self.file, i);
+        bar.inc(hash::PIECE as u64);
+        Ok(Outcome::Piece(i, piece))
     }
 
     fn gather(&self, outcomes: Vec<Outcome>) -> Findings {
@@ -130,5 +98,75 @@ impl<'a> Task<'a> {
         pieces.sort_by_key(|(i, _)| *i);
         let pieces: Vec<Piece> = pieces.into_iter().map(|(_, piece)| piece).collect();
         Findings { tensors, blake3: hash::join(&pieces, self.file.len() as u64) }
+    }
+}
+
+/// Reads a tensor, a piece of whole blocks at a time.
+fn look_at(
+    tensor: &Tensor<'_>,
+    bar: &ProgressBar,
+    stop: &Stop,
+) -> std::result::Result<Found, Interrupted> {
+    let kind = tensor.tensor_type();
+    let known = kind.quant_type();
+    let block_bytes = known.map_or(1, |kind| kind.block_bytes());
+    let blocks = PIECE / block_bytes;
+    let mut checksum = checksum::Hasher::new();
+    let mut not_finite = None;
+    for (i, piece) in tensor.data().chunks(blocks * block_bytes).enumerate() {
+        stop.check()?;
+        checksum.update(piece);
+        if not_finite.is_none() {
+            let block = known.and_then(|kind| kind.first_not_finite(piece));
+            not_finite = block.map(|block| i * blocks + block);
+        }
+        bar.inc(piece.len() as u64);
+    }
+    let unknown = known.is_none() && !INTEGERS.contains(&kind.name());
+    Ok(Found { checksum: checksum.finish(), not_finite, unknown })
+}
+
+#[cfg(test)]
+mod tests {
+    use mote_formats::gguf::Builder;
+    use mote_kernels::QuantType;
+
+    use super::*;
+    use crate::failure::Code;
+    use crate::interrupt;
+
+    /// A tensor of many pieces, the last of whose numbers are not finite.
+    fn large() -> Vec<u8> {
+        let blocks = 3 * PIECE / 34 + 1;
+        let mut data = vec![0; blocks * 34];
+        data[(blocks - 1) * 34..][..2].copy_from_slice(&[0, 0x7c]);
+        let mut builder = Builder::new();
+        builder.add_tensor("large", &[blocks as u64 * 32], QuantType::Q8_0).unwrap();
+        let mut writer = builder.write_index(Vec::new()).unwrap();
+        writer.write(&data).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn pieces_of_a_tensor_are_the_whole() {
+        let file = large();
+        let gguf = Gguf::parse(&file).unwrap();
+        let found = Task::new(&gguf).run(2, &ProgressBar::hidden()).unwrap();
+        let data = gguf.tensors().next().unwrap().data();
+        assert_eq!(found.tensors[0].checksum, checksum::checksum(data));
+        assert_eq!(found.tensors[0].not_finite, Some(data.len() / 34 - 1));
+        assert_eq!(found.blake3, blake3::hash(&file));
+    }
+
+    #[test]
+    fn a_large_tensor_is_interrupted() {
+        let file = large();
+        let gguf = Gguf::parse(&file).unwrap();
+        let bar = ProgressBar::hidden();
+        interrupt::after(Some(2));
+        let outcome = Task::new(&gguf).run(1, &bar);
+        interrupt::after(None);
+        assert_eq!(outcome.err().map(|failure| failure.code), Some(Code::Interrupted));
+        assert!(bar.position() > 0 && bar.position() < file.len() as u64 / 2);
     }
 }

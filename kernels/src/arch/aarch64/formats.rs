@@ -1,5 +1,5 @@
-//! The encodings in registers, in groups of 128 weights. All but Q2_K and Q3_K (which the scalar
-//! table computes), for every target: base NEON has the instructions.
+//! The encodings in registers, in groups of 128 weights, for every target: base NEON has the
+//! instructions. Those that are missing here are computed by the scalar table.
 //!
 //! Functions are `inline(always)` and without target features, as in `arch::generic`.
 

@@ -23,7 +23,7 @@ use crate::cli::write_json;
 use crate::facts::Bytes;
 use crate::failure::{Code, Failure, Result, shown};
 use crate::host::with_gguf;
-use crate::output::{self, Existing};
+use crate::output;
 use crate::streams::Streams;
 use from_arpa::Model;
 use vocabulary::{Tokens, Units};
@@ -152,22 +152,14 @@ impl Command {
         }
     }
 
-    fn existing(&self) -> Existing {
-        if self.force { Existing::Replace } else { Existing::Keep }
-    }
-
     /// Writes the output by `fill`; nothing stands under its name before that is done.
     fn write(&self, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-        output::write(&self.output, self.existing(), fill)
+        output::write(&self.output, output::existing(self.force), fill)
     }
 
     /// An output that is in the way is found before any work.
     fn check_output(&self) -> Result<()> {
-        if self.existing() == Existing::Keep && self.output.symlink_metadata().is_ok() {
-            let sentence = "exists already; --force replaces it";
-            return Err(Failure::new(Code::Io, sentence).in_file(&self.output));
-        }
-        Ok(())
+        output::check_absent(&self.output, self.force)
     }
 
     fn report(&self, counts: Vec<u64>) -> Report {

@@ -16,7 +16,7 @@ use super::super::estimate::{Estimated, Gram, Ids, Settings, Sink, Smoothing, Un
 use super::report::Report;
 use super::{Command, temporary};
 use crate::failure::{Code, Failure, Result};
-use crate::output::{self, Existing};
+use crate::output;
 
 /// The factor of stupid backoff, as its authors chose it.
 const ALPHA: f32 = 0.4;
@@ -109,8 +109,7 @@ fn write(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    let existing = if command.force { Existing::Replace } else { Existing::Keep };
-    output::write(path, existing, |out| fill(out).map_err(Failure::io))
+    output::write(path, output::existing(command.force), |out| fill(out).map_err(Failure::io))
 }
 
 fn kind(smoothing: Smoothing) -> Kind {

@@ -11,7 +11,7 @@ pub(in crate::arch::x86_64) struct Unit {
     pub minima: *const f32,
     /// Of the first token.
     pub token_scales: *const f32,
-    /// With minima their factors, with a bias the sums of activations.
+    /// With minima of units of 32 their factors, otherwise the sums of activations.
     pub token_sums: *const i32,
     /// Bytes from one token's scale to the next one's; twice as many for sums of activations.
     pub stride: usize,
@@ -85,7 +85,13 @@ macro_rules! add {
                         "vmulps {factor}, {scale}, [{scales} + 32]",
                         concat!("vfmadd213ps {", stringify!($b), "}, {factor}, [{chain} + ", $chain, " + 32]"),
                         ".if {minimum}",
+                        ".if {unit_len} == 32",
                         concat!("vbroadcastss {factor}, [{token_sums}", $scale, "]"),
+                        ".else",
+                        concat!("vpbroadcastd {factor}, [{token_sums}", $sum, "]"),
+                        "vcvtdq2ps {factor}, {factor}",
+                        "vmulps {factor}, {factor}, {scale}",
+                        ".endif",
                         concat!("vfmadd231ps {", stringify!($a), "}, {factor}, [{minima}]"),
                         concat!("vfmadd231ps {", stringify!($b), "}, {factor}, [{minima} + 32]"),
                         ".endif",

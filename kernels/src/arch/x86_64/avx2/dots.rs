@@ -236,7 +236,8 @@ pub(super) unsafe fn add_units<E: Groups>(
                 _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3),
             );
             let x_sums = _mm256_permutevar8x32_epi32(x_sums, unit);
-            step(i, x_sums, _mm256_permutevar_ps(x_scales, block), _mm256_setzero_ps());
+            let x_scales = _mm256_permutevar_ps(x_scales, block);
+            step(i, x_sums, x_scales, _mm256_mul_ps(x_scales, _mm256_cvtepi32_ps(x_sums)));
         }
     }
 }

@@ -60,8 +60,10 @@ pub(super) fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile<'_>) {
         (32, true, false) => all_tokens::<32, true, CENTRED>(panel, x, out),
         (32, false, true) => all_tokens::<32, false, WORDS>(panel, x, out),
         (32, true, true) => all_tokens::<32, true, WORDS>(panel, x, out),
-        (_, _, false) => all_tokens::<16, false, CENTRED>(panel, x, out),
-        (_, _, true) => all_tokens::<16, false, WORDS>(panel, x, out),
+        (_, false, false) => all_tokens::<16, false, CENTRED>(panel, x, out),
+        (_, true, false) => all_tokens::<16, true, PLAIN>(panel, x, out),
+        (_, false, true) => all_tokens::<16, false, WORDS>(panel, x, out),
+        (_, true, true) => all_tokens::<16, true, WORDS>(panel, x, out),
     }
 }
 
@@ -115,7 +117,10 @@ fn all_rows<const T: usize, const UNIT: usize, const MINIMUM: bool, const HOW: u
                         scales: panel.scales.as_ptr().add(row),
                         minima: panel.minima.as_ptr().add(row),
                         token_scales: x.scales.as_ptr().add(column / 32),
-                        token_sums: x.scaled_sums.as_ptr().add(column / 32).cast(),
+                        token_sums: match UNIT {
+                            32 => x.scaled_sums.as_ptr().add(column / 32).cast(),
+                            _ => x.sums.as_ptr().add(column / 16),
+                        },
                         stride: x.stride / 8,
                         shift: _mm_setzero_si128(),
                     };
@@ -282,7 +287,7 @@ fn add_dwords(mut a: __m256i, b: __m256i) -> __m256i {
 }
 
 /// What the ways to multiply rely on: with [`CENTRED`] eight products of each unit of 16 fit an i16, or
-/// sixteen of 32; codes with a minimum have no bias, and units of 16 no minimum. Where there is no
+/// sixteen of 32; codes with a minimum have no bias, and at most 4 bits in units of 16. Where there is no
 /// minimum the bias is a power of two (for avxvnni). A failure of the build for other encodings.
 pub(super) const fn check_promises(facts: Option<IntegerFacts>) {
     let Some(facts) = facts else { panic!("an encoding of integers") };
@@ -290,7 +295,7 @@ pub(super) const fn check_promises(facts: Option<IntegerFacts>) {
     let above = (1 << facts.bits) - 1 - centre;
     let largest = if above > centre { above } else { centre };
     assert!(signed(facts) || largest * 127 * facts.unit as i32 / 2 <= i16::MAX as i32);
-    assert!(!facts.minimum || facts.bias == 0 && facts.unit == 32);
+    assert!(!facts.minimum || facts.bias == 0 && (facts.unit == 32 || facts.bits <= 4));
     assert!(facts.unit == 32 || facts.unit == 16);
     assert!(facts.minimum || signed(facts) || (facts.bias as u32).is_power_of_two());
 }

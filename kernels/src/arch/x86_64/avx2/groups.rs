@@ -58,6 +58,8 @@ pub(in crate::arch::x86_64) trait Groups {
         None => false,
     };
     const CODES: Codes = match Self::KIND.integer() {
+        // The other forms have no sums of 16.
+        Some(IntegerFacts { unit: 16, bits: ..=6, .. }) => Codes::Six,
         Some(IntegerFacts { bits: ..=4, .. }) => Codes::Four,
         Some(IntegerFacts { bits: 5, .. }) => Codes::Five,
         Some(IntegerFacts { bits: 6, .. }) => Codes::Six,
@@ -103,7 +105,7 @@ pub(super) unsafe fn load_halves(low: *const u8, high: *const u8) -> __m256i {
 /// They are readable.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn load_twice(bytes: *const u8) -> __m256i {
+pub(super) unsafe fn load_twice(bytes: *const u8) -> __m256i {
     // SAFETY: the caller's promise.
     _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.cast()) })
 }
@@ -135,7 +137,7 @@ fn high_nibbles(x: __m256i) -> __m256i {
 /// masks what comes over from the neighbouring byte).
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn shift_halves(x: __m256i, low: i32, high: i32) -> __m256i {
+pub(super) fn shift_halves(x: __m256i, low: i32, high: i32) -> __m256i {
     let counts = _mm256_setr_epi32(low, low, low, low, high, high, high, high);
     _mm256_srlv_epi32(x, counts)
 }
@@ -146,7 +148,7 @@ fn shift_halves(x: __m256i, low: i32, high: i32) -> __m256i {
 /// Sixteen bytes are readable there.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn nibble_blocks(chunk: *const u8, size: usize, at: usize) -> [__m256i; 4] {
+pub(super) unsafe fn nibble_blocks(chunk: *const u8, size: usize, at: usize) -> [__m256i; 4] {
     // SAFETY: the caller's promise.
     let (even, odd) = unsafe {
         let block = |i: usize| chunk.add(i * size + at);
@@ -214,7 +216,7 @@ fn halves_in_turns(a: __m128i, b: __m128i) -> __m256 {
 /// As [`Groups::scales`].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn scale_blocks(a: *const u8, b: *const u8, size: usize) -> Scales {
+pub(super) unsafe fn scale_blocks(a: *const u8, b: *const u8, size: usize) -> Scales {
     // SAFETY: the caller's promise.
     let (a, b) = unsafe { (block_heads(a, size), block_heads(b, size)) };
     let zero = _mm256_setzero_ps();
@@ -283,6 +285,28 @@ unsafe fn k_scales(a: *const u8, b: *const u8, part: usize) -> Scales {
     }
 }
 
+/// The f16 at `a` and that at `b`, in turns.
+///
+/// # Safety
+/// They are readable.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn factors(a: *const u8, b: *const u8) -> __m256 {
+    // SAFETY: the caller's promise.
+    let half = |row: *const u8| unsafe { row.cast::<u16>().read_unaligned() as i32 };
+    let factors = _mm_cvtph_ps(_mm_set1_epi32(half(a) | half(b) << 16));
+    _mm256_set_m128(factors, factors)
+}
+
+/// Eight signed bytes of each row, times the rows' factors.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn pair_of_scales(a: __m128i, b: __m128i, factors: __m256) -> [__m256; 2] {
+    let bytes = _mm_unpacklo_epi8(a, b);
+    let lanes = |x: __m128i| _mm256_mul_ps(factors, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)));
+    [lanes(bytes), lanes(_mm_unpackhi_epi64(bytes, bytes))]
+}
+
 /// Group `part` of the 128 bytes of nibbles of Q4_K and Q5_K.
 ///
 /// # Safety
@@ -323,6 +347,8 @@ macro_rules! groups {
         }
     };
 }
+
+pub(super) use groups;
 
 groups!(Q4_0, |chunk, _part| nibble_blocks(chunk, Self::BLOCK_BYTES, 2), |a, b, _part| {
     scale_blocks(a, b, Self::BLOCK_BYTES)
@@ -397,16 +423,10 @@ groups!(
         codes
     },
     |a, b, part| {
-        let at = 192 + 8 * part;
-        let load = |row: *const u8| _mm_loadl_epi64(row.add(at).cast());
-        let bytes = _mm_unpacklo_epi8(load(a), load(b));
-        let factor = |row: *const u8| row.add(208).cast::<u16>().read_unaligned() as i32;
-        let factors = _mm_cvtph_ps(_mm_set1_epi32(factor(a) | factor(b) << 16));
-        let d = _mm256_set_m128(factors, factors);
-        let lanes = |x: __m128i| _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)));
+        let load = |row: *const u8| _mm_loadl_epi64(row.add(192 + 8 * part).cast());
         let zero = _mm256_setzero_ps();
         Scales {
-            scales: [lanes(bytes), lanes(_mm_unpackhi_epi64(bytes, bytes))],
+            scales: pair_of_scales(load(a), load(b), factors(a.add(208), b.add(208))),
             minima: [zero, zero],
         }
     }

@@ -7,6 +7,7 @@ mod float;
 pub(super) mod gemm;
 mod gemv;
 pub(super) mod groups;
+pub(super) mod groups_low;
 mod integer;
 mod lanes;
 mod peak;

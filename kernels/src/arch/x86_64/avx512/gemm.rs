@@ -30,8 +30,8 @@ pub(super) unsafe fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile
         match (panel.facts.unit, panel.facts.minimum) {
             (32, false) => all_tokens::<32, false>(panel, x, out),
             (32, true) => all_tokens::<32, true>(panel, x, out),
-            // Units of 16 have no minimum: `unpack` asserts it.
-            (_, _) => all_tokens::<16, false>(panel, x, out),
+            (_, false) => all_tokens::<16, false>(panel, x, out),
+            (_, true) => all_tokens::<16, true>(panel, x, out),
         }
     }
 }
@@ -228,7 +228,7 @@ unsafe fn add<const T: usize, const UNIT: usize, const MINIMUM: bool>(
             scales: panel.scales.as_ptr().add(place * 2 * HALF),
             minima: panel.minima.as_ptr().wrapping_add(place * 2 * HALF),
             token_scales: x.scales.as_ptr().add(at / 32),
-            token_sums: if MINIMUM {
+            token_sums: if MINIMUM && UNIT == 32 {
                 x.scaled_sums.as_ptr().add(at / 32).cast()
             } else {
                 x.sums.as_ptr().add(at / 16)
@@ -249,7 +249,7 @@ struct Unit {
     scales: *const f32,
     minima: *const f32,
     token_scales: *const f32,
-    /// With minima their factors, otherwise the sums of activations.
+    /// With minima of units of 32 their factors, otherwise the sums of activations.
     token_sums: *const i32,
     /// Bytes from one token's scale to the next one's; twice as many for sums.
     stride: usize,
@@ -298,7 +298,12 @@ macro_rules! unit_sums {
                     "vmovups {first}, [{minima}]",
                     "vmovups {second}, [{minima} + 64]",
                     $(
+                        ".if {unit_len} == 32",
                         concat!("vbroadcastss {factor}, [{token_sums}", $scale, "]"),
+                        ".else",
+                        concat!("vcvtdq2ps {factor}, [{token_sums}", $sum, "]{{1to16}}"),
+                        concat!("vmulps {factor}, {factor}, [{token_scales}", $scale, "]{{1to16}}"),
+                        ".endif",
                         concat!("vfmadd231ps {", stringify!($sum_a), "}, {first}, {factor}"),
                         concat!("vfmadd231ps {", stringify!($sum_b), "}, {second}, {factor}"),
                     )*

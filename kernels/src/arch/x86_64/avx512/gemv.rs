@@ -299,9 +299,16 @@ impl Group {
                 quarters(x.scales.as_ptr().add(at / 32))
             }
         };
-        // SAFETY: as above. Only encodings with a minimum read it, and their units have 32.
+        // SAFETY: as above. Only encodings with a minimum read it.
         let scaled_sums = unsafe {
-            if facts.minimum { quarters(x.scaled_sums.as_ptr().add(at / 32)) } else { scales }
+            match (facts.minimum, facts.unit) {
+                (false, _) => scales,
+                (true, 32) => quarters(x.scaled_sums.as_ptr().add(at / 32)),
+                (true, _) => {
+                    let sums = _mm_loadu_si128(x.sums.as_ptr().add(at / 16).cast());
+                    _mm512_mul_ps(scales, spread_quarters(_mm_cvtepi32_ps(sums)))
+                }
+            }
         };
         Group { high, low, start, scales, scaled_sums }
     }
@@ -312,9 +319,14 @@ impl Group {
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn quarters(p: *const f32) -> __m512 {
     // SAFETY: the caller has four floats there.
-    let four = unsafe { _mm512_castps128_ps512(_mm_loadu_ps(p)) };
+    spread_quarters(unsafe { _mm_loadu_ps(p) })
+}
+
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn spread_quarters(four: __m128) -> __m512 {
     let lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    _mm512_permutexvar_ps(lanes, four)
+    _mm512_permutexvar_ps(lanes, _mm512_castps128_ps512(four))
 }
 
 /// 255 * high + low.

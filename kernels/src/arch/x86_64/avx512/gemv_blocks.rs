@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
 use super::gemv::{Facts, Format, Four};
-use crate::quant::QuantType;
+use crate::quant::{QuantType, iq4_nl, mxfp4};
 
 /// Where the parts of a block of 4 or 5 bits lie. The two bytes of the scale come first, those of
 /// the minimum second.
@@ -13,6 +13,8 @@ pub(super) trait Nibbles {
     /// The fifth bits, if codes have them.
     const FIFTH: Option<usize>;
     const CODES: usize;
+    /// What the nibbles stand for, if that is not themselves.
+    const LEVELS: Option<[u8; 16]> = None;
 }
 
 pub(super) struct Q4_0;
@@ -41,6 +43,24 @@ impl Nibbles for Q5_1 {
     const KIND: QuantType = QuantType::Q5_1;
     const FIFTH: Option<usize> = Some(4);
     const CODES: usize = 8;
+}
+
+#[allow(non_camel_case_types)]
+pub(super) struct IQ4_NL;
+impl Nibbles for IQ4_NL {
+    const KIND: QuantType = QuantType::IQ4_NL;
+    const FIFTH: Option<usize> = None;
+    const CODES: usize = 2;
+    const LEVELS: Option<[u8; 16]> = Some(iq4_nl::RAISED);
+}
+
+/// Its scale is a byte.
+pub(super) struct MXFP4;
+impl Nibbles for MXFP4 {
+    const KIND: QuantType = QuantType::MXFP4;
+    const FIFTH: Option<usize> = None;
+    const CODES: usize = 1;
+    const LEVELS: Option<[u8; 16]> = Some(mxfp4::RAISED);
 }
 
 /// An encoding of [`Nibbles`].
@@ -109,6 +129,9 @@ impl<N: Nibbles> Format for Legacy<N> {
         let bytes = _mm512_permutex2var_epi8(first, Self::CODES.register(), second);
         let low = _mm512_and_si512(bytes, low_bits);
         let high = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low_bits);
+        if let Some(levels) = &N::LEVELS {
+            return [looked_up(levels, low), looked_up(levels, high)];
+        }
         if N::FIFTH.is_none() {
             return [low, high];
         }
@@ -122,6 +145,10 @@ impl<N: Nibbles> Format for Legacy<N> {
     #[inline]
     #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     unsafe fn factors(step: &Self::Step, _: usize) -> (__m512, __m512) {
+        if matches!(N::KIND, QuantType::MXFP4) {
+            let scales = powers_of_two(exponents(step));
+            return (scales, scales);
+        }
         let row = |[first, second]: [__m512i; 2]| {
             if 3 * Self::BLOCK + 4 <= 64 {
                 _mm512_permutexvar_epi16(Self::FACTORS.register(), first)
@@ -136,6 +163,38 @@ impl<N: Nibbles> Format for Legacy<N> {
         }
         (scales, scales)
     }
+}
+
+/// The exponents of MXFP4's blocks: that of block `q` of row `r` in lane `4q + r`.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn exponents(step: &[[__m512i; 2]; 4]) -> __m512i {
+    const PLACES: Bytes = {
+        let mut index = [0; 64];
+        let mut i = 0;
+        while i < 64 {
+            index[i] = (i / 16 * Legacy::<MXFP4>::BLOCK) as u8;
+            i += 1;
+        }
+        Bytes(index)
+    };
+    let [a, b, c, d] = [step[0][0], step[1][0], step[2][0], step[3][0]]
+        .map(|row| _mm512_permutexvar_epi8(PLACES.register(), row));
+    let ab = _mm512_mask_blend_epi32(0x2222, a, b);
+    let abc = _mm512_mask_blend_epi32(0x4444, ab, c);
+    _mm512_and_si512(_mm512_mask_blend_epi32(0x8888, abc, d), _mm512_set1_epi32(255))
+}
+
+/// 2^(e - 128); NaN for 255.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn powers_of_two(e: __m512i) -> __m512 {
+    let normal = _mm512_slli_epi32::<23>(_mm512_sub_epi32(e, _mm512_set1_epi32(1)));
+    let small = _mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2));
+    let bits = _mm512_mask_sllv_epi32(normal, small, _mm512_set1_epi32(1 << 21), e);
+    let nan = _mm512_cmpeq_epi32_mask(e, _mm512_set1_epi32(255));
+    let bits = _mm512_mask_mov_epi32(bits, nan, _mm512_set1_epi32(0x7fc0_0000));
+    _mm512_castsi512_ps(bits)
 }
 
 /// Signed bytes.
@@ -266,6 +325,15 @@ fn spread(first: u8) -> __m512i {
 pub(super) fn with_bit_4(codes: __m512i, bits: __m512i) -> __m512i {
     // codes | (bits & 0x10)
     _mm512_ternarylogic_epi64::<0xf8>(codes, bits, _mm512_set1_epi8(0x10))
+}
+
+/// The level of each code below 16.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) fn looked_up(levels: &[u8; 16], codes: __m512i) -> __m512i {
+    // SAFETY: sixteen bytes.
+    let levels = unsafe { _mm_loadu_si128(levels.as_ptr().cast()) };
+    _mm512_shuffle_epi8(_mm512_broadcast_i32x4(levels), codes)
 }
 
 /// 64 bytes from `at`; if not `WHOLE`, those behind the first `bytes` from `p` are not read and

@@ -270,7 +270,7 @@ impl Format for Q6_K {
 /// 16 bytes from place `at` of each row.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-unsafe fn quarters(rows: Four, at: usize) -> __m512i {
+pub(super) unsafe fn quarters(rows: Four, at: usize) -> __m512i {
     // SAFETY: the caller's place lies inside the blocks.
     let row = |r: usize| unsafe { _mm_loadu_si128(rows.0[r].add(at).cast()) };
     let registers = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(row(0)), row(1));
@@ -279,6 +279,6 @@ unsafe fn quarters(rows: Four, at: usize) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn quarter<const Q: i32>(v: __m512i) -> __m128i {
+pub(super) fn quarter<const Q: i32>(v: __m512i) -> __m128i {
     _mm512_extracti32x4_epi32::<Q>(v)
 }

@@ -5,6 +5,7 @@ mod float;
 mod gemm;
 mod gemv;
 mod gemv_blocks;
+mod gemv_low;
 mod gemv_super;
 mod integer;
 mod lanes;

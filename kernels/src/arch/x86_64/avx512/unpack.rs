@@ -13,11 +13,10 @@ use crate::table::Panel;
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) unsafe fn unpack<F: Format>(w: &[u8], panel: &mut Panel<'_>) {
     const {
-        // The product takes the bias away by a shift, and has no code for one beside minima, nor for
-        // minima of units of 16.
+        // The product takes the bias away by a shift, and has no code for one beside minima.
         let IntegerFacts { unit, bias, minimum, .. } = Facts::<F>::FACTS;
         assert!(bias == 0 || (bias as u32).is_power_of_two() && !minimum);
-        assert!(unit == 32 || unit == 16 && !minimum);
+        assert!(unit == 32 || unit == 16);
     }
     let stride = w.len() / panel.rows;
     for at in (0..stride).step_by(Facts::<F>::STEP_BYTES) {

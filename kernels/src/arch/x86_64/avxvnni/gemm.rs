@@ -25,8 +25,8 @@ pub(super) unsafe fn gemm(panel: &Panel<'_>, x: &Activations<'_>, out: &mut Tile
         match (panel.facts.unit, panel.facts.minimum) {
             (32, false) => all_tokens::<32, false>(panel, x, out),
             (32, true) => all_tokens::<32, true>(panel, x, out),
-            // Units of 16 have no minimum: avx2's `unpack` asserts it.
-            (_, _) => all_tokens::<16, false>(panel, x, out),
+            (_, false) => all_tokens::<16, false>(panel, x, out),
+            (_, true) => all_tokens::<16, true>(panel, x, out),
         }
     }
 }
@@ -76,7 +76,7 @@ unsafe fn tile<const T: usize, const UNIT: usize, const MINIMUM: bool, const WID
                 scales: panel.scales.as_ptr().add(row),
                 minima: panel.minima.as_ptr().wrapping_add(row),
                 token_scales: x.scales.as_ptr().add(at / 32),
-                token_sums: if MINIMUM {
+                token_sums: if MINIMUM && UNIT == 32 {
                     x.scaled_sums.as_ptr().add(at / 32).cast()
                 } else {
                     x.sums.as_ptr().add(at / 16)

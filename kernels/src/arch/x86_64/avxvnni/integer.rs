@@ -9,6 +9,7 @@ use crate::Kernels;
 use crate::arch::x86_64::avx2::groups::{
     Codes, Groups, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0,
 };
+use crate::arch::x86_64::avx2::groups_low::{IQ4_NL, IQ4_XS, MXFP4, Q2_K, Q3_K, TQ2_0};
 use crate::arch::x86_64::avx2::unpack;
 use crate::table::{PANEL_ROWS, Panel};
 
@@ -17,6 +18,8 @@ pub(super) const fn with_integers(table: Kernels) -> Kernels {
     let table = with::<Q4_K>(with::<Q4_1>(with::<Q4_0>(table)));
     let table = with::<Q5_K>(with::<Q5_1>(with::<Q5_0>(table)));
     let table = with::<Q8_0>(with::<Q6_K>(table));
+    let table = with::<Q3_K>(with::<Q2_K>(with::<IQ4_NL>(table)));
+    let table = with::<TQ2_0>(with::<MXFP4>(with::<IQ4_XS>(table)));
     Kernels { gemm, peak_integer, ..table }
 }
 
