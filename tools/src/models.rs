@@ -96,6 +96,9 @@ fn wrapped(words: impl Iterator<Item = impl AsRef<str>>) -> String {
 
 /// The name that is most like one that is not known.
 pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    // Nobody's names are longer, but a file's may be.
+    let end = name.char_indices().nth(64).map_or(name.len(), |(end, _)| end);
+    let name = name.get(..end).unwrap_or_default();
     let shared = |known: &str| known.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
     // Names of a family begin alike: what they share counts first, then how little else there is.
     known.max_by_key(|known| (shared(known), core::cmp::Reverse(distance(name, known))))

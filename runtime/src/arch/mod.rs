@@ -333,7 +333,10 @@ impl<'a> Keys<'a> {
     /// The experts, if the file has any. `normalized`: see [`Experts`].
     pub fn experts(&self, n_ff: usize, normalized: bool) -> Result<Option<Experts>, LoadError> {
         let n = self.count_or_zero("expert_count", MAX_EXPERTS)?;
-        let Some(n) = n else { return Ok(None) };
+        let Some(n) = n else {
+            self.refuse("expert_used_count")?;
+            return Ok(None);
+        };
         let used = self.required_count("expert_used_count", n)?;
         let n_ff = self.count_or_zero("expert_feed_forward_length", MAX_WIDTH)?.unwrap_or(n_ff);
         let normalized = self.flag("expert_weights_norm")?.unwrap_or(normalized);

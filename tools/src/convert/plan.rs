@@ -61,6 +61,9 @@ pub enum Stored {
     F64,
 }
 
+/// Tensors that become one, with their numbers among them.
+type Numbered<'a> = Vec<(u64, &'a Source)>;
+
 /// What is said in front of the tensors' own names, in one model or another.
 const PARTS: &[&str] = &[
     "language_model.model.",
@@ -139,7 +142,7 @@ impl<'a> Plan<'a> {
             plan.outputs.push(Output { name: (*name).into(), dims, kind: QuantType::F32, origin });
         }
         let mut names = Vec::new();
-        let mut sources: HashMap<String, (&Rule, Vec<(u64, &Source)>)> = HashMap::new();
+        let mut sources: HashMap<String, (&Rule, Numbered<'_>)> = HashMap::new();
         for source in weights.tensors() {
             for (name, rule, number) in plan.places(source)? {
                 let (_, parts) = sources.entry(name.clone()).or_insert_with(|| {
