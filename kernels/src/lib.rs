@@ -27,7 +27,7 @@ pub use scalar::attend::{
     Attend, CHUNK, Cache, CacheType, KEY_TILE, Q8_BLOCK, Q8_BYTES, attend_part_len,
     attend_scratch_len,
 };
-pub use scalar::exp::{Gate, exp, gelu_tanh, silu};
+pub use scalar::exp::{Gate, exp, gelu_erf, gelu_tanh, silu, softcap};
 pub use scalar::rope::{RopeLayout, inverse_frequencies, rope_angles, sin_cos};
 pub use scalar::top::{Candidate, argmax, is_finite, top_k};
 pub use table::{Kernels, PANEL_ROWS};

@@ -32,6 +32,7 @@ pub(crate) type Gemv = unsafe fn(&[u8], &Rows<'_>, &mut Tile<'_>);
 pub(crate) type Unpack = unsafe fn(&[u8], &mut Panel<'_>);
 type Gemm = unsafe fn(&Panel<'_>, &Activations<'_>, &mut Tile<'_>);
 type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
+type MergeChunks = unsafe fn(&[f32], usize, Option<f32>, &mut [f32]);
 type GemmFloat = unsafe fn(&Panel<'_>, &[f32], &mut Tile<'_>);
 
 /// Unpacked rows in a layout of the target's own, written by its `unpack` and read by its `gemm`.
@@ -69,10 +70,11 @@ pub struct Kernels {
     pub(crate) rope: unsafe fn(RopeLayout, &mut [f32], &[f32], &[f32]),
     pub(crate) gate: unsafe fn(Gate, &mut [f32], &[f32]),
     pub(crate) activate: unsafe fn(Gate, &mut [f32]),
+    pub(crate) softcap: unsafe fn(f32, &mut [f32]),
     pub(crate) narrow: unsafe fn(&[f32], &mut [u16]),
     pub(crate) attend: unsafe fn(&Attend<'_>, &mut Tile<'_>, &mut [f32]),
     pub(crate) attend_chunk: unsafe fn(&Attend<'_>, usize, &mut [f32], &mut [f32]),
-    pub(crate) merge_chunks: unsafe fn(&[f32], usize, &mut [f32]),
+    pub(crate) merge_chunks: MergeChunks,
     pub(crate) is_finite: unsafe fn(&[f32]) -> bool,
     pub(crate) first_above: unsafe fn(&[f32], f32) -> usize,
     pub(crate) peak_integer: unsafe fn(usize) -> usize,
@@ -101,6 +103,7 @@ impl Kernels {
         rope: rope::rope,
         gate: exp::gate,
         activate: exp::activate,
+        softcap: exp::soften,
         narrow: scalar::narrow,
         attend: attend::attend,
         attend_chunk: attend::attend_chunk,
@@ -209,7 +212,8 @@ impl Kernels {
         unsafe { (self.rms_norm)(x, weight, epsilon, out) }
     }
 
-    /// Layer norm: `out = (x - mean) / deviation * weight + bias`. Panics if lengths differ.
+    /// Layer norm: `out = (x - mean) / deviation * weight + bias`, where an empty bias is none.
+    /// Panics if lengths differ.
     pub fn layer_norm(
         &self,
         x: &[f32],
@@ -218,7 +222,8 @@ impl Kernels {
         epsilon: f32,
         out: &mut [f32],
     ) {
-        assert!(x.len() == weight.len() && x.len() == bias.len() && x.len() == out.len());
+        assert!(x.len() == weight.len() && x.len() == out.len());
+        assert!(bias.is_empty() || x.len() == bias.len());
         // SAFETY: a table is handed out only to a CPU that can run it; lengths are equal.
         unsafe { (self.layer_norm)(x, weight, bias, epsilon, out) }
     }
@@ -254,6 +259,13 @@ impl Kernels {
     pub fn activate(&self, kind: Gate, x: &mut [f32]) {
         // SAFETY: a table is handed out only to a CPU that can run it.
         unsafe { (self.activate)(kind, x) }
+    }
+
+    /// `x = cap * tanh(x / cap)`. Panics unless `cap` is above 0.
+    pub fn softcap(&self, cap: f32, x: &mut [f32]) {
+        assert!(cap > 0.0);
+        // SAFETY: a table is handed out only to a CPU that can run it.
+        unsafe { (self.softcap)(cap, x) }
     }
 
     /// The bits of the nearest halves. Panics if lengths differ.
@@ -317,14 +329,14 @@ impl Kernels {
     }
 
     /// One head's parts, `stride` floats apart, of consecutive chunks that end with the token's own,
-    /// become what [`Kernels::attend`] gives for it. Panics if `parts` does not end with a part for
+    /// become what [`Kernels::attend`] gives for it, `sink` being the head's. Panics if `parts` does not end with a part for
     /// `out.len()` dimensions.
-    pub fn merge_chunks(&self, parts: &[f32], stride: usize, out: &mut [f32]) {
+    pub fn merge_chunks(&self, parts: &[f32], stride: usize, sink: Option<f32>, out: &mut [f32]) {
         let part_len = attend_part_len(out.len());
         assert!(stride >= part_len && parts.len() >= part_len);
         assert!((parts.len() - part_len).is_multiple_of(stride));
         // SAFETY: a table is handed out only to a CPU that can run it; every part is whole.
-        unsafe { (self.merge_chunks)(parts, stride, out) }
+        unsafe { (self.merge_chunks)(parts, stride, sink, out) }
     }
 
     /// Multiplies bytes on registers alone, `rounds` times a fixed number that fills the pipelines,
@@ -349,6 +361,8 @@ fn check_attend(job: &Attend<'_>, scratch: &[f32]) {
     let kv = job.kv_heads.saturating_mul(job.head_dim);
     let others = job.tokens.saturating_sub(1).saturating_mul(job.query_stride);
     assert!(job.window > 0 && job.kv_head < job.kv_heads);
+    assert!(job.slopes.is_empty() || job.slopes.len() == job.heads);
+    assert!(job.sinks.is_empty() || job.sinks.len() == job.heads);
     assert!(scratch.len() >= attend_scratch_len(job.head_dim));
     assert!(job.tokens == 0 || others.saturating_add(heads) <= job.queries.len());
     assert!(padded.saturating_mul(kv) <= job.keys.len());

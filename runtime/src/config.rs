@@ -7,6 +7,10 @@ use mote_kernels::{Gate, RopeLayout};
 pub const MAX_WIDTH: usize = 1 << 17;
 /// See [`MAX_WIDTH`].
 pub const MAX_LAYERS: usize = 1024;
+/// Most experts that are believed of a file.
+pub const MAX_EXPERTS: usize = 4096;
+/// Most positions with a learned embedding.
+pub const MAX_POSITIONS: usize = 1 << 24;
 /// Most tokens of a vocabulary.
 pub const MAX_VOCABULARY: usize = 1 << 20;
 
@@ -31,14 +35,42 @@ pub struct Config {
     pub n_ctx_train: usize,
     /// What the norms of the residual stream do.
     pub norm: NormKind,
+    /// Whether a branch begins with a norm; else it begins with the residual stream as it is.
+    pub pre_norm: bool,
+    /// Whether the embedding is normed before the first layer.
+    pub embedding_norm: bool,
+    /// Whether both branches of a layer begin with the same state; else the second one sees what the
+    /// first one added. A layer without a norm for its second branch has one for both then.
+    pub parallel_residual: bool,
+    /// Norms of queries and keys, before the rotation, if there are any.
+    pub qk_norm: QkNorm,
+    /// Queries, keys and values are kept within this, before everything else; 0: they are not.
+    pub qkv_clamp: f32,
     /// Added to the mean square, or the variance, in every norm.
     pub norm_epsilon: f32,
     /// Multiplies the embedding.
     pub embedding_scale: f32,
+    /// Multiplies what a branch adds to the residual stream.
+    pub residual_scale: f32,
+    /// Multiplies the logits.
+    pub logit_scale: f32,
+    /// Bounds the logits smoothly, `cap * tanh(logit / cap)`; 0: they stay as they are.
+    pub logit_softcap: f32,
     /// Multiplies the dot products of queries and keys.
     pub attention_scale: f32,
+    /// Bounds them smoothly afterwards, as [`Config::logit_softcap`] does the logits.
+    pub attention_softcap: f32,
+    /// Where positions are slopes (ALiBi, Press et al. 2022): of each head's geometric series of slopes,
+    /// 2 to the power of minus this is the last; 0: there are none.
+    pub alibi_max_bias: f32,
+    /// Multiplies these slopes.
+    pub alibi_scale: f32,
+    /// Whether every head has a sink: a score of its own that takes part in the softmax.
+    pub sinks: bool,
     /// The feed-forward network's activation.
     pub gate: Gate,
+    /// The experts of the feed-forward network, where it is a choice among several.
+    pub experts: Option<Experts>,
     /// Whether the activation is of a projection of its own (the gate) and multiplies the other one;
     /// else there is one projection, and the activation is of that.
     pub gated: bool,
@@ -47,6 +79,8 @@ pub struct Config {
     pub learned_positions: usize,
     /// Position embedding of the layers that see everything.
     pub rope: Rope,
+    /// Every so many layers the last one has no position embedding; `usize::MAX`: all have it.
+    pub no_rope_period: usize,
     /// Layers that see only the last positions, with a position embedding of their own.
     pub window: Option<Window>,
 }
@@ -58,6 +92,34 @@ pub enum NormKind {
     Rms,
     /// LayerNorm (Ba et al. 2016): a weight and a bias.
     Layer,
+    /// LayerNorm with a weight alone.
+    LayerUnbiased,
+}
+
+/// Norms of queries and keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QkNorm {
+    /// RMSNorm of each head, with weights for one head.
+    Head,
+    /// RMSNorm of all heads as one vector.
+    Whole,
+    /// A norm of the residual stream's kind for each head, each with weights of its own.
+    EachHead,
+}
+
+/// A mixture of experts (Shazeer et al. 2017): each token goes through the few feed-forward networks that
+/// a matrix chooses for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Experts {
+    /// How many there are.
+    pub n: usize,
+    /// How many a token goes through.
+    pub used: usize,
+    /// The width of one; [`Config::n_ff`] is that of layers without experts.
+    pub n_ff: usize,
+    /// Results are weighted by the softmax of the matrix's scores; whether the weights of those used
+    /// are divided by their sum, so that they are a softmax among themselves.
+    pub normalized: bool,
 }
 
 /// Rotary position embedding.
@@ -71,11 +133,45 @@ pub struct Rope {
     pub base: f64,
     /// Positions are divided by this (linear scaling).
     pub scale: f64,
+    /// What else long texts change.
+    pub stretch: Stretch,
+    /// Multiplies sines and cosines, and so queries and keys.
+    pub magnitude: f64,
+}
+
+/// Frequencies for texts longer than those of training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Stretch {
+    /// As they are, or divided by a tensor.
+    None,
+    /// YaRN (Peng et al. 2023): pairs up to `low` turn as they were trained to, from `high` on they turn
+    /// `factor` times as slowly, and in between a mixture does.
+    Yarn {
+        /// How much longer.
+        factor: f64,
+        /// Index of a pair; it need not be whole.
+        low: f64,
+        /// As `low`.
+        high: f64,
+    },
+    /// LongRoPE (Ding et al. 2024): frequencies are divided by one tensor in sessions of at most this
+    /// many positions, by another one in longer ones.
+    Long {
+        /// Positions of the original training.
+        original: usize,
+    },
 }
 
 impl Rope {
     /// Nothing turns.
-    pub const NONE: Rope = Rope { layout: RopeLayout::Halves, dims: 0, base: 1.0, scale: 1.0 };
+    pub const NONE: Rope = Rope {
+        layout: RopeLayout::Halves,
+        dims: 0,
+        base: 1.0,
+        scale: 1.0,
+        stretch: Stretch::None,
+        magnitude: 1.0,
+    };
 }
 
 /// Sliding-window layers (Beltagy et al. 2020; Gemma 2).
@@ -90,6 +186,17 @@ pub struct Window {
 }
 
 impl Config {
+    /// Experts in each layer; 0 where there is no choice.
+    pub fn n_experts(&self) -> usize {
+        self.experts.map_or(0, |experts| experts.n)
+    }
+
+    /// Width of the feed-forward network that a token goes through: of one expert, where there are
+    /// several.
+    pub fn ff_dim(&self) -> usize {
+        self.experts.map_or(self.n_ff, |experts| experts.n_ff)
+    }
+
     /// Floats of all query heads.
     pub fn q_dim(&self) -> usize {
         self.n_heads * self.head_dim
@@ -98,6 +205,27 @@ impl Config {
     /// Floats of all key heads, and of all value heads.
     pub fn kv_dim(&self) -> usize {
         self.n_kv_heads * self.head_dim
+    }
+
+    /// The pairs of dimensions of a head that turn in a layer.
+    pub fn rope_pairs(&self, layer: usize) -> usize {
+        if (layer + 1).is_multiple_of(self.no_rope_period) { 0 } else { self.rope.dims / 2 }
+    }
+
+    /// The slopes of the heads (n_heads), where [`Config::alibi_max_bias`] asks for them: a geometric
+    /// series for the largest power of two of heads, and for the rest every other one of the series
+    /// for twice as many.
+    pub fn alibi_slopes(&self, slopes: &mut [f32]) {
+        let whole = 1 << self.n_heads.ilog2();
+        let ratio = |heads: usize| libm::exp2(-f64::from(self.alibi_max_bias) / heads as f64);
+        for (head, slope) in slopes.iter_mut().enumerate() {
+            let (ratio, power) = match head < whole {
+                true => (ratio(whole), head + 1),
+                false => (ratio(2 * whole), 2 * (head - whole) + 1),
+            };
+            let slope64 = (0..power).fold(1.0, |product, _| product * ratio);
+            *slope = slope64 as f32 * self.alibi_scale;
+        }
     }
 
     /// The window of a layer, if it has one.

@@ -1,8 +1,8 @@
 //! The steps of a forward pass, each one phase of the executor. None knows a model.
 
-use mote_kernels::{Gate, Kernels, Matrix, PANEL_ROWS, RopeLayout, Rows};
+use mote_kernels::{Gate, Kernels, Matrix, PANEL_ROWS, Rows};
 
-use crate::config::NormKind;
+use crate::config::{Config, Experts, NormKind, QkNorm};
 use crate::executor::{ActivationParts, Chunks, Crew, Outputs, Planes, for_each, for_each_in_runs};
 
 /// Tokens that one item of an element-wise phase takes.
@@ -36,15 +36,17 @@ pub(crate) struct Engine<'e> {
 pub(crate) struct Norm<'a> {
     pub kind: NormKind,
     pub weight: &'a [f32],
-    /// Of [`NormKind::Layer`].
+    /// Of [`NormKind::Layer`], else empty.
     pub bias: &'a [f32],
 }
 
 impl Norm<'_> {
-    fn apply(&self, kernels: &Kernels, epsilon: f32, x: &[f32], out: &mut [f32]) {
+    pub fn apply(&self, kernels: &Kernels, epsilon: f32, x: &[f32], out: &mut [f32]) {
         match self.kind {
             NormKind::Rms => kernels.rms_norm(x, self.weight, epsilon, out),
-            NormKind::Layer => kernels.layer_norm(x, self.weight, self.bias, epsilon, out),
+            NormKind::Layer | NormKind::LayerUnbiased => {
+                kernels.layer_norm(x, self.weight, self.bias, epsilon, out)
+            }
         }
     }
 }
@@ -170,7 +172,7 @@ impl Engine<'_> {
         });
     }
 
-    /// `x += branch + bias`, the branch normed first if the model has a norm for it.
+    /// `x += scale * (branch + bias)`, the branch normed first if the model has a norm for it.
     pub fn add_branch(
         &mut self,
         n_embd: usize,
@@ -178,19 +180,82 @@ impl Engine<'_> {
         branch: &mut [f32],
         bias: Option<&[f32]>,
         norm: Option<Norm<'_>>,
+        scale: f32,
     ) {
         let (kernels, epsilon, chunk) = (self.kernels, self.norm_epsilon, TOKEN_CHUNK * n_embd);
         let parts = (Chunks::new(x, chunk), Chunks::new(branch, chunk));
         for_each(self.crew, self.scratch, parts, |_, (x, branch), scratch| {
             for (x, branch) in x.chunks_exact_mut(n_embd).zip(branch.chunks_exact_mut(n_embd)) {
                 add(branch, bias);
-                match norm {
-                    None => add(x, Some(branch)),
+                let branch = match norm {
+                    None => branch,
                     Some(norm) => {
                         norm.apply(kernels, epsilon, branch, &mut scratch[..n_embd]);
-                        add(x, Some(&scratch[..n_embd]));
+                        &mut scratch[..n_embd]
                     }
+                };
+                if scale != 1.0 {
+                    branch.iter_mut().for_each(|v| *v *= scale);
                 }
+                add(x, Some(branch));
+            }
+        });
+    }
+
+    /// Scores of experts (t, n_experts) become weights: of those that a token goes through, and 0 of
+    /// the others.
+    pub fn route(&mut self, experts: &Experts, routes: &mut [f32], bias: Option<&[f32]>) {
+        let (n, kernels) = (experts.n, self.kernels);
+        for_each(self.crew, self.scratch, Chunks::new(routes, n), |_, row, spare| {
+            add(row, bias);
+            kernels.softmax(row);
+            let spare = &mut spare[..n];
+            spare.copy_from_slice(row);
+            row.fill(0.0);
+            for _ in 0..experts.used {
+                let Some(best) = kernels.argmax(spare) else { break };
+                row[best] = spare[best];
+                spare[best] = f32::NEG_INFINITY;
+            }
+            if experts.normalized {
+                let sum: f32 = row.iter().sum();
+                row.iter_mut().for_each(|weight| *weight /= sum);
+            }
+        });
+    }
+
+    /// The rows of some tokens, one after the other.
+    pub fn gather(&mut self, k: usize, rows: &[f32], members: &[u32], gathered: &mut [f32]) {
+        for_each(self.crew, self.scratch, Chunks::new(gathered, k), |i, row, _| {
+            row.copy_from_slice(&rows[members[i] as usize * k..][..k]);
+        });
+    }
+
+    /// `rows[member] += weight(member) * (row + bias)`, for the gathered row of each member.
+    pub fn scatter(
+        &mut self,
+        k: usize,
+        gathered: &[f32],
+        (members, bias): (&[u32], Option<&[f32]>),
+        weight: impl Fn(usize) -> f32 + Sync,
+        rows: &mut [f32],
+    ) {
+        for_each(self.crew, self.scratch, Chunks::new(rows, k), |token, row, spare| {
+            let Ok(i) = members.binary_search(&(token as u32)) else { return };
+            let (weight, spare) = (weight(token), &mut spare[..k]);
+            spare.copy_from_slice(&gathered[i * k..][..k]);
+            add(spare, bias);
+            row.iter_mut().zip(spare).for_each(|(x, y)| *x += weight * *y);
+        });
+    }
+
+    /// `rows = softcap(scale * rows)`, each of `k` values; a cap of 0 is none.
+    pub fn scale_and_cap(&mut self, k: usize, rows: &mut [f32], scale: f32, cap: f32) {
+        let kernels = self.kernels;
+        for_each(self.crew, self.scratch, Chunks::new(rows, k), |_, row, _| {
+            row.iter_mut().for_each(|x| *x *= scale);
+            if cap > 0.0 {
+                kernels.softcap(cap, row);
             }
         });
     }
@@ -200,6 +265,22 @@ impl Engine<'_> {
         let parts = Chunks::new(rows, bias.len());
         for_each(self.crew, self.scratch, parts, |_, row, _| add(row, Some(bias)));
     }
+}
+
+/// The tokens (rows of `routes`, n_experts each) that go through an expert, in their order.
+pub(crate) fn members<'a>(
+    routes: &[f32],
+    (expert, n_experts): (usize, usize),
+    members: &'a mut [u32],
+) -> &'a [u32] {
+    let mut count = 0;
+    for (token, row) in routes.chunks_exact(n_experts).enumerate() {
+        if row[expert] != 0.0 {
+            members[count] = token as u32;
+            count += 1;
+        }
+    }
+    &members[..count]
 }
 
 fn row_of<'a>(rows: &'a mut Option<&mut [f32]>, token: usize, k: usize) -> &'a mut [f32] {
@@ -213,28 +294,43 @@ pub(crate) fn add(x: &mut [f32], y: Option<&[f32]>) {
     }
 }
 
-/// Makes queries or keys of one token ready: bias, norm of each head, rotation.
+/// Keeps values within `limit` of zero; 0: anywhere.
+pub(crate) fn clamp(x: &mut [f32], limit: f32) {
+    if limit > 0.0 {
+        x.iter_mut().for_each(|x| *x = x.clamp(-limit, limit));
+    }
+}
+
+/// Makes queries or keys of one token ready: bias, norm, rotation.
 pub(crate) struct Heads<'a> {
     pub kernels: &'static Kernels,
-    pub head_dim: usize,
+    pub config: &'a Config,
     pub bias: Option<&'a [f32]>,
     pub norm: Option<&'a [f32]>,
-    pub norm_epsilon: f32,
-    pub layout: RopeLayout,
 }
 
 impl Heads<'_> {
-    /// In place. `spare` has room for a head.
+    /// In place. `spare` has room for all heads.
     pub fn prepare(&self, heads: &mut [f32], cos: &[f32], sin: &[f32], spare: &mut [f32]) {
+        let (c, kernels) = (self.config, self.kernels);
         add(heads, self.bias);
-        for head in heads.chunks_exact_mut(self.head_dim) {
-            if let Some(norm) = self.norm {
-                let spare = &mut spare[..self.head_dim];
-                spare.copy_from_slice(head);
-                self.kernels.rms_norm(spare, norm, self.norm_epsilon, head);
+        clamp(heads, c.qkv_clamp);
+        if let Some(weight) = self.norm {
+            let spare = &mut spare[..heads.len()];
+            spare.copy_from_slice(heads);
+            let kind = if c.qk_norm == QkNorm::EachHead { c.norm } else { NormKind::Rms };
+            let width = if c.qk_norm == QkNorm::Whole { heads.len() } else { c.head_dim };
+            // Weights for one head serve all of them.
+            let weights = weight.chunks_exact(width).cycle();
+            let parts = spare.chunks_exact(width).zip(heads.chunks_exact_mut(width));
+            for ((from, to), weight) in parts.zip(weights) {
+                let norm = Norm { kind, weight, bias: &[] };
+                norm.apply(kernels, c.norm_epsilon, from, to);
             }
-            if !cos.is_empty() {
-                self.kernels.rope(self.layout, head, cos, sin);
+        }
+        if !cos.is_empty() {
+            for head in heads.chunks_exact_mut(c.head_dim) {
+                kernels.rope(c.rope.layout, head, cos, sin);
             }
         }
     }

@@ -64,8 +64,6 @@ pub enum TensorError {
     },
     /// Its encoding (ggml's type id) cannot be computed with here.
     Type(u32),
-    /// It asks for something that this architecture's file does not do yet.
-    Unsupported,
     /// Its weights are in another tensor, too.
     Twice,
 }
@@ -104,7 +102,6 @@ impl fmt::Display for LoadError {
                         ),
                         None => write!(f, " has the unknown encoding {id}"),
                     },
-                    TensorError::Unsupported => write!(f, " asks for something not supported"),
                     TensorError::Twice => write!(f, " has weights that another tensor has, too"),
                 }
             }

@@ -76,6 +76,9 @@ struct Sizes {
     frequencies: usize,
     /// What the chunks of a long context contribute to one token's heads.
     parts: usize,
+    slopes: usize,
+    /// Tokens that may be members of an expert's batch.
+    members: usize,
     logits: usize,
     scratch: usize,
 }
@@ -99,13 +102,13 @@ impl Sizes {
             ));
         }
         let t = batch.min(n_ctx);
-        let longest = c.n_embd.max(c.q_dim()).max(c.n_ff);
+        let longest = c.n_embd.max(c.q_dim()).max(c.ff_dim());
         let kinds = 1 + usize::from(c.window.is_some());
         // A worker unpacks a panel or attends, never both at once. Multiples of 16 floats, so that
         // every worker's piece begins at a cache line.
         let worker = (Kernels::panel_bytes(longest) / 4)
             .max(attend_scratch_len(c.head_dim))
-            .max(c.kv_dim().max(c.n_embd))
+            .max(c.q_dim().max(c.n_embd).max(c.n_experts()))
             .next_multiple_of(16);
         // One thread attends to a context as a whole, and so do several to a single chunk.
         let chunks = if threads == 1 || n_ctx <= CHUNK { 0 } else { n_ctx.div_ceil(CHUNK) };
@@ -121,6 +124,8 @@ impl Sizes {
             angles: kinds * c.rope.dims / 2,
             frequencies: kinds * c.rope.dims / 2,
             parts: chunks.saturating_mul(c.n_heads * attend_part_len(c.head_dim)),
+            slopes: if c.alibi_max_bias > 0.0 { c.n_heads } else { 0 },
+            members: if c.experts.is_some() { t } else { 0 },
             logits: logit_rows.min(t).saturating_mul(c.n_vocab),
             scratch: threads.saturating_mul(worker),
         })
@@ -147,6 +152,7 @@ impl Plan {
             .add::<f32>(s.t.saturating_mul(s.angles))
             .add::<f32>(s.t.saturating_mul(s.angles));
         activations.add::<f64>(s.frequencies).add::<f32>(s.parts);
+        activations.add::<f32>(s.slopes).add::<u32>(s.members);
         let logits = *Measure::default().add::<f32>(s.logits);
         let scratch = *Measure::default().add::<f32>(s.scratch);
         let parts = [cache, activations, logits, scratch].map(|part| part.pieces());
@@ -161,9 +167,11 @@ impl Plan {
 }
 
 /// Widths of the f32 matrices (tokens × width) of [`Buffers`], in its order.
-fn row_widths(c: &Config) -> [usize; 9] {
-    let (q, kv) = (c.q_dim(), c.kv_dim());
-    [c.n_embd, c.n_embd, c.n_embd, q, kv, kv, q, if c.gated { c.n_ff } else { 0 }, c.n_ff]
+fn row_widths(c: &Config) -> [usize; 12] {
+    let (x, q, kv, ff) = (c.n_embd, c.q_dim(), c.kv_dim(), c.ff_dim());
+    let when = |fact: bool, width| if fact { width } else { 0 };
+    let (aside, gathered) = (when(c.parallel_residual, x), when(c.experts.is_some(), x));
+    [x, x, x, aside, q, kv, kv, q, when(c.gated, ff), ff, c.n_experts(), gathered]
 }
 
 /// Keys and values of all layers.
@@ -184,17 +192,22 @@ pub(crate) struct Buffers<'s> {
     pub x: &'s mut [f32],         // (t, n_embd), the residual stream
     pub normed: &'s mut [f32],    // (t, n_embd)
     pub branch: &'s mut [f32],    // (t, n_embd), what a branch adds to the stream
+    pub aside: &'s mut [f32],     // (t, n_embd), another branch of the same layer, or none
     pub q: &'s mut [f32],         // (t, n_heads * head_dim)
     pub k: &'s mut [f32],         // (t, n_kv_heads * head_dim)
     pub v: &'s mut [f32],         // (t, n_kv_heads * head_dim)
     pub attention: &'s mut [f32], // (t, n_heads * head_dim)
-    pub gate: &'s mut [f32],      // (t, n_ff), or none
-    pub up: &'s mut [f32],        // (t, n_ff)
+    pub gate: &'s mut [f32],      // (t, ff_dim), or none
+    pub up: &'s mut [f32],        // (t, ff_dim)
+    pub routes: &'s mut [f32],    // (t, n_experts), or none
+    pub gathered: &'s mut [f32],  // (t, n_embd), the tokens of one expert, or none
     pub planes: PlaneBuffers<'s>,
     pub cos: &'s mut [f32],         // (kinds, t, rope dims / 2)
     pub sin: &'s mut [f32],         // (kinds, t, rope dims / 2)
     pub frequencies: &'s mut [f64], // (kinds, rope dims / 2)
     pub parts: &'s mut [f32],       // (chunks, n_heads, head_dim + 2), or none
+    pub slopes: &'s mut [f32],      // (n_heads), or none
+    pub members: &'s mut [u32],     // (t), which tokens these are, or none
     pub logits: &'s mut [f32],      // (logit_rows, n_vocab)
     pub scratch: &'s mut [f32],     // (threads, ...)
 }
@@ -255,9 +268,9 @@ pub(crate) fn carve<'s>(
     let context = Context { tokens, origins: Origins(carver.take(origin_bytes(s.n_ctx))?) };
     let mut rows = row_widths(c).into_iter();
     let mut matrix = || carver.take::<f32>(s.t * rows.next().unwrap_or(0));
-    let (x, normed, branch) = (matrix()?, matrix()?, matrix()?);
+    let (x, normed, branch, aside) = (matrix()?, matrix()?, matrix()?, matrix()?);
     let (q, k, v, attention) = (matrix()?, matrix()?, matrix()?, matrix()?);
-    let (gate, up) = (matrix()?, matrix()?);
+    let (gate, up, routes, gathered) = (matrix()?, matrix()?, matrix()?, matrix()?);
     let planes = PlaneBuffers {
         high: carver.take(s.t * s.stride)?,
         low: carver.take(if s.two_planes { s.t * s.stride } else { 0 })?,
@@ -267,22 +280,28 @@ pub(crate) fn carve<'s>(
     };
     let (cos, sin) = (carver.take(s.t * s.angles)?, carver.take(s.t * s.angles)?);
     let (frequencies, parts) = (carver.take(s.frequencies)?, carver.take(s.parts)?);
+    let (slopes, members) = (carver.take(s.slopes)?, carver.take(s.members)?);
     let (logits, scratch) = (carver.take(s.logits)?, carver.take(s.scratch)?);
     let buffers = Buffers {
         x,
         normed,
         branch,
+        aside,
         q,
         k,
         v,
         attention,
         gate,
         up,
+        routes,
+        gathered,
         planes,
         cos,
         sin,
         frequencies,
         parts,
+        slopes,
+        members,
         logits,
         scratch,
     };

@@ -4,7 +4,7 @@ mod drafted;
 
 use mote_kernels::{Kernels, inverse_frequencies};
 
-use crate::config::Rope;
+use crate::config::{Rope, Stretch};
 use crate::engine::Engine;
 use crate::error::SessionError;
 use crate::executor::{Crew, Executor};
@@ -72,14 +72,16 @@ impl<'s> Session<'s> {
         if executor.threads() > options.threads {
             return Err(SessionError::Option("the executor has more threads than were planned"));
         }
-        let (store, context, mut buffers) = carve(config, options, memory)?;
+        let (store, context, buffers) = carve(config, options, memory)?;
         let pairs = config.rope.dims / 2;
-        let divisors = model.weights().rope_divisors();
-        // Stretched frequencies belong to the layers that see everything.
-        fill(&config.rope, |i| divisors.get(i).copied().unwrap_or(1.0), &mut buffers, 0, pairs);
+        let (weights, n_ctx) = (model.weights(), options.n_ctx);
+        let divisors = weights.rope_divisors(config.rope.stretch, n_ctx);
+        fill(&config.rope, divisors, &mut buffers.frequencies[..pairs]);
         if let Some(window) = &config.window {
-            fill(&window.rope, |_| 1.0, &mut buffers, pairs, pairs);
+            let divisors = weights.rope_divisors(window.rope.stretch, n_ctx);
+            fill(&window.rope, divisors, &mut buffers.frequencies[pairs..][..pairs]);
         }
+        config.alibi_slopes(buffers.slopes);
         note!(debug, "session: {} positions, {} kernels", options.n_ctx, kernels.name());
         Ok(Session {
             model,
@@ -467,12 +469,14 @@ impl<'m, 's: 'm> LanguageModel<'m> for Session<'s> {
     }
 }
 
-fn fill(
-    rope: &Rope,
-    divisors: impl Fn(usize) -> f32,
-    buffers: &mut Buffers<'_>,
-    from: usize,
-    pairs: usize,
-) {
-    inverse_frequencies(rope.base, rope.scale, divisors, &mut buffers.frequencies[from..][..pairs]);
+/// The frequencies of a position embedding.
+fn fill(rope: &Rope, divisors: &[f32], frequencies: &mut [f64]) {
+    let divisor = |i: usize| divisors.get(i).copied().unwrap_or(1.0);
+    inverse_frequencies(rope.base, rope.scale, divisor, frequencies);
+    if let Stretch::Yarn { factor, low, high } = rope.stretch {
+        for (i, frequency) in frequencies.iter_mut().enumerate() {
+            let slow = ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
+            *frequency = *frequency / factor * slow + *frequency * (1.0 - slow);
+        }
+    }
 }

@@ -1,130 +1,50 @@
 //! Where the weights lie in the file: a directory, checked once against the [`Config`], from which
 //! the forward pass takes one layer's matrices at a time.
 
+mod slots;
+
 use bytemuck::{Pod, Zeroable};
 use mote_formats::gguf::{Gguf, Tensor};
 use mote_kernels::{Matrix, QuantType};
 
 use crate::arch::Architecture;
-use crate::config::{Config, NormKind};
+use crate::config::{Config, NormKind, Stretch};
 use crate::error::{LoadError, TensorError};
 use crate::memory::{Carver, Measure};
-
-macro_rules! slots {
-    ($($slot:ident = $name:literal, $cols:ident, $rows:ident;)*) => {
-        /// A tensor of a layer.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(usize)]
-        pub enum Slot { $(#[doc = concat!("`", $name, "`")] $slot),* }
-
-        /// Every slot: its name in the file after `blk.N.`, inputs and outputs.
-        const LAYER: &[(Slot, &str, Width, Width)] =
-            &[$((Slot::$slot, $name, Width::$cols, Width::$rows)),*];
-    };
-}
-
-slots! {
-    AttentionNorm = "attn_norm.weight", Embd, One;
-    AttentionNormBias = "attn_norm.bias", Embd, One;
-    Q = "attn_q.weight", Embd, Query;
-    K = "attn_k.weight", Embd, KeyValue;
-    V = "attn_v.weight", Embd, KeyValue;
-    O = "attn_output.weight", Query, Embd;
-    QBias = "attn_q.bias", Query, One;
-    KBias = "attn_k.bias", KeyValue, One;
-    VBias = "attn_v.bias", KeyValue, One;
-    OBias = "attn_output.bias", Embd, One;
-    QNorm = "attn_q_norm.weight", Head, One;
-    KNorm = "attn_k_norm.weight", Head, One;
-    PostAttentionNorm = "post_attention_norm.weight", Embd, One;
-    FfnNorm = "ffn_norm.weight", Embd, One;
-    FfnNormBias = "ffn_norm.bias", Embd, One;
-    Gate = "ffn_gate.weight", Embd, Ff;
-    Up = "ffn_up.weight", Embd, Ff;
-    Down = "ffn_down.weight", Ff, Embd;
-    GateBias = "ffn_gate.bias", Ff, One;
-    UpBias = "ffn_up.bias", Ff, One;
-    DownBias = "ffn_down.bias", Embd, One;
-    PostFfnNorm = "post_ffw_norm.weight", Embd, One;
-}
-
-/// What every decoder layer has.
-const ALWAYS: &[Slot] =
-    &[Slot::AttentionNorm, Slot::Q, Slot::K, Slot::V, Slot::O, Slot::FfnNorm, Slot::Up, Slot::Down];
-
-/// What every layer of a decoder with these facts has.
-pub fn required(config: &Config) -> impl Iterator<Item = Slot> {
-    let gate = config.gated.then_some(Slot::Gate);
-    let biases: &[Slot] = match config.norm {
-        NormKind::Rms => &[],
-        NormKind::Layer => &[Slot::AttentionNormBias, Slot::FfnNormBias],
-    };
-    ALWAYS.iter().chain(biases).copied().chain(gate)
-}
-
-/// A tensor that holds the rows of several slots, one after the other: its name in the file after
-/// `blk.N.`, and the slots. Each is taken as if it were a tensor of its own.
-#[derive(Debug)]
-pub struct Fused {
-    name: &'static str,
-    slots: &'static [Slot],
-}
-
-/// Queries, keys and values.
-pub const QKV: Fused = Fused { name: "attn_qkv.weight", slots: &[Slot::Q, Slot::K, Slot::V] };
-/// Their biases.
-pub const QKV_BIAS: Fused =
-    Fused { name: "attn_qkv.bias", slots: &[Slot::QBias, Slot::KBias, Slot::VBias] };
-/// Gate and up, under the name of the latter.
-pub const GATE_UP: Fused = Fused { name: "ffn_up.weight", slots: &[Slot::Gate, Slot::Up] };
-
-/// A dimension, as the [`Config`] has it.
-#[derive(Clone, Copy)]
-enum Width {
-    One,
-    Embd,
-    Query,
-    KeyValue,
-    Head,
-    Ff,
-}
-
-impl Width {
-    fn of(self, config: &Config) -> usize {
-        match self {
-            Width::One => 1,
-            Width::Embd => config.n_embd,
-            Width::Query => config.q_dim(),
-            Width::KeyValue => config.kv_dim(),
-            Width::Head => config.head_dim,
-            Width::Ff => config.n_ff,
-        }
-    }
-}
+pub use slots::{Fused, GATE_UP, QKV, QKV_BIAS, Slot, required};
+use slots::{LAYER, Width};
 
 /// A tensor that belongs to no layer.
 #[derive(Clone, Copy)]
 #[repr(usize)]
 enum Global {
     Embedding,
+    EmbeddingNorm,
+    EmbeddingNormBias,
     OutputNorm,
     OutputNormBias,
     Output,
     OutputBias,
     RopeDivisors,
+    RopeShort,
+    RopeLong,
     Positions,
 }
 
 const EMBEDDING: &str = "token_embd.weight";
 
 /// Their names in the file. They stand in front of the directory.
-const GLOBALS: [(Global, &str); 7] = [
+const GLOBALS: [(Global, &str); 11] = [
     (Global::Embedding, EMBEDDING),
+    (Global::EmbeddingNorm, "token_embd_norm.weight"),
+    (Global::EmbeddingNormBias, "token_embd_norm.bias"),
     (Global::OutputNorm, "output_norm.weight"),
     (Global::OutputNormBias, "output_norm.bias"),
     (Global::Output, "output.weight"),
     (Global::OutputBias, "output.bias"),
     (Global::RopeDivisors, "rope_freqs.weight"),
+    (Global::RopeShort, "rope_factors_short.weight"),
+    (Global::RopeLong, "rope_factors_long.weight"),
     (Global::Positions, "position_embd.weight"),
 ];
 
@@ -134,10 +54,17 @@ impl Global {
     fn shape(self, c: &Config) -> Option<(usize, usize)> {
         match self {
             Global::Embedding | Global::Output => Some((c.n_embd, c.n_vocab)),
+            Global::EmbeddingNorm => c.embedding_norm.then_some((c.n_embd, 1)),
+            Global::EmbeddingNormBias => {
+                (c.embedding_norm && c.norm == NormKind::Layer).then_some((c.n_embd, 1))
+            }
             Global::OutputNorm => Some((c.n_embd, 1)),
             Global::OutputNormBias => (c.norm == NormKind::Layer).then_some((c.n_embd, 1)),
             Global::OutputBias => Some((c.n_vocab, 1)),
             Global::RopeDivisors => (c.rope.dims > 0).then_some((c.rope.dims / 2, 1)),
+            Global::RopeShort | Global::RopeLong => {
+                matches!(c.rope.stretch, Stretch::Long { .. }).then_some((c.rope.dims / 2, 1))
+            }
             Global::Positions => {
                 (c.learned_positions > 0).then_some((c.n_embd, c.learned_positions))
             }
@@ -247,6 +174,12 @@ impl<'a> Weights<'a> {
         self.matrix(Global::Embedding as usize).unwrap_or(NOTHING)
     }
 
+    /// The norm behind the embedding (n_embd), and its bias, if it has one.
+    pub fn embedding_norm(&self) -> (Option<&'a [f32]>, Option<&'a [f32]>) {
+        let vector = |global| self.vector(global as usize);
+        (vector(Global::EmbeddingNorm), vector(Global::EmbeddingNormBias))
+    }
+
     /// The embedding of positions, learned_positions × n_embd, if the model has one.
     pub fn positions(&self) -> Option<Matrix<'a>> {
         self.matrix(Global::Positions as usize)
@@ -268,9 +201,14 @@ impl<'a> Weights<'a> {
         self.vector(Global::OutputBias as usize)
     }
 
-    /// Divisors of the rotary frequencies (rope dims / 2), or nothing.
-    pub fn rope_divisors(&self) -> &'a [f32] {
-        self.vector(Global::RopeDivisors as usize).unwrap_or(&[])
+    /// Divisors of the rotary frequencies (rope dims / 2) of a session of `n_ctx` positions, or nothing.
+    pub fn rope_divisors(&self, stretch: Stretch, n_ctx: usize) -> &'a [f32] {
+        let global = match stretch {
+            Stretch::Long { original } if n_ctx > original => Global::RopeLong,
+            Stretch::Long { .. } => Global::RopeShort,
+            _ => Global::RopeDivisors,
+        };
+        self.vector(global as usize).unwrap_or(&[])
     }
 
     /// One layer. Panics if there is no such layer.
@@ -304,6 +242,12 @@ impl<'a> Layer<'a> {
         self.weights.matrix(self.index(slot)).unwrap_or(NOTHING)
     }
 
+    /// One expert's part of a required matrix of rows for all of them.
+    pub fn expert(&self, slot: Slot, index: usize, rows: usize) -> Matrix<'a> {
+        let all = self.matrix(slot);
+        if all.rows() == 0 { all } else { all.part(index * rows, rows) }
+    }
+
     /// A vector, if the layer has it.
     pub fn vector(&self, slot: Slot) -> Option<&'a [f32]> {
         self.weights.vector(self.index(slot))
@@ -316,6 +260,8 @@ struct Place {
     layer: Option<u32>,
     /// Inputs of a matrix; 1 of a vector.
     cols: usize,
+    /// How many of the shape lie one after the other; the last dimension, where it is not 1.
+    stacked: usize,
     /// The records that it fills, and how many of its outputs (of a vector: floats) belong to each,
     /// in their order.
     parts: [(usize, usize); 3],
@@ -356,13 +302,14 @@ impl Place {
             let (_, _, cols, rows) = LAYER[slot as usize];
             let index = GLOBALS.len() + layer * LAYER.len() + slot as usize;
             place.vector = matches!(rows, Width::One);
+            place.stacked = slot.stacked(config);
             place.add(part, (index, cols.of(config), rows.of(config)));
         }
         slots.iter().all(|&slot| known(slot)).then_some(place)
     }
 
     fn new(name: &'static str, layer: Option<u32>, vector: bool) -> Place {
-        Place { name, layer, cols: 1, parts: [(0, 0); 3], vector }
+        Place { name, layer, cols: 1, stacked: 1, parts: [(0, 0); 3], vector }
     }
 
     fn add(&mut self, part: usize, (index, cols, rows): (usize, usize, usize)) {
@@ -374,11 +321,12 @@ impl Place {
         let error = |error| LoadError::Tensor(self.name, self.layer, error);
         let found = tensor.shape();
         let outputs: usize = self.parts.iter().map(|(_, outputs)| outputs).sum();
-        let expected = match self.vector {
-            true => [outputs as u64, 1],
-            false => [self.cols as u64, outputs as u64],
+        let stacked = self.stacked as u64;
+        let (expected, beyond) = match self.vector {
+            true => ([outputs as u64, stacked], [1, 1]),
+            false => ([self.cols as u64, outputs as u64], [stacked, 1]),
         };
-        if found[..2] != expected || found[2..] != [1, 1] {
+        if found[..2] != expected || found[2..] != beyond {
             return Err(error(TensorError::Shape { expected, found }));
         }
         let kind = tensor.kind().map_err(|id| error(TensorError::Type(id)))?;
@@ -390,6 +338,7 @@ impl Place {
         let output_bytes = kind.row_bytes(self.cols).unwrap_or(0);
         let mut offset = tensor.offset();
         for &(index, outputs) in self.parts.iter().filter(|(_, outputs)| *outputs > 0) {
+            let outputs = outputs * self.stacked;
             let (cols, rows) = if self.vector { (outputs, 1) } else { (self.cols, outputs) };
             // Fused and on its own.
             if records[index].rows != 0 {

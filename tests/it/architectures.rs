@@ -6,6 +6,7 @@ use mote_kernels::{CacheType, QuantType};
 use mote_runtime::{KeyError, LoadError, Model, Options, Plan, SessionError, TensorError};
 use mote_tests::models::{OwnedTensor, edited, encoded, fixture};
 use mote_tests::speak::Run;
+use mote_tests::variants;
 
 fn text(len: u32) -> Vec<u32> {
     (0..len).map(|i| (i * 37 + i * i * 11) % 29 + 3).collect()
@@ -143,18 +144,92 @@ fn what_is_not_computed_is_refused() {
     for name in ["phi3", "qwen2", "qwen3"] {
         let scaling = format!("{name}.rope.scaling.type");
         let expected = LoadError::Key("rope.scaling.type", KeyError::Unsupported);
-        assert_eq!(key(name, &scaling, Value::from("yarn")), expected);
+        assert_eq!(key(name, &scaling, Value::from("dynamic")), expected);
     }
-    for name in ["rope_factors_long.weight", "rope_factors_short.weight"] {
-        let file = edited(&small("phi3"), &[], |tensors| {
-            let (kind, data) = (QuantType::F32.into(), vec![0; 12]);
-            tensors.push(OwnedTensor { name: name.into(), dims: vec![3], kind, data });
+    let experts = "qwen3moe.expert_shared_count";
+    let error = refused(&edited(&variants::qwen3moe(), &[(experts, Value::U32(1))], |_| ()));
+    assert_eq!(error, LoadError::Key("expert_shared_count", KeyError::Unsupported));
+}
+
+/// A file with one of LongRoPE's lists is damaged; which list is for a session, its length decides.
+#[test]
+fn long_rope_goes_by_the_length_of_the_session() {
+    let original = [("phi3.rope.scaling.original_context_length", Value::U32(20))];
+    let with = |lists: &[(&str, f32)]| {
+        edited(&small("phi3"), &original, |tensors| {
+            for (name, factor) in lists {
+                let name = format!("rope_factors_{name}.weight");
+                let data = [1.0, *factor, *factor].iter().flat_map(|x| x.to_le_bytes()).collect();
+                let kind = QuantType::F32.into();
+                tensors.push(OwnedTensor { name, dims: vec![3], kind, data });
+            }
+        })
+    };
+    let bits = |file: &[u8], n: u32| Run::default().bits(file, &text(n), n as usize);
+    let (both, short) = (with(&[("short", 1.0), ("long", 4.0)]), small("phi3"));
+    let long = with(&[("short", 4.0), ("long", 4.0)]);
+    assert!(bits(&both, 20) == bits(&short, 20));
+    assert!(bits(&both, 21) == bits(&long, 21) && bits(&both, 21) != bits(&short, 21));
+    let half = with(&[("short", 1.0)]);
+    let gguf = Gguf::parse(&half).unwrap();
+    let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
+    let name = "rope_factors_long.weight";
+    let expected = LoadError::Tensor(name, None, TensorError::Missing);
+    assert_eq!(Model::new(&gguf, &mut tables).unwrap_err(), expected);
+}
+
+/// Positions are turned less by YaRN, and by a factor of 1 as always.
+#[test]
+fn yarn_with_a_factor_of_one_is_nothing() {
+    let with = |factor: f32| {
+        let keys = [
+            ("qwen2.rope.scaling.type", Value::from("yarn")),
+            ("qwen2.rope.scaling.factor", Value::F32(factor)),
+            ("qwen2.rope.scaling.original_context_length", Value::U32(64)),
+        ];
+        edited(&small("qwen2"), &keys, |_| ())
+    };
+    let bits = |file: &[u8]| Run::default().bits(file, &text(30), 30);
+    assert!(bits(&with(1.0)) == bits(&small("qwen2")));
+    assert!(bits(&with(4.0)) != bits(&small("qwen2")));
+}
+
+/// Facts change what is computed: none of them is lost on the way.
+#[test]
+fn every_fact_of_the_variants_matters() {
+    let bits = |file: &[u8]| Run::default().bits(file, &text(30), 30);
+    let changed = |file: &[u8], key: &str, value| {
+        assert!(bits(file) != bits(&edited(file, &[(key, value)], |_| ())), "{key}");
+    };
+    let gemma2 = variants::gemma2();
+    changed(&gemma2, "gemma2.attn_logit_softcapping", Value::F32(20.0));
+    changed(&gemma2, "gemma2.final_logit_softcapping", Value::F32(20.0));
+    changed(&gemma2, "gemma2.attention.scale", Value::F32(0.1));
+    changed(&variants::smollm3(), "smollm3.rope.no_rope_layer_interval", Value::U32(1));
+    changed(&variants::cohere2(), "cohere2.logit_scale", Value::F32(2.0));
+    changed(&variants::qwen3moe(), "qwen3moe.expert_used_count", Value::U32(3));
+    changed(&variants::qwen3moe(), "qwen3moe.expert_weights_norm", Value::Bool(false));
+    for tensor in ["attn_sinks.weight", "ffn_gate_inp.bias", "ffn_down_exps.bias"] {
+        let without = edited(&variants::gpt_oss(), &[], |tensors| {
+            let tensors = tensors.iter_mut().filter(|it| it.name.ends_with(tensor));
+            tensors.for_each(|tensor| tensor.data.fill(0));
         });
-        let error = refused(&file);
-        assert_eq!(error, LoadError::Tensor(name, None, TensorError::Unsupported));
-        let sentence = format!("tensor '{name}' asks for something not supported");
-        assert_eq!(error.to_string(), sentence);
+        assert!(bits(&without) != bits(&variants::gpt_oss()), "{tensor}");
     }
+}
+
+/// Slopes alone give an order, in the first layer already.
+#[test]
+fn slopes_give_an_order() {
+    let file = edited(&variants::bloom(), &[("bloom.block_count", Value::U32(1))], |_| ());
+    let last = |file: &[u8], ids: &[u32]| {
+        Run::default().session(file, 4, |session| {
+            session.feed(ids).unwrap();
+            session.logits().unwrap().to_vec()
+        })
+    };
+    let (a, b) = (last(&file, &[3, 4, 9, 7]), last(&file, &[9, 3, 4, 7]));
+    assert!(a.iter().zip(&b).any(|(a, b)| (a - b).abs() > 0.01));
 }
 
 /// Facts ask for tensors: without its biases or its positions a model is damaged.

@@ -52,7 +52,11 @@ fn tiny_models_equal_their_references() {
 #[test]
 fn float_models_equal_hugging_face() {
     let Some(folder) = shared("reference") else { return };
-    for name in ["llama", "llama3", "gemma3", "qwen2", "qwen3", "gpt2", "phi3"] {
+    let names = [
+        "llama", "llama3", "gemma3", "qwen2", "qwen3", "gpt2", "phi3", "smollm3", "granite",
+        "olmo2",
+    ];
+    for name in names {
         let reference = json(&folder.join(format!("models/{name}/ref.json")));
         check_float(&folder.join(format!("gguf/{name}-f32.gguf")), &reference);
     }

@@ -5,13 +5,15 @@
 use std::path::PathBuf;
 
 use mote_formats::Mapping;
+use mote_formats::gguf::Value;
 use mote_kernels::{CacheType, QuantType, arch};
 use mote_runtime::executor::{Executor, Serial};
 use mote_runtime::threads::ThreadPool;
 use mote_runtime::{Origin, Precision};
-use mote_tests::models::{encoded, fixture};
+use mote_tests::models::{edited, encoded, fixture};
 use mote_tests::shared::{real_model, root, shared};
 use mote_tests::speak::{Run, caches};
+use mote_tests::variants;
 
 const BATCHES: [usize; 4] = [1, 7, 64, 512];
 const THREADS: [usize; 3] = [1, 2, 3];
@@ -84,6 +86,40 @@ fn tiny_models_give_the_same_bits_everywhere() {
     for path in files {
         let file = Mapping::open(&path).unwrap();
         assert_same_everywhere((&path.to_string_lossy(), &file), &text(45), &caches(&file));
+    }
+}
+
+/// Caps, slopes, sinks, norms without biases, branches side by side, experts: with floats, and with integers
+/// where rows are whole blocks. A few conditions each, because emulated CPUs take long.
+#[test]
+fn variants_give_the_same_bits_everywhere() {
+    for (name, float) in variants::all() {
+        for file in [encoded(&float, QuantType::Q8_0), float] {
+            let base = Run { cache: CacheType::F16, ..Run::default() };
+            let runs = arch::available().flat_map(|kernels| {
+                [(1, 64), (2, 1), (3, 7)].map(|(threads, batch)| Run {
+                    kernels,
+                    threads,
+                    batch,
+                    ..base
+                })
+            });
+            assert_same((name, &file), &text(27), base, runs);
+        }
+    }
+}
+
+/// Sinks and slopes where several threads share the chunks of a long context.
+#[test]
+fn long_contexts_of_variants_give_the_same_bits() {
+    for (name, file) in [("bloom", variants::bloom()), ("gpt-oss", variants::gpt_oss())] {
+        let file = match name {
+            "bloom" => file,
+            _ => edited(&file, &[("gpt-oss.attention.sliding_window", Value::U32(290))], |_| ()),
+        };
+        let base = Run { threads: 1, batch: 512, ..Run::default() };
+        let runs = [1, 2].map(|threads| Run { threads, batch: 1, ..base });
+        assert_same((name, &file), &text(300), base, runs.into_iter());
     }
 }
 

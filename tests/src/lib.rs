@@ -12,3 +12,4 @@ pub mod ngrams;
 pub mod random;
 pub mod shared;
 pub mod speak;
+pub mod variants;

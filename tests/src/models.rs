@@ -26,7 +26,8 @@ pub fn encoded(file: &[u8], kind: QuantType) -> Vec<u8> {
     for tensor in gguf.tensors() {
         let row = tensor.shape()[0] as usize;
         let from = tensor.kind().unwrap();
-        if tensor.dims().len() < 2 || !row.is_multiple_of(kind.block_len()) {
+        let is_matrix = tensor.dims().len() >= 2 && tensor.name().ends_with(".weight");
+        if !is_matrix || !row.is_multiple_of(kind.block_len()) {
             builder.add_tensor(tensor.name(), tensor.dims(), from).unwrap();
             contents.push(tensor.data().to_vec());
             continue;

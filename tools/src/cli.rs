@@ -111,6 +111,7 @@ commands! {
     #[cfg(feature = "measure")]
     Rescore = rescore;
     Inspect = inspect;
+    Models = models;
     Verify = verify;
     #[cfg(feature = "measure")]
     Diff = diff;

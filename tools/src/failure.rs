@@ -7,11 +7,11 @@ use std::path::Path;
 use mote_formats::gguf::{Foreign, Gguf, ParseError, Reason, Text};
 use mote_formats::mmap::OpenError;
 use mote_formats::ngram::TrieError;
-use mote_runtime::arch::ARCHITECTURES;
 use mote_runtime::tokenizer::{self, EncodeError};
 use mote_runtime::{LoadError, SessionError};
 
 use crate::interrupt::Interrupted;
+use crate::models::{architectures, nearest};
 
 /// Kinds of failures, each with a word for programs and an exit code for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,9 +138,15 @@ impl Failure {
         };
         let failure = match error {
             LoadError::Architecture(_) => {
-                let known = ARCHITECTURES.iter().map(|known| known.name).collect::<Vec<_>>();
-                let known = known.join(", ");
-                Failure::new(code, format_args!("{error}; mote runs {known} and n-gram models"))
+                let named = gguf.get("general.architecture").and_then(|name| name.as_str());
+                let nearest = named.and_then(|name| nearest(name, architectures()));
+                let nearest = nearest.unwrap_or("llama");
+                let known = architectures().collect::<Vec<_>>().join(", ");
+                let sentence = format_args!("the nearest that mote runs is {nearest}");
+                Failure::new(
+                    code,
+                    format_args!("{error}; {sentence} (all: {known}; and n-gram models)"),
+                )
             }
             _ => Failure::new(code, error),
         };

@@ -32,6 +32,7 @@ pub mod interrupt;
 #[cfg(feature = "pages")]
 mod man;
 mod mix;
+mod models;
 pub mod ngram;
 mod notes;
 pub mod options;

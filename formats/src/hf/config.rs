@@ -62,8 +62,8 @@ pub enum Layers {
 pub struct Rope {
     /// The frequencies' base.
     pub theta: f64,
-    /// The share of a head's dimensions that turn.
-    pub partial: f64,
+    /// The share of a head's dimensions that turn, where one is given.
+    pub partial: Option<f64>,
     /// How positions beyond those of training are met.
     pub scaling: Scaling,
 }
@@ -108,6 +108,8 @@ pub enum Scaling {
         beta_fast: Option<f64>,
         /// See `attention`.
         beta_slow: Option<f64>,
+        /// Whether the bounds between kept and divided frequencies are whole numbers.
+        truncate: bool,
     },
 }
 
@@ -148,6 +150,12 @@ impl Config {
     /// A whole number from 1 to 2^31.
     pub fn count(&self, key: &str) -> Result<Option<u64>, ConfigError> {
         count(&self.map, key, key)
+    }
+
+    /// As [`Config::count`], under the first of several names that is there.
+    pub fn count_of(&self, keys: &[&str]) -> Result<Option<u64>, ConfigError> {
+        let named = keys.iter().find(|key| self.get(key).is_some());
+        named.map_or(Ok(None), |key| self.count(key))
     }
 
     /// A number that must be there.
@@ -227,23 +235,35 @@ impl Config {
         const BASES: RangeInclusive<f64> = 1.0..=1e12;
         if layers == Layers::Sliding && !by_kind {
             let base = self.float("rope_local_base_freq", BASES)?;
-            return Ok(Rope { theta: base.unwrap_or(theta), partial: 1.0, scaling: Scaling::None });
+            return Ok(Rope {
+                theta: base.unwrap_or(theta),
+                partial: None,
+                scaling: Scaling::None,
+            });
         }
         let place = |key: &str| format!("{name}.{key}");
         let outer = match layers {
-            Layers::Full => self.float("rope_theta", BASES)?,
+            Layers::Full => {
+                self.float("rope_theta", BASES)?.or(self.float("rotary_emb_base", BASES)?)
+            }
             Layers::Sliding => self.float("rope_local_base_freq", BASES)?,
         };
         let given = float(map, "rope_theta", &place("rope_theta"), BASES)?;
         let partial = "partial_rotary_factor";
         let shares = 1e-3..=1.0;
         let share = float(map, partial, &place(partial), shares.clone())?;
-        let share = share.or(self.float(partial, shares)?);
+        let share = share.or(self.float(partial, shares.clone())?);
+        let share = share.or(self.float("rotary_pct", shares)?);
         Ok(Rope {
             theta: given.or(outer).unwrap_or(theta),
-            partial: share.unwrap_or(1.0),
+            partial: share,
             scaling: Scaling::read(map, name, self)?,
         })
+    }
+
+    /// An object within, as a configuration of its own; one that is absent says nothing.
+    pub fn part(&self, key: &str) -> Result<Config, ConfigError> {
+        Ok(Config { map: self.object(key)?.cloned().unwrap_or_default() })
     }
 
     fn object(&self, key: &str) -> Result<Option<&Map<String, Value>>, ConfigError> {
@@ -290,9 +310,10 @@ impl Scaling {
             "yarn" => Ok(Scaling::Yarn {
                 factor: required("factor")?,
                 original: original()?,
-                attention: number("attention_factor")?,
+                attention: number("attention_factor")?.or(magnitude(&number)?),
                 beta_fast: number("beta_fast")?,
                 beta_slow: number("beta_slow")?,
+                truncate: present("truncate").and_then(Value::as_bool).unwrap_or(true),
             }),
             other => {
                 let other = format!("\"{}\"", Text::from(other));
@@ -300,6 +321,19 @@ impl Scaling {
             }
         }
     }
+}
+
+/// What two other numbers of YaRN say about its `attention_factor`.
+fn magnitude(
+    number: &impl Fn(&str) -> Result<Option<f64>, ConfigError>,
+) -> Result<Option<f64>, ConfigError> {
+    let (Some(factor), Some(one), Some(all)) =
+        (number("factor")?, number("mscale")?, number("mscale_all_dim")?)
+    else {
+        return Ok(None);
+    };
+    let of = |scale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * scale * libm::log(factor) + 1.0 };
+    Ok(Some(of(one) / of(all)))
 }
 
 fn error(key: &str, reason: ConfigReason) -> ConfigError {

@@ -13,7 +13,7 @@
 
 use core::ops::Range;
 
-use super::exp::exp;
+use super::exp::{exp, softcap};
 use super::{LANES, tree};
 use crate::cast::Tile;
 use crate::fma;
@@ -113,6 +113,13 @@ pub struct Attend<'a> {
     pub window: usize,
     /// Multiplies each dot product.
     pub scale: f32,
+    /// Scores become `softcap * tanh(score / softcap)` (Gemma 2); 0: they stay.
+    pub softcap: f32,
+    /// For each head what a position's distance takes from its score (ALiBi, Press et al. 2022);
+    /// empty: nothing.
+    pub slopes: &'a [f32],
+    /// For each head a score that takes part in the softmax and has no value; empty: none.
+    pub sinks: &'a [f32],
 }
 
 impl Attend<'_> {
@@ -128,6 +135,12 @@ impl Attend<'_> {
     pub(crate) fn visible_in_chunk(&self, index: usize) -> Range<usize> {
         let visible = self.visible(0);
         visible.start.max(index * CHUNK)..visible.end.min((index + 1) * CHUNK)
+    }
+
+    /// Whether a score is more than a scaled dot product.
+    #[inline]
+    pub(crate) fn is_adjusted(&self) -> bool {
+        self.softcap != 0.0 || !self.slopes.is_empty()
     }
 
     /// Index in `keys` of dimension 0 of the tile that holds `position`, its lane 0.
@@ -229,11 +242,11 @@ pub(crate) fn attend(job: &Attend<'_>, out: &mut Tile<'_>, scratch: &mut [f32]) 
             let mut from = visible.start;
             while from < visible.end {
                 let to = visible.end.min((from / CHUNK + 1) * CHUNK);
-                let part = chunk(job, from..to, query, scores, chunk_out);
+                let part = chunk(job, (t, head), from..to, query, scores, chunk_out);
                 state.merge(part, out, chunk_out);
                 from = to;
             }
-            let inverse = 1.0 / state.sum;
+            let inverse = inverse_sum(state.largest, state.sum, job.sinks.get(head).copied());
             out.iter_mut().for_each(|o| *o *= inverse);
         }
     }
@@ -247,22 +260,32 @@ pub(crate) fn attend_chunk(job: &Attend<'_>, index: usize, parts: &mut [f32], sc
     for (head, part) in parts.chunks_exact_mut(attend_part_len(dim)).enumerate() {
         let query = &job.queries[head * dim..][..dim];
         let (out, state) = part.split_at_mut(dim);
-        let running = chunk(job, range.clone(), query, scratch, out);
+        let running = chunk(job, (0, head), range.clone(), query, scratch, out);
         (state[0], state[1]) = (running.largest, running.sum);
     }
 }
 
 /// Merges one head's parts, `stride` floats apart, those of consecutive chunks from left to right:
 /// `out` is what [`attend`] gives.
-pub(crate) fn merge_chunks(parts: &[f32], stride: usize, out: &mut [f32]) {
+pub(crate) fn merge_chunks(parts: &[f32], stride: usize, sink: Option<f32>, out: &mut [f32]) {
     let dim = out.len();
     let mut state = Running { largest: f32::NEG_INFINITY, sum: 0.0 };
     out.fill(0.0);
     for part in parts.chunks(stride) {
         state.merge(Running { largest: part[dim], sum: part[dim + 1] }, out, &part[..dim]);
     }
-    let inverse = 1.0 / state.sum;
+    let inverse = inverse_sum(state.largest, state.sum, sink);
     out.iter_mut().for_each(|o| *o *= inverse);
+}
+
+/// What a head's sum of values is multiplied by in the end. A sink is merged like a chunk of one
+/// position whose value is zero.
+#[inline(always)]
+pub(crate) fn inverse_sum(largest: f32, sum: f32, sink: Option<f32>) -> f32 {
+    let Some(sink) = sink else { return 1.0 / sum };
+    let merged = if sink > largest { sink } else { largest };
+    let (a, b) = (exp(largest - merged), exp(sink - merged));
+    a / fma(sum, a, b)
 }
 
 /// Largest score and sum of exponentials of the keys seen so far.
@@ -285,19 +308,21 @@ impl Running {
     }
 }
 
-/// One query and the keys of `range`, which lies in one chunk: `out` gets the unnormalised sum.
+/// One query, that of a token and head, and the keys of `range`, which lies in one chunk: `out` gets
+/// the unnormalised sum.
 fn chunk(
     job: &Attend<'_>,
+    of: (usize, usize),
     range: Range<usize>,
     query: &[f32],
     scores: &mut [f32],
     out: &mut [f32],
 ) -> Running {
     match (job.keys, job.values) {
-        (Cache::F32(k), Cache::F32(v)) => chunk_of(job, (k, v), range, query, scores, out),
-        (Cache::F16(k), Cache::F16(v)) => chunk_of(job, (k, v), range, query, scores, out),
+        (Cache::F32(k), Cache::F32(v)) => chunk_of(job, (k, v), of, range, query, scores, out),
+        (Cache::F16(k), Cache::F16(v)) => chunk_of(job, (k, v), of, range, query, scores, out),
         (Cache::Q8_0(k), Cache::Q8_0(v)) => {
-            chunk_of(job, (Blocks(k), Blocks(v)), range, query, scores, out)
+            chunk_of(job, (Blocks(k), Blocks(v)), of, range, query, scores, out)
         }
         // The table refuses such a pair.
         _ => Running { largest: f32::NEG_INFINITY, sum: 0.0 },
@@ -307,6 +332,7 @@ fn chunk(
 fn chunk_of<C: Cells>(
     job: &Attend<'_>,
     (keys, values): (C, C),
+    (token, head): (usize, usize),
     range: Range<usize>,
     query: &[f32],
     scores: &mut [f32],
@@ -318,7 +344,15 @@ fn chunk_of<C: Cells>(
         for (d, &q) in query.iter().enumerate() {
             dot = fma(q, keys.key(tile, d, lane), dot);
         }
-        scores[position % CHUNK] = dot * job.scale;
+        let mut score = dot * job.scale;
+        if job.softcap != 0.0 {
+            score = softcap(score, job.softcap);
+        }
+        if let Some(&slope) = job.slopes.get(head) {
+            let distance = position as f32 - (job.first + token) as f32;
+            score = fma(slope, distance, score);
+        }
+        scores[position % CHUNK] = score;
     }
     let scores = &mut scores[range.start % CHUNK..][..range.len()];
     let largest = super::norm::maximum(scores);

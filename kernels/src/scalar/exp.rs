@@ -63,6 +63,36 @@ pub fn gelu_tanh(x: f32) -> f32 {
     x / (1.0 + exp(-(u + u)))
 }
 
+/// 1 / sqrt(2), and the numbers of Abramowitz and Stegun's 7.1.26, the last power first: 1 - erf(z) is
+/// t P(t) exp(-z^2) with t = 1 / (1 + p z), to 1.5e-7.
+pub(crate) const INVERSE_ROOT_2: f32 = core::f32::consts::FRAC_1_SQRT_2;
+pub(crate) const ERF_P: f32 = 0.327_591_1;
+pub(crate) const ERF_POLYNOMIAL: [f32; 5] =
+    [1.061_405_4, -1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6];
+
+/// GELU as it was defined (Hendrycks and Gimpel 2016): x times the normal distribution's mass below
+/// x, to 2e-7 of |x|; for negative x it is the tail that is computed.
+#[inline(always)]
+pub fn gelu_erf(x: f32) -> f32 {
+    let z = (if x > 0.0 { x } else { -x }) * INVERSE_ROOT_2;
+    let t = 1.0 / fma(ERF_P, z, 1.0);
+    let [a5, a4, a3, a2, a1] = ERF_POLYNOMIAL;
+    let p = fma(fma(fma(fma(a5, t, a4), t, a3), t, a2), t, a1);
+    let tail = (0.5 * t * p) * exp(-(z * z));
+    x * if x > 0.0 { 1.0 - tail } else { tail }
+}
+
+/// `cap * tanh(x / cap)`: x, but never beyond `cap`, which is positive.
+#[inline(always)]
+pub fn softcap(x: f32, cap: f32) -> f32 {
+    let twice = 2.0 * cap;
+    cap - twice / (1.0 + exp(x * (2.0 / cap)))
+}
+
+/// Where [`Gate::ClampedSwish`] is cut off, and what multiplies the argument of its sigmoid.
+pub(crate) const CLAMP: f32 = 7.0;
+pub(crate) const CLAMPED_ALPHA: f32 = 1.702;
+
 /// The activation of a feed-forward network, and its name where it is the gate of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
@@ -70,22 +100,56 @@ pub enum Gate {
     Silu,
     /// GeGLU with the tanh form of GELU.
     GeluTanh,
+    /// GeGLU with GELU as it was defined.
+    GeluErf,
+    /// ReGLU.
+    Relu,
+    /// The square of what is above zero (So et al. 2021).
+    ReluSquared,
+    /// The gate g up to 7, times sigmoid(1.702 g); the other factor within -7 and 7, plus one
+    /// (gpt-oss).
+    ClampedSwish,
 }
 
 impl Gate {
     #[inline(always)]
     fn of(self, x: f32) -> f32 {
+        let positive = if x > 0.0 { x } else { 0.0 };
         match self {
             Gate::Silu => silu(x),
             Gate::GeluTanh => gelu_tanh(x),
+            Gate::GeluErf => gelu_erf(x),
+            Gate::Relu => positive,
+            Gate::ReluSquared => positive * positive,
+            Gate::ClampedSwish => {
+                let x = if x > CLAMP { CLAMP } else { x };
+                x / (1.0 + exp(-(x * CLAMPED_ALPHA)))
+            }
         }
+    }
+
+    /// The factor beside the gate.
+    #[inline(always)]
+    fn other(self, up: f32) -> f32 {
+        if self != Gate::ClampedSwish {
+            return up;
+        }
+        let up = if up > CLAMP { CLAMP } else { up };
+        1.0 + if -CLAMP > up { -CLAMP } else { up }
     }
 }
 
 /// `gate = activation(gate) * up`.
 pub(crate) fn gate(kind: Gate, gate: &mut [f32], up: &[f32]) {
     for (g, &u) in gate.iter_mut().zip(up) {
-        *g = u * kind.of(*g);
+        *g = kind.other(u) * kind.of(*g);
+    }
+}
+
+/// `x = softcap(x)`.
+pub(crate) fn soften(cap: f32, x: &mut [f32]) {
+    for x in x {
+        *x = softcap(*x, cap);
     }
 }
 
@@ -136,6 +200,12 @@ mod tests {
             let gelu = 0.5 * wide * (1.0 + u.tanh());
             assert!((gelu_tanh(x) as f64 - gelu).abs() < 2e-6, "{x}");
             assert!((silu(x) as f64 - wide / (1.0 + (-wide).exp())).abs() < 2e-6, "{x}");
+            let gelu = 0.5 * wide * libm::erfc(-wide / 2f64.sqrt());
+            assert!((gelu_erf(x) as f64 - gelu).abs() < 3e-7 * wide.abs().max(1.0), "{x}");
+            for cap in [5.0f32, 30.0, 50.0] {
+                let capped = cap as f64 * libm::tanh(wide / cap as f64);
+                assert!((softcap(x, cap) as f64 - capped).abs() < 3e-7 * cap as f64, "{x} {cap}");
+            }
         }
     }
 }

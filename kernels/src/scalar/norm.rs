@@ -29,14 +29,14 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32])
     }
 }
 
-/// `out = ((x - mean) / deviation) * weight + bias`.
+/// `out = ((x - mean) / deviation) * weight + bias`; an empty bias is none.
 pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
     let n = x.len() as f32;
     let mean = sum(x, |v, s| s + v) / n;
     let variance = sum(x, |v, s| fma(v - mean, v - mean, s)) / n;
     let r = inverse_root(variance, epsilon);
     for (i, out) in out.iter_mut().enumerate() {
-        *out = fma((x[i] - mean) * r, weight[i], bias[i]);
+        *out = fma((x[i] - mean) * r, weight[i], bias.get(i).copied().unwrap_or(0.0));
     }
 }
 

@@ -57,11 +57,17 @@ fn root(x: f64, n: usize) -> f64 {
     r
 }
 
-/// Cosines and sines of `position * frequency`, each rounded once to f32.
-pub fn rope_angles(position: usize, frequencies: &[f64], cos: &mut [f32], sin: &mut [f32]) {
+/// Cosines and sines of `position * frequency`, times `magnitude`, each rounded once to f32.
+pub fn rope_angles(
+    position: usize,
+    frequencies: &[f64],
+    magnitude: f64,
+    cos: &mut [f32],
+    sin: &mut [f32],
+) {
     for ((&frequency, cos), sin) in frequencies.iter().zip(cos).zip(sin) {
         let (s, c) = sin_cos(position as f64 * frequency);
-        (*cos, *sin) = (c as f32, s as f32);
+        (*cos, *sin) = ((c * magnitude) as f32, (s * magnitude) as f32);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{Architecture, Keys};
 use crate::config::{Config, NormKind};
-use crate::error::{KeyError, LoadError};
+use crate::error::LoadError;
 use crate::weights::{QKV, QKV_BIAS, Slot};
 use mote_kernels::Gate;
 
@@ -16,17 +16,10 @@ pub static GPT2: Architecture = Architecture {
     fused: &[QKV, QKV_BIAS],
 };
 
-/// Positions that are believed of a file.
-const MAX_POSITIONS: usize = 1 << 24;
-
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     let mut config = keys.decoder(NormKind::Layer, None)?;
     config.gate = Gate::GeluTanh;
     config.gated = false;
-    // Each is a row of a matrix.
-    if config.n_ctx_train > MAX_POSITIONS {
-        return Err(LoadError::Key("context_length", KeyError::OutOfRange));
-    }
-    config.learned_positions = config.n_ctx_train;
+    config.learned_positions = keys.learned_positions()?;
     Ok(config)
 }

@@ -4,7 +4,7 @@
 //! biases.
 
 use super::{Architecture, Keys};
-use crate::config::{Config, NormKind, Window};
+use crate::config::{Config, NormKind};
 use crate::error::LoadError;
 use crate::weights::Slot;
 use mote_kernels::RopeLayout;
@@ -26,13 +26,10 @@ pub static LLAMA: Architecture = Architecture {
 };
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
-    // Mixtral is stored under the same name.
-    keys.refuse("expert_count")?;
-    keys.refuse("expert_used_count")?;
     let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Interleaved))?;
+    // Mixtral is stored under the same name.
+    config.experts = keys.experts(config.n_ff, true)?;
     // Mistral's first models: every layer has a window. llama.cpp leaves it out and writes no such key.
-    let size = keys.count_or_zero("attention.sliding_window", usize::MAX)?;
-    let rope = config.rope;
-    config.window = size.map(|size| Window { size, period: usize::MAX, rope });
+    config.window = keys.window(config.rope, usize::MAX)?;
     Ok(config)
 }

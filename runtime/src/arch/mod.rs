@@ -4,21 +4,70 @@
 
 use mote_formats::gguf::{Gguf, ShortName, Value};
 
-use crate::config::{Config, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Rope};
-use crate::error::{KeyError, LoadError, TensorError};
+use crate::config::{
+    Config, Experts, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH, NormKind,
+    QkNorm, Rope, Stretch, Window,
+};
+use crate::error::{KeyError, LoadError};
 use crate::weights::{Fused, Slot};
 use mote_kernels::RopeLayout;
 
+mod bloom;
+mod cohere2;
+mod command_r;
+mod exaone4;
+mod falcon;
+mod gemma;
+mod gemma2;
 mod gemma3;
+mod glm4;
 mod gpt2;
+mod gpt_oss;
+mod gptneox;
+mod granite;
 mod llama;
+mod mpt;
+mod nemotron;
+mod olmo2;
+mod olmoe;
+mod opt;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3moe;
+mod smollm3;
+mod stablelm;
+mod starcoder2;
 
 /// Every architecture.
-pub static ARCHITECTURES: &[&Architecture] =
-    &[&llama::LLAMA, &gemma3::GEMMA3, &qwen2::QWEN2, &qwen3::QWEN3, &gpt2::GPT2, &phi3::PHI3];
+pub static ARCHITECTURES: &[&Architecture] = &[
+    &llama::LLAMA,
+    &gemma::GEMMA,
+    &gemma2::GEMMA2,
+    &gemma3::GEMMA3,
+    &qwen2::QWEN2,
+    &qwen3::QWEN3,
+    &qwen3moe::QWEN3MOE,
+    &gpt2::GPT2,
+    &phi3::PHI3,
+    &smollm3::SMOLLM3,
+    &granite::GRANITE,
+    &olmo2::OLMO2,
+    &olmoe::OLMOE,
+    &gpt_oss::GPT_OSS,
+    &starcoder2::STARCODER2,
+    &stablelm::STABLELM,
+    &gptneox::GPTNEOX,
+    &falcon::FALCON,
+    &bloom::BLOOM,
+    &mpt::MPT,
+    &opt::OPT,
+    &command_r::COMMAND_R,
+    &cohere2::COHERE2,
+    &exaone4::EXAONE4,
+    &glm4::GLM4,
+    &nemotron::NEMOTRON,
+];
 
 /// What a file under this folder says.
 #[derive(Debug)]
@@ -103,6 +152,18 @@ impl<'a> Keys<'a> {
         self.count(key, limit)?.ok_or(LoadError::Key(key, KeyError::Missing))
     }
 
+    /// A truth value, if the key is there.
+    pub fn flag(&self, key: &'static str) -> Result<Option<bool>, LoadError> {
+        let wrong = LoadError::Key(key, KeyError::WrongType);
+        self.get(key).map(|value| value.as_bool().ok_or(wrong)).transpose()
+    }
+
+    /// A text, if the key is there.
+    pub fn text(&self, key: &'static str) -> Result<Option<&'a str>, LoadError> {
+        let wrong = LoadError::Key(key, KeyError::WrongType);
+        self.get(key).map(|value| value.as_str().ok_or(wrong)).transpose()
+    }
+
     /// A number within `range`, if the key is there.
     pub fn float(
         &self,
@@ -115,6 +176,26 @@ impl<'a> Keys<'a> {
         inside.then_some(Some(number)).ok_or(LoadError::Key(key, KeyError::OutOfRange))
     }
 
+    /// A number that must be there.
+    pub fn required_float(
+        &self,
+        key: &'static str,
+        range: core::ops::RangeInclusive<f32>,
+    ) -> Result<f32, LoadError> {
+        self.float(key, range)?.ok_or(LoadError::Key(key, KeyError::Missing))
+    }
+
+    /// Whether the file has a tensor of this name.
+    pub fn has_tensor(&self, name: &str) -> bool {
+        self.gguf.tensor(name).is_some()
+    }
+
+    /// Positions that have a learned embedding: all of the context.
+    pub fn learned_positions(&self) -> Result<usize, LoadError> {
+        // Each is a row of a matrix.
+        self.required_count("context_length", MAX_POSITIONS)
+    }
+
     /// Refuses a key that asks for something that the architecture's file does not do.
     pub fn refuse(&self, key: &'static str) -> Result<(), LoadError> {
         match self.get(key) {
@@ -122,14 +203,6 @@ impl<'a> Keys<'a> {
                 Err(LoadError::Key(key, KeyError::Unsupported))
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Refuses a tensor that asks for something that the architecture's file does not do.
-    pub fn refuse_tensor(&self, name: &'static str) -> Result<(), LoadError> {
-        match self.gguf.tensor(name) {
-            Some(_) => Err(LoadError::Tensor(name, None, TensorError::Unsupported)),
-            None => Ok(()),
         }
     }
 
@@ -157,7 +230,7 @@ impl<'a> Keys<'a> {
         self.count("vocab_size", MAX_VOCABULARY)?;
         let epsilon = match norm {
             NormKind::Rms => "attention.layer_norm_rms_epsilon",
-            NormKind::Layer => "attention.layer_norm_epsilon",
+            NormKind::Layer | NormKind::LayerUnbiased => "attention.layer_norm_epsilon",
         };
         let norm_epsilon = self.float(epsilon, f32::MIN_POSITIVE..=0.999)?;
         Ok(Config {
@@ -171,7 +244,21 @@ impl<'a> Keys<'a> {
             n_ctx_train: self.required_count("context_length", usize::MAX)?,
             norm,
             norm_epsilon: norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?,
+            pre_norm: true,
+            embedding_norm: false,
+            parallel_residual: false,
+            qk_norm: QkNorm::Head,
+            qkv_clamp: 0.0,
             embedding_scale: 1.0,
+            residual_scale: 1.0,
+            logit_scale: 1.0,
+            logit_softcap: 0.0,
+            attention_softcap: 0.0,
+            alibi_max_bias: 0.0,
+            alibi_scale: 1.0,
+            sinks: false,
+            no_rope_period: usize::MAX,
+            experts: None,
             attention_scale: 1.0 / libm::sqrtf(head_dim as f32),
             gate: mote_kernels::Gate::Silu,
             gated: true,
@@ -187,21 +274,103 @@ impl<'a> Keys<'a> {
             return Err(LoadError::Key("rope.dimension_count", KeyError::OutOfRange));
         }
         let base = self.float("rope.freq_base", 1.0..=1e9)?.unwrap_or(10_000.0);
-        Ok(Rope { layout, dims, base: base.into(), scale: self.rope_scale()? })
-    }
-
-    /// The divisor of positions: 1 unless the file asks for linear scaling.
-    fn rope_scale(&self) -> Result<f64, LoadError> {
+        let rope = Rope { layout, dims, base: base.into(), ..Rope::NONE };
+        let factor = self.float("rope.scaling.factor", f32::MIN_POSITIVE..=1e6)?.unwrap_or(1.0);
         const KIND: &str = "rope.scaling.type";
-        let kind = match self.get(KIND) {
-            None => None,
-            Some(value) => Some(value.as_str().ok_or(LoadError::Key(KIND, KeyError::WrongType))?),
-        };
-        let factor = self.float("rope.scaling.factor", f32::MIN_POSITIVE..=1e6)?;
-        match kind {
-            None | Some("linear") => Ok(factor.unwrap_or(1.0).into()),
-            Some("none") => Ok(1.0),
+        match self.text(KIND)? {
+            None | Some("linear") => Ok(Rope { scale: factor.into(), ..rope }),
+            Some("none") => Ok(rope),
+            Some("yarn") => self.yarn(rope, factor.into()),
+            Some("longrope") => self.long_rope(rope),
             Some(_) => Err(LoadError::Key(KIND, KeyError::Unsupported)),
         }
+    }
+
+    /// YaRN's bounds: the pairs that turn `beta` times within the original context.
+    fn yarn(&self, rope: Rope, factor: f64) -> Result<Rope, LoadError> {
+        const CONTEXT: &str = "rope.scaling.original_context_length";
+        let context = self.count(CONTEXT, usize::MAX)?;
+        let context =
+            context.map_or_else(|| self.required_count("context_length", usize::MAX), Ok)?;
+        let fast = self.float("rope.scaling.yarn_beta_fast", 1e-3..=1e6)?.unwrap_or(32.0);
+        let slow = self.float("rope.scaling.yarn_beta_slow", 1e-3..=1e6)?.unwrap_or(1.0);
+        let pair = |beta: f32| {
+            let turns = f64::from(beta) * 2.0 * core::f64::consts::PI;
+            rope.dims as f64 * libm::log(context as f64 / turns) / (2.0 * libm::log(rope.base))
+        };
+        let (mut low, mut high) = (pair(fast), pair(slow));
+        if self.flag("rope.scaling.yarn_truncate")?.unwrap_or(true) {
+            (low, high) = (libm::floor(low), libm::ceil(high));
+        }
+        (low, high) = (low.max(0.0), high.min(rope.dims as f64 - 1.0));
+        if low == high {
+            high += 0.001;
+        }
+        let magnitude = match self.float("rope.scaling.yarn_attn_factor", 1e-3..=1e3)? {
+            Some(given) => f64::from(given),
+            None if factor <= 1.0 => 1.0,
+            None => 0.1 * libm::log(factor) + 1.0,
+        };
+        if !low.is_finite() || !high.is_finite() {
+            return Err(LoadError::Key("rope.freq_base", KeyError::OutOfRange));
+        }
+        Ok(Rope { stretch: Stretch::Yarn { factor, low, high }, magnitude, ..rope })
+    }
+
+    /// Whether the file has tensors of LongRoPE. It need not have a key that says so.
+    pub fn has_long_rope(&self) -> bool {
+        ["rope_factors_long.weight", "rope_factors_short.weight"].iter().any(|n| self.has_tensor(n))
+    }
+
+    /// LongRoPE in the place of the embedding that is given.
+    pub fn long_rope(&self, rope: Rope) -> Result<Rope, LoadError> {
+        let original = self.required_count("rope.scaling.original_context_length", usize::MAX)?;
+        let magnitude = self.float("rope.scaling.attn_factor", 1e-3..=1e3)?.unwrap_or(1.0);
+        let stretch = Stretch::Long { original };
+        Ok(Rope { stretch, magnitude: magnitude.into(), ..rope })
+    }
+
+    /// The experts, if the file has any. `normalized`: see [`Experts`].
+    pub fn experts(&self, n_ff: usize, normalized: bool) -> Result<Option<Experts>, LoadError> {
+        let n = self.count_or_zero("expert_count", MAX_EXPERTS)?;
+        let Some(n) = n else {
+            self.refuse("expert_used_count")?;
+            return Ok(None);
+        };
+        let used = self.required_count("expert_used_count", n)?;
+        let n_ff = self.count_or_zero("expert_feed_forward_length", MAX_WIDTH)?.unwrap_or(n_ff);
+        let normalized = self.flag("expert_weights_norm")?.unwrap_or(normalized);
+        for other in ["expert_shared_count", "expert_group_count", "leading_dense_block_count"] {
+            self.refuse(other)?;
+        }
+        // 1: softmax.
+        match self.get("expert_gating_func").map(|value| value.as_u64()) {
+            None | Some(Some(1)) => Ok(Some(Experts { n, used, n_ff, normalized })),
+            _ => Err(LoadError::Key("expert_gating_func", KeyError::Unsupported)),
+        }
+    }
+
+    /// Of how many layers the last sees everything: `default`, where the key
+    /// `attention.sliding_window_pattern` does not say. It is that number, or says for each layer
+    /// whether it has a window; then layers that see everything must come at equal distances.
+    pub fn window_period(&self, default: usize) -> Result<usize, LoadError> {
+        const KEY: &str = "attention.sliding_window_pattern";
+        let Some(Value::Array(array)) = self.get(KEY) else {
+            return Ok(self.count(KEY, MAX_WIDTH)?.unwrap_or(default));
+        };
+        let windows = || array.iter().map(|value| value.as_bool());
+        let period = windows().position(|window| window == Some(false));
+        let period = period.map_or(usize::MAX, |index| index + 1);
+        let regular = windows()
+            .zip(1..)
+            .all(|(window, layer): (_, usize)| window == Some(!layer.is_multiple_of(period)));
+        if regular { Ok(period) } else { Err(LoadError::Key(KEY, KeyError::Unsupported)) }
+    }
+
+    /// A window for each layer but every `period`-th, if the key `attention.sliding_window` asks for
+    /// one, with the same position embedding.
+    pub fn window(&self, rope: Rope, period: usize) -> Result<Option<Window>, LoadError> {
+        let size = self.count_or_zero("attention.sliding_window", usize::MAX)?;
+        Ok(size.map(|size| Window { size, period, rope }))
     }
 }

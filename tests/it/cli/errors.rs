@@ -46,6 +46,36 @@ fn every_failure_has_its_code() {
 }
 
 #[test]
+fn models_lists_what_is_supported() {
+    let report = mote(&["models", "--json"]).json();
+    let names = |key: &str| -> Vec<String> {
+        let name = |it: &Value| it.get("name").unwrap_or(it).as_str().unwrap().to_string();
+        report[key].as_array().unwrap().iter().map(name).collect()
+    };
+    let architectures = mote_runtime::arch::ARCHITECTURES.iter().map(|it| it.name);
+    assert!(architectures.eq(names("architectures")));
+    assert!(mote_kernels::QuantType::ALL.iter().map(|kind| kind.name()).eq(names("encodings")));
+    assert!(names("pre_tokenizers").contains(&"llama-bpe".to_string()));
+    let outcome = mote(&["models"]);
+    let text = outcome.text();
+    let all = ["architectures", "encodings", "pre_tokenizers"].map(names).concat();
+    assert!(all.iter().all(|name| text.contains(name.as_str())), "{text}");
+    assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+}
+
+#[test]
+fn what_is_missing_is_named_and_the_nearest_that_is_not() {
+    let message = |name: &str, bytes: &[u8]| {
+        let error = fails(&["run", "-m", &file(name, bytes), "a"], 3, "model");
+        error["message"].as_str().unwrap().to_string()
+    };
+    let changed = [("general.architecture", "llama4")];
+    let said =
+        message("other_architecture.gguf", &models::with_strings(&models::llama(), &changed));
+    assert!(said.contains("'llama4'; the nearest that mote runs is llama (all: llama, "), "{said}");
+}
+
+#[test]
 fn case_382_numbers_and_choices_that_cannot_be_are_named() {
     let (model, _) = baseline();
     let m = model.as_str();

@@ -107,6 +107,10 @@ fn check(shape: &Shape) {
     let large = [1.0, 8.0][random.below(2)];
     let queries: Vec<_> = random.normals(length).iter().map(|q| q * large).collect();
     let queries = Guarded::new(&queries);
+    // Half of all jobs have none of these.
+    let softcap = [0.0, 0.0, 0.0, 2.5][random.below(4)];
+    let (with_slopes, with_sinks) = (random.below(4) == 0, random.below(4) == 0);
+    let [slopes, sinks] = [(); 2].map(|_| random.normals(shape.heads));
     let kinds = [CacheType::F32, CacheType::F16, CacheType::Q8_0].into_iter();
     for kind in kinds.filter(|kind| shape.head_dim.is_multiple_of(kind.block())) {
         let job = Attend {
@@ -122,6 +126,9 @@ fn check(shape: &Shape) {
             first: shape.first,
             window: shape.window,
             scale: 1.0 / (shape.head_dim as f32).sqrt(),
+            softcap,
+            slopes: if with_slopes { &slopes } else { &[] },
+            sinks: if with_sinks { &sinks } else { &[] },
         };
         let want = run(scalar(), &job);
         assert!(
@@ -178,7 +185,8 @@ fn run_by_chunks(by: &Kernels, job: &Attend<'_>) -> Vec<f32> {
     let mut out = Guarded::new(&vec![f32::MAX; job.heads * job.head_dim]);
     for (head, out) in out.as_mut_slice().chunks_exact_mut(job.head_dim).enumerate() {
         let (from, to) = (head * part, parts.as_slice().len() - stride + (head + 1) * part);
-        by.merge_chunks(&parts.as_slice()[from..to], stride, out);
+        let sink = job.sinks.get(head).copied();
+        by.merge_chunks(&parts.as_slice()[from..to], stride, sink, out);
     }
     out.as_slice().to_vec()
 }

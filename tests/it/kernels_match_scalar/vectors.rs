@@ -132,9 +132,14 @@ fn norms_equal_scalar() {
             let out = vec![7.0; n];
             check("rms_norm", &out, |by, out| by.rms_norm(x, weight, 1e-5, out));
             check("layer_norm", &out, |by, out| by.layer_norm(x, weight, bias, 1e-5, out));
+            check("no bias", &out, |by, out| by.layer_norm(x, weight, &[], 1e-5, out));
+            check("softcap", x, |by, x| by.softcap(30.0, x));
         }
     }
 }
+
+const GATES: [Gate; 6] =
+    [Gate::Silu, Gate::GeluTanh, Gate::GeluErf, Gate::Relu, Gate::ReluSquared, Gate::ClampedSwish];
 
 #[test]
 fn exp_sum_and_softmax_equal_scalar() {
@@ -186,7 +191,7 @@ fn searches_equal_scalar() {
 #[test]
 fn gates_equal_scalar() {
     let mut random = Random::new(4);
-    for kind in [Gate::Silu, Gate::GeluTanh] {
+    for kind in GATES {
         for n in lengths() {
             let (x, up) = (values(n, &mut random), Guarded::new(&values(n, &mut random)));
             check("gate", &x, |by, x| by.gate(kind, x, up.as_slice()));

@@ -4,12 +4,15 @@ use mote_formats::gguf::{BuildError, Builder};
 use mote_formats::hf::config::{Layers, Rope, Scaling};
 use mote_formats::hf::{Config, ConfigError};
 
-use mote_runtime::config::MAX_WIDTH;
+use mote_runtime::config::{MAX_EXPERTS, MAX_WIDTH};
 
 use super::arch::Sizes;
 
 /// The widest head that is believed: tensors are computed in its size.
 const MAX_HEAD_DIM: u64 = 1 << 16;
+
+/// Names of the number of positions.
+const CONTEXT: [&str; 4] = ["max_position_embeddings", "n_positions", "max_seq_len", "seq_length"];
 
 /// Keys and computed tensors. Keys are given without the architecture's prefix.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ enum Entry {
     Count(u32),
     Float(f32),
     Text(&'static str),
+    Flag(bool),
+    Flags(Vec<bool>),
     /// Here stands the number of the type that most tensors have.
     FileType,
 }
@@ -39,8 +44,14 @@ pub struct Defaults {
     pub head_dim: HeadDim,
     /// `max_position_embeddings`.
     pub n_ctx: u64,
-    /// `rms_norm_eps`.
+    /// The norms' epsilon.
     pub epsilon: f64,
+    /// What they are: its names in the two files.
+    pub norm: Norm,
+    /// `partial_rotary_factor`, where the architecture knows it.
+    pub partial: Option<f64>,
+    /// The width of the feed-forward network in widths of the residual stream, unless it must be given.
+    pub ff_factor: Option<u64>,
     /// `rope_theta`.
     pub theta: f64,
     /// `vocab_size`, unless it must be given.
@@ -51,11 +62,41 @@ pub struct Defaults {
     pub stretched: bool,
 }
 
+impl Defaults {
+    /// Those of many classes.
+    pub const USUAL: Defaults = Defaults {
+        kv_heads: KvHeads::AsHeads,
+        head_dim: HeadDim::Unwritten,
+        n_ctx: 2048,
+        epsilon: 1e-6,
+        norm: Norm::Rms,
+        partial: None,
+        ff_factor: None,
+        theta: 10_000.0,
+        n_vocab: None,
+        n_heads: None,
+        stretched: false,
+    };
+}
+
+/// What the norms are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// RMSNorm.
+    Rms,
+    /// LayerNorm.
+    Layer,
+}
+
 /// How many key-value heads there are by default.
 #[derive(Clone, Copy, Debug)]
 pub enum KvHeads {
     /// As many as query heads.
     AsHeads,
+    /// As many as query heads, whatever a configuration says.
+    Always,
+    /// That many, whatever a configuration says.
+    Exactly(u64),
     /// That many.
     Fixed(u64),
 }
@@ -69,13 +110,6 @@ pub enum HeadDim {
     Unwritten,
     /// That wide.
     Fixed(u64),
-}
-
-/// What [`Keys::decoder`] found.
-#[derive(Debug)]
-pub struct Decoder {
-    pub sizes: Sizes,
-    pub rope: Rope,
 }
 
 impl Keys {
@@ -97,6 +131,16 @@ impl Keys {
     /// A text.
     pub fn text(&mut self, key: &'static str, text: &'static str) {
         self.entries.push((key, Entry::Text(text)));
+    }
+
+    /// A truth value.
+    pub fn flag(&mut self, key: &'static str, flag: bool) {
+        self.entries.push((key, Entry::Flag(flag)));
+    }
+
+    /// A truth value for each layer.
+    pub fn flags(&mut self, key: &'static str, flags: Vec<bool>) {
+        self.entries.push((key, Entry::Flags(flags)));
     }
 
     /// The place of `general.file_type`.
@@ -127,6 +171,8 @@ impl Keys {
                 Entry::Count(n) => builder.set(&key, *n)?,
                 Entry::Float(x) => builder.set(&key, *x)?,
                 Entry::Text(text) => builder.set(&key, *text)?,
+                Entry::Flag(flag) => builder.set(&key, *flag)?,
+                Entry::Flags(flags) => builder.set_array(&key, flags)?,
                 Entry::FileType => {
                     if let Some(number) = file_type {
                         builder.set("general.file_type", number)?;
@@ -138,14 +184,10 @@ impl Keys {
     }
 
     /// The keys that nearly every decoder has.
-    pub fn decoder(
-        &mut self,
-        config: &Config,
-        defaults: &Defaults,
-    ) -> Result<Decoder, ConfigError> {
+    pub fn decoder(&mut self, config: &Config, defaults: &Defaults) -> Result<Sizes, ConfigError> {
         let sizes = Keys::sizes(config, defaults)?;
         let rope = config.rope(Layers::Full, defaults.theta)?;
-        if rope.partial != 1.0 {
+        if defaults.partial.is_none() && rope.partial.is_some_and(|part| part != 1.0) {
             return Err(config.unsupported("partial_rotary_factor"));
         }
         self.count("block_count", sizes.n_layers);
@@ -154,42 +196,74 @@ impl Keys {
         self.count("feed_forward_length", sizes.n_ff);
         self.count("attention.head_count", sizes.n_heads);
         self.count("attention.head_count_kv", sizes.n_kv_heads);
-        self.scaling(config, &rope.scaling, defaults)?;
+        self.scaling(config, (&rope, &sizes), defaults)?;
         self.float("rope.freq_base", rope.theta);
         if let Some(theta) = self.sliding_theta {
             self.float("rope.freq_base_swa", theta);
         }
-        self.float("attention.layer_norm_rms_epsilon", Keys::epsilon(config, defaults)?);
+        let epsilon = match defaults.norm {
+            Norm::Rms => "attention.layer_norm_rms_epsilon",
+            Norm::Layer => "attention.layer_norm_epsilon",
+        };
+        self.float(epsilon, Keys::epsilon(config, defaults)?);
+        if sizes.n_experts > 0 {
+            self.count("expert_count", sizes.n_experts);
+            self.count("expert_used_count", Keys::experts_used(config)?);
+        }
         let written = !matches!(defaults.head_dim, HeadDim::Unwritten);
         if written || config.get("head_dim").is_some() {
             self.count("attention.key_length", sizes.head_dim);
             self.count("attention.value_length", sizes.head_dim);
         }
         self.file_type();
-        Ok(Decoder { sizes, rope })
+        if let Some(default) = defaults.partial {
+            let part = rope.partial.unwrap_or(default);
+            self.count("rope.dimension_count", (part * sizes.head_dim as f64) as u64);
+        }
+        Ok(sizes)
     }
 
-    /// `rms_norm_eps`.
+    /// The norms' epsilon.
     pub fn epsilon(config: &Config, defaults: &Defaults) -> Result<f64, ConfigError> {
-        Ok(config.float("rms_norm_eps", 1e-30..=0.999)?.unwrap_or(defaults.epsilon))
+        let names: &[&str] = match defaults.norm {
+            Norm::Rms => &["rms_norm_eps"],
+            Norm::Layer => &[
+                "layer_norm_eps",
+                "layer_norm_epsilon",
+                "norm_epsilon",
+                "norm_eps",
+                "rms_norm_eps",
+            ],
+        };
+        let name = names.iter().find(|name| config.get(name).is_some());
+        let given = name.map_or(Ok(None), |name| config.float(name, 1e-30..=0.999))?;
+        Ok(given.unwrap_or(defaults.epsilon))
+    }
+
+    fn experts_used(config: &Config) -> Result<u64, ConfigError> {
+        let used = config.count_of(&["num_experts_per_tok", "num_experts_per_token"])?;
+        used.map_or_else(|| config.required("num_experts_per_tok"), Ok)
     }
 
     /// The sizes of a decoder, checked against each other.
     pub fn sizes(config: &Config, defaults: &Defaults) -> Result<Sizes, ConfigError> {
-        let or_default = |key, default: Option<u64>| match (config.count(key)?, default) {
-            (None, Some(default)) => Ok(default),
+        // The first name is the one that is missed.
+        let or_default = |names: &[&str], default: Option<u64>| match (
+            config.count_of(names)?.or(default),
+            names.first(),
+        ) {
             (Some(n), _) => Ok(n),
-            (None, None) => config.required(key),
+            (None, name) => config.required(name.unwrap_or(&"")),
         };
-        let n_embd = config.required("hidden_size")?;
-        let n_heads = or_default("num_attention_heads", defaults.n_heads)?;
-        let n_kv_heads = or_default(
-            "num_key_value_heads",
-            Some(match defaults.kv_heads {
-                KvHeads::AsHeads => n_heads,
-                KvHeads::Fixed(n) => n,
-            }),
-        )?;
+        let n_embd = or_default(&["hidden_size", "n_embed", "n_embd", "d_model"], None)?;
+        let heads = ["num_attention_heads", "n_head", "n_heads"];
+        let n_heads = or_default(&heads, defaults.n_heads)?;
+        let n_kv_heads = match defaults.kv_heads {
+            KvHeads::Always => n_heads,
+            KvHeads::Exactly(n) => n,
+            KvHeads::AsHeads => or_default(&["num_key_value_heads"], Some(n_heads))?,
+            KvHeads::Fixed(n) => or_default(&["num_key_value_heads"], Some(n))?,
+        };
         if !n_heads.is_multiple_of(n_kv_heads) {
             let why = "must divide num_attention_heads";
             return Err(config.out_of_range("num_key_value_heads", why));
@@ -203,22 +277,33 @@ impl Keys {
             let why = format_args!("must be even and at most {MAX_HEAD_DIM}");
             return Err(config.out_of_range("head_dim", why));
         }
-        let n_ff = config.required("intermediate_size")?;
+        let ff = ["intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"];
+        let n_ff = or_default(&ff, defaults.ff_factor.map(|factor| n_embd.saturating_mul(factor)))?;
+        let experts = ["num_local_experts", "num_experts", "n_routed_experts"];
+        let n_experts = config.count_of(&experts)?.unwrap_or(0);
+        if n_experts > MAX_EXPERTS as u64 {
+            let why = format_args!("must be at most {MAX_EXPERTS}");
+            return Err(config.out_of_range("num_local_experts", why));
+        }
+        let expert_ff = config.count("moe_intermediate_size")?.unwrap_or(n_ff);
         let widths = [
             ("hidden_size", n_embd),
             ("intermediate_size", n_ff),
+            ("moe_intermediate_size", expert_ff),
             ("num_attention_heads", n_heads.saturating_mul(head_dim)),
         ];
         Self::check_widths(config, &widths)?;
         Ok(Sizes {
-            n_layers: config.required("num_hidden_layers")?,
+            n_layers: or_default(&["num_hidden_layers", "n_layer", "n_layers"], None)?,
             n_embd,
             n_heads,
             n_kv_heads,
             head_dim,
             n_ff,
-            n_vocab: or_default("vocab_size", defaults.n_vocab)?,
-            n_ctx: or_default("max_position_embeddings", Some(defaults.n_ctx))?,
+            n_experts,
+            expert_ff,
+            n_vocab: or_default(&["vocab_size"], defaults.n_vocab)?,
+            n_ctx: or_default(&CONTEXT, Some(defaults.n_ctx))?,
         })
     }
 
@@ -248,31 +333,17 @@ impl Keys {
     fn scaling(
         &mut self,
         config: &Config,
-        scaling: &Scaling,
+        (rope, sizes): (&Rope, &Sizes),
         defaults: &Defaults,
     ) -> Result<(), ConfigError> {
-        match *scaling {
+        match rope.scaling {
             Scaling::None => {}
-            Scaling::Llama3 { .. } if defaults.stretched => {}
+            Scaling::Llama3 { .. } if defaults.stretched => self.stretch(rope, sizes),
             Scaling::Linear { factor } => {
                 self.text("rope.scaling.type", "linear");
                 self.float("rope.scaling.factor", factor);
             }
-            Scaling::Yarn { factor, original, attention, beta_fast, beta_slow } => {
-                self.text("rope.scaling.type", "yarn");
-                self.float("rope.scaling.factor", factor);
-                self.count("rope.scaling.original_context_length", original);
-                let more = [
-                    ("rope.scaling.yarn_attn_factor", attention),
-                    ("rope.scaling.yarn_beta_fast", beta_fast),
-                    ("rope.scaling.yarn_beta_slow", beta_slow),
-                ];
-                for (key, value) in more {
-                    if let Some(value) = value {
-                        self.float(key, value);
-                    }
-                }
-            }
+            Scaling::Yarn { .. } => self.yarn(&rope.scaling),
             Scaling::Llama3 { .. } | Scaling::Long { .. } => {
                 let parameters = config.get("rope_parameters").is_some();
                 let key = if parameters { "rope_parameters" } else { "rope_scaling" };
@@ -280,5 +351,86 @@ impl Keys {
             }
         }
         Ok(())
+    }
+
+    /// What YaRN needs.
+    pub fn yarn(&mut self, scaling: &Scaling) {
+        let Scaling::Yarn { factor, original, attention, beta_fast, beta_slow, truncate } =
+            *scaling
+        else {
+            return;
+        };
+        self.text("rope.scaling.type", "yarn");
+        self.float("rope.scaling.factor", factor);
+        self.count("rope.scaling.original_context_length", original);
+        let more = [
+            ("rope.scaling.yarn_attn_factor", attention),
+            ("rope.scaling.yarn_beta_fast", beta_fast),
+            ("rope.scaling.yarn_beta_slow", beta_slow),
+        ];
+        for (key, value) in more {
+            if let Some(value) = value {
+                self.float(key, value);
+            }
+        }
+        // Beyond the GGUF architectures as llama.cpp knows them, which always do.
+        if !truncate {
+            self.flag("rope.scaling.yarn_truncate", false);
+        }
+    }
+
+    /// Llama 3's stretched frequencies, as a tensor of divisors.
+    fn stretch(&mut self, rope: &Rope, sizes: &Sizes) {
+        let Scaling::Llama3 { factor, low, high, original } = rope.scaling else { return };
+        let context = original as f32;
+        let divisors = (0..sizes.head_dim / 2).map(|i| {
+            let exponent = (2 * i) as f32 / sizes.head_dim as f32;
+            let frequency = 1.0 / libm::powf(rope.theta as f32, exponent);
+            divisor(frequency, context, factor as f32, low as f32, high as f32)
+        });
+        self.tensor("rope_freqs.weight", divisors.collect());
+    }
+
+    /// Of how many layers the last sees everything: by the kinds of layers, or else by the numbers that
+    /// have this meaning.
+    pub fn window_period(
+        config: &Config,
+        n_layers: u64,
+        names: &[&str],
+        default: u64,
+    ) -> Result<u64, ConfigError> {
+        let Some(kinds) = config.texts("layer_types")? else {
+            return Ok(config.count_of(names)?.unwrap_or(default));
+        };
+        if kinds.len() as u64 != n_layers {
+            return Err(config.out_of_range("layer_types", "must have one entry for each layer"));
+        }
+        let first = kinds.iter().position(|kind| *kind == "full_attention");
+        let period = match first {
+            Some(index) => index as u64 + 1,
+            // None sees everything: any period beyond the last layer says so.
+            None if default > n_layers => default,
+            None => n_layers + 1,
+        };
+        let regular = kinds.iter().zip(1..).all(|(kind, layer)| match *kind {
+            "full_attention" => layer % period == 0,
+            "sliding_attention" => layer % period != 0,
+            _ => false,
+        });
+        if regular { Ok(period) } else { Err(config.unsupported("layer_types")) }
+    }
+}
+
+/// What a frequency is divided by: 1 for short waves, `factor` for long ones, in between by the
+/// position of the wavelength.
+fn divisor(frequency: f32, context: f32, factor: f32, low: f32, high: f32) -> f32 {
+    let wavelength = std::f32::consts::TAU / frequency;
+    if wavelength < context / high {
+        1.0
+    } else if wavelength > context / low {
+        factor
+    } else {
+        let smooth = (context / wavelength - low) / (high - low);
+        1.0 / ((1.0 - smooth) / factor + smooth)
     }
 }

@@ -154,7 +154,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let bytes =
         output::write_gguf(&command.output, existing, &index, data_bytes, streams, |sink| {
             outputs().try_for_each(|output| {
-                stream::stream(&checkpoint.weights, output, plan.sizes.head_dim, threads, sink)
+                stream::stream(&checkpoint.weights, output, &plan.sizes, threads, sink)
             })
         })?;
     let tensors = outputs().map(|it| (it.kind.name(), it.elements(), it.bytes()));

@@ -38,7 +38,18 @@ pub struct Output<'a> {
 #[derive(Debug)]
 pub enum Origin<'a> {
     Computed(Vec<f32>),
-    Stored { source: &'a Source, stored: Stored, transform: Transform },
+    /// One tensor, or several, one after the other.
+    Stored {
+        parts: Vec<Part<'a>>,
+        transform: Transform,
+    },
+}
+
+/// A tensor of the checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    pub source: &'a Source,
+    pub stored: Stored,
 }
 
 /// The types of a checkpoint's elements that are converted.
@@ -50,13 +61,19 @@ pub enum Stored {
     F64,
 }
 
+/// Tensors that become one, with their numbers among them.
+type Numbered<'a> = Vec<(u64, &'a Source)>;
+
 /// What is said in front of the tensors' own names, in one model or another.
 const PARTS: &[&str] = &[
     "language_model.model.",
     "model.language_model.",
     "language_model.",
+    "model.decoder.",
     "model.",
     "transformer.",
+    "gpt_neox.",
+    "decoder.",
 ];
 
 impl Output<'_> {
@@ -124,83 +141,105 @@ impl<'a> Plan<'a> {
             let origin = Origin::Computed(values.clone());
             plan.outputs.push(Output { name: (*name).into(), dims, kind: QuantType::F32, origin });
         }
-        let mut sources = HashMap::new();
+        let mut names = Vec::new();
+        let mut sources: HashMap<String, (&Rule, Numbered<'_>)> = HashMap::new();
         for source in weights.tensors() {
-            let Some((name, rule)) = plan.place(source)? else { continue };
-            if let Some(other) = sources.insert(name.clone(), source) {
-                let (one, two) = (shown(other.name()), shown(source.name()));
-                let sentence = format_args!("{one} and {two} are both {name}");
-                return Err(Failure::new(Code::Format, sentence));
+            for (name, rule, number) in plan.places(source)? {
+                let (_, parts) = sources.entry(name.clone()).or_insert_with(|| {
+                    names.push(name.clone());
+                    (rule, Vec::new())
+                });
+                if let Some((_, other)) = parts.iter().find(|(other, _)| *other == number) {
+                    let (one, two) = (shown(other.name()), shown(source.name()));
+                    let sentence = format_args!("{one} and {two} are both {name}");
+                    return Err(Failure::new(Code::Format, sentence));
+                }
+                parts.push((number, source));
             }
-            plan.add(name, rule, source, wanted)?;
+        }
+        for name in names {
+            if let Some((rule, parts)) = sources.get_mut(&name) {
+                parts.sort_by_key(|(number, _)| *number);
+                plan.add(name, rule, parts, wanted)?;
+            }
         }
         plan.check_complete(tied, &sources.into_keys().collect())?;
         Ok(plan)
     }
 
-    /// The name that a tensor gets, and its rule; `None` for one that is left out.
-    fn place(&self, source: &Source) -> Result<Option<(String, &'static Rule)>> {
+    /// The names that a tensor gets, with their rules and its number among those that become one; none
+    /// for one that is left out.
+    fn places(&self, source: &Source) -> Result<Vec<(String, &'static Rule, u64)>> {
         let Mapping { globals, layers, layer, .. } = *self.mapping;
         let full = source.name();
         let name = PARTS.iter().find_map(|part| full.strip_prefix(part)).unwrap_or(full);
         if self.mapping.ignored.iter().any(|end| name.ends_with(end))
             || self.mapping.other_parts.iter().any(|start| name.starts_with(start))
         {
-            return Ok(None);
-        }
-        if let Some(rule) = globals.iter().find(|rule| rule.from == name) {
-            return Ok(Some((rule.to.to_string(), rule)));
+            return Ok(Vec::new());
         }
         let in_layer = || {
             let rest = name.strip_prefix(layers)?.strip_prefix('.')?;
             let (number, rest) = rest.split_once('.')?;
             let number: u64 = number.parse().ok().filter(|n: &u64| n.to_string() == number)?;
-            let rule = layer.iter().find(|rule| rule.from == rest)?;
-            let name = format!("blk.{number}.{}", rule.to);
-            (number < self.sizes.n_layers).then_some((name, rule))
+            (number < self.sizes.n_layers).then_some((number, rest))
         };
-        in_layer().map(Some).ok_or_else(|| {
-            let (tensor, architecture) = (shown(full), self.mapping.name);
-            let layers = self.sizes.n_layers;
-            let sentence = "has no place in a model of architecture";
-            let sentence = format_args!("{tensor} {sentence} {architecture} with {layers} layers");
-            Failure::new(Code::Model, sentence)
-        })
+        let in_layer = in_layer();
+        let of = |rule: &'static Rule| match in_layer {
+            None => Some((rule.to.to_string(), rule, rule.number(name)?)),
+            Some((layer, rest)) => {
+                Some((format!("blk.{layer}.{}", rule.to), rule, rule.number(rest)?))
+            }
+        };
+        let rules = if in_layer.is_some() { layer } else { globals };
+        let found: Vec<_> = rules.iter().filter_map(of).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let (tensor, architecture) = (shown(full), self.mapping.name);
+        let layers = self.sizes.n_layers;
+        let sentence = "has no place in a model of architecture";
+        let sentence = format_args!("{tensor} {sentence} {architecture} with {layers} layers");
+        Err(Failure::new(Code::Model, sentence))
     }
 
+    /// `sources` become the tensor `name`, in the order of their numbers.
     fn add(
         &mut self,
         name: String,
         rule: &Rule,
-        source: &'a Source,
+        sources: &[(u64, &'a Source)],
         wanted: Option<QuantType>,
     ) -> Result<()> {
-        let tensor = &source.tensor;
-        let expected: Vec<u64> = rule.shape.iter().map(|width| width.of(&self.sizes)).collect();
-        if tensor.shape() != expected {
-            let (found, tensor) = (tensor.shape(), shown(source.name()));
-            let sentence =
-                format_args!("{tensor} has shape {found:?}, by config.json it has {expected:?}");
-            return Err(Failure::new(Code::Format, sentence));
+        let mut expected: Vec<u64> = rule.shape.iter().map(|width| width.of(&self.sizes)).collect();
+        if let (Transform::Skip(rows), Some(all)) = (rule.transform, expected.first_mut()) {
+            *all = all.saturating_add(rows);
         }
-        let stored = match source.dtype() {
-            Dtype::F32 => Stored::As(QuantType::F32),
-            Dtype::F16 => Stored::As(QuantType::F16),
-            Dtype::BF16 => Stored::As(QuantType::BF16),
-            Dtype::F64 => Stored::F64,
-            other => {
-                let (tensor, other) = (shown(source.name()), other.name());
-                let sentence = "which is not supported as weights";
-                let sentence = format_args!("{tensor} is stored as {other}, {sentence}");
-                return Err(Failure::new(Code::Model, sentence));
+        let mut parts = Vec::new();
+        for (_, source) in sources {
+            let tensor = &source.tensor;
+            if tensor.shape() != expected {
+                let (found, tensor) = (tensor.shape(), shown(source.name()));
+                let sentence = format_args!(
+                    "{tensor} has shape {found:?}, by config.json it has {expected:?}"
+                );
+                return Err(Failure::new(Code::Format, sentence));
             }
-        };
-        let mut dims: Vec<u64> = expected.into_iter().rev().collect();
-        if rule.transform == Transform::Transpose {
-            dims.reverse();
+            parts.push(Part { source, stored: stored(source)? });
         }
-        let kind = self.kind(&name, &dims, stored, wanted);
-        let origin = Origin::Stored { source, stored, transform: rule.transform };
+        let mut dims = dims(rule.transform, &expected);
+        if let Some(count) = rule.stack {
+            let (count, found) = (count.of(&self.sizes), parts.len() as u64);
+            let numbered = sources.iter().map(|(number, _)| *number).eq(0..count);
+            if !numbered {
+                let sentence = format_args!("{found} tensors are {name}, not 0 to {count} - 1");
+                return Err(Failure::new(Code::Format, sentence));
+            }
+            dims.push(count);
+        }
+        let Some(first) = parts.first() else { return Ok(()) };
+        let kind = self.kind(&name, &dims, first.stored, wanted);
+        let origin = Origin::Stored { parts, transform: rule.transform };
         self.outputs.push(Output { name, dims, kind, origin });
         Ok(())
     }
@@ -217,6 +256,7 @@ impl<'a> Plan<'a> {
         let always_f32 = dims.len() < 2
             || !name.ends_with(".weight")
             || name.ends_with("_norm.weight")
+            || name.ends_with(".ffn_gate_inp.weight")
             || name == "position_embd.weight";
         if always_f32 {
             return QuantType::F32;
@@ -246,7 +286,8 @@ impl<'a> Plan<'a> {
             }
         }
         if !tied && !names.contains(HEAD_NAME) {
-            let sentence = "lm_head.weight, and tie_word_embeddings is not true in config.json";
+            let sentence =
+                "for the head (lm_head.weight), and tie_word_embeddings is not true in config.json";
             return Err(missing(sentence));
         }
         for number in 0..self.sizes.n_layers {
@@ -261,6 +302,36 @@ impl<'a> Plan<'a> {
         }
         Ok(())
     }
+}
+
+/// How a tensor's elements are read.
+fn stored(source: &Source) -> Result<Stored> {
+    match source.dtype() {
+        Dtype::F32 => Ok(Stored::As(QuantType::F32)),
+        Dtype::F16 => Ok(Stored::As(QuantType::F16)),
+        Dtype::BF16 => Ok(Stored::As(QuantType::BF16)),
+        Dtype::F64 => Ok(Stored::F64),
+        other => {
+            let (tensor, other) = (shown(source.name()), other.name());
+            let sentence = "which is not supported as weights";
+            let sentence = format_args!("{tensor} is stored as {other}, {sentence}");
+            Err(Failure::new(Code::Model, sentence))
+        }
+    }
+}
+
+/// The dimensions of a tensor of the output, neighbours first, by the shape of one in the checkpoint.
+fn dims(transform: Transform, shape: &[u64]) -> Vec<u64> {
+    let mut dims: Vec<u64> = shape.iter().rev().copied().collect();
+    match (transform, dims.as_mut_slice()) {
+        (Transform::Transpose { step, .. }, [outputs, inputs, ..]) => {
+            (*outputs, *inputs) = (*inputs, *outputs / step);
+        }
+        (Transform::Half(_), [row, ..]) => *row /= 2,
+        (Transform::Skip(rows), [.., last]) => *last -= rows,
+        _ => {}
+    }
+    dims
 }
 
 /// A name from a file, as a sentence may have it.

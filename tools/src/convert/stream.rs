@@ -5,13 +5,13 @@ use std::io;
 use mote_formats::hf::weights::{Source, Weights};
 use mote_kernels::QuantType;
 
-use super::arch::Transform;
-use super::plan::{Origin, Output, Stored};
+use super::arch::{Sizes, Transform};
+use super::plan::{Origin, Output, Part, Stored};
 
 /// Elements of a piece, about: 8 MB of f32. Three such buffers are alive at a time.
 const PIECE: u64 = 1 << 21;
 
-/// Rows and columns of a tensor as it is stored, and what happens to it.
+/// A tensor as it is stored, the rows and columns that it becomes, and what happens to it.
 struct Job<'a> {
     source: &'a Source,
     stored: Stored,
@@ -22,40 +22,47 @@ struct Job<'a> {
     cols: u64,
     /// Bytes of an element, as stored.
     element: usize,
-    /// Rows of a head.
-    head: u64,
+    sizes: &'a Sizes,
 }
 
-/// Gives a tensor's bytes to `sink`, in pieces. At most about three pieces are in memory, and the whole
-/// tensor if it must be transposed. `threads` encode; the bytes do not depend on them.
+/// Gives a tensor's bytes to `sink`, in pieces. At most about three pieces are in memory, and a whole
+/// matrix if it must be transposed. `threads` encode; the bytes do not depend on them.
 pub fn stream<E: From<io::Error>>(
     weights: &Weights,
     output: &Output<'_>,
-    head_dim: u64,
+    sizes: &Sizes,
     threads: usize,
     sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let (source, stored, transform) = match &output.origin {
+    let (parts, transform) = match &output.origin {
         Origin::Computed(values) => {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             return sink(&bytes);
         }
-        Origin::Stored { source, stored, transform } => (*source, *stored, *transform),
+        Origin::Stored { parts, transform } => (parts, *transform),
     };
     let (rows, cols) = match (output.dims.as_slice(), transform) {
-        // An interleaved vector is a column.
-        ([n], Transform::Interleave) => (*n, 1),
+        // A vector whose elements change places is a column.
+        ([n], Transform::Interleave | Transform::Ungroup) => (*n, 1),
         ([n], _) => (1, *n),
         ([cols, rows @ ..], _) => (rows.iter().product(), *cols),
         ([], _) => (1, 1),
     };
-    let element = source.dtype().bytes() as usize;
-    let kind = output.kind;
-    let job = Job { source, stored, transform, kind, rows, cols, element, head: head_dim };
-    match transform {
-        Transform::Transpose => job.transposed(weights, threads, sink),
-        _ => job.in_order(weights, threads, sink),
+    let (rows, kind) = (rows / parts.len().max(1) as u64, output.kind);
+    for &Part { source, stored } in parts {
+        let element = source.dtype().bytes() as usize;
+        let job = Job { source, stored, transform, kind, rows, cols, element, sizes };
+        match transform {
+            Transform::Transpose { step, first } => {
+                let matrices = output.dims.get(2).copied().unwrap_or(1) / parts.len().max(1) as u64;
+                for matrix in 0..matrices.max(1) {
+                    job.transposed(weights, (step, first), (matrix, matrices), threads, sink)?;
+                }
+            }
+            _ => job.in_order(weights, threads, sink)?,
+        }
     }
+    Ok(())
 }
 
 impl Job<'_> {
@@ -64,52 +71,89 @@ impl Job<'_> {
         (PIECE / self.cols / unit).max(1).saturating_mul(unit)
     }
 
+    /// Of a row as it is stored.
     fn row_bytes(&self) -> usize {
-        self.cols as usize * self.element
+        let step = if matches!(self.transform, Transform::Half(_)) { 2 } else { 1 };
+        self.cols as usize * self.element * step
     }
 
-    /// Rows whose place depends on their neighbours' alone.
+    /// Rows whose place depends on their neighbours' alone, or on their head's.
     fn in_order<E: From<io::Error>>(
         &self,
         weights: &Weights,
         threads: usize,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let interleaved = self.transform == Transform::Interleave;
-        let step = self.piece_rows(if interleaved { self.head } else { 1 });
+        let head = self.sizes.head_dim;
+        let step = match self.transform {
+            Transform::Interleave => self.piece_rows(head),
+            // Heads come from different places.
+            Transform::Ungroup => head,
+            _ => self.piece_rows(1),
+        };
         let (mut raw, mut moved, mut encoded) = (Vec::new(), Vec::new(), Vec::new());
         for first in (0..self.rows).step_by(step as usize) {
             let rows = step.min(self.rows - first) as usize;
             raw.resize(rows * self.row_bytes(), 0);
-            weights.read(self.source, first * self.row_bytes() as u64, &mut raw)?;
-            let piece = if interleaved {
-                interleave(&raw, self.row_bytes(), self.head as usize, &mut moved);
-                &moved
-            } else {
-                &raw
+            let from = match self.transform {
+                Transform::Ungroup => self.grouped(first / head) * head,
+                Transform::Skip(rows) => first + rows,
+                _ => first,
+            };
+            weights.read(self.source, from * self.row_bytes() as u64, &mut raw)?;
+            let piece = match self.transform {
+                Transform::Interleave => {
+                    interleave(&raw, self.row_bytes(), head as usize, &mut moved);
+                    &moved
+                }
+                Transform::Half(first) => {
+                    moved.clear();
+                    let pairs = raw.chunks_exact(2 * self.element);
+                    let halves = pairs.flat_map(|pair| {
+                        pair.iter().skip(first as usize * self.element).take(self.element)
+                    });
+                    moved.extend(halves);
+                    &moved
+                }
+                _ => &raw,
             };
             sink(self.encode(piece, rows, threads, &mut encoded))?;
         }
         Ok(())
     }
 
-    /// The output's rows are the stored columns.
+    /// Which head of the stored order is this one of the output: all queries, all keys, all values.
+    fn grouped(&self, head: u64) -> u64 {
+        let Sizes { n_heads, n_kv_heads, .. } = *self.sizes;
+        let queries = n_heads / n_kv_heads;
+        let (group, place) = match head.checked_sub(n_heads) {
+            None => (head / queries, head % queries),
+            Some(rest) => (rest % n_kv_heads, queries + rest / n_kv_heads),
+        };
+        group * (queries + 2) + place
+    }
+
+    /// The output's rows are stored columns: of one of several matrices, every `step`-th.
     fn transposed<E: From<io::Error>>(
         &self,
         weights: &Weights,
+        (step, column): (u64, u64),
+        (matrix, matrices): (u64, u64),
         threads: usize,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut stored = vec![0; self.rows as usize * self.row_bytes()];
-        weights.read(self.source, 0, &mut stored)?;
-        let stored_row = self.rows as usize * self.element;
-        let step = self.piece_rows(1);
+        let all_rows = self.rows / matrices.max(1);
+        let stored_row = (all_rows * step) as usize * self.element;
+        let mut stored = vec![0; self.cols as usize * stored_row];
+        weights.read(self.source, matrix * stored.len() as u64, &mut stored)?;
+        let pieces = self.piece_rows(1);
         let (mut piece, mut encoded) = (Vec::new(), Vec::new());
-        for first in (0..self.rows).step_by(step as usize) {
-            let rows = step.min(self.rows - first) as usize;
+        for first in (0..all_rows).step_by(pieces as usize) {
+            let rows = pieces.min(all_rows - first) as usize;
             piece.resize(rows * self.row_bytes(), 0);
+            let skipped = (first * step + column) as usize;
             for (col, line) in stored.chunks_exact(stored_row).enumerate() {
-                let line = line.chunks_exact(self.element).skip(first as usize);
+                let line = line.chunks_exact(self.element).skip(skipped).step_by(step as usize);
                 for (row, element) in piece.chunks_exact_mut(self.row_bytes()).zip(line) {
                     let at = col * self.element;
                     row[at..at + self.element].copy_from_slice(element);
@@ -138,13 +182,13 @@ impl Job<'_> {
         let share = rows.div_ceil(threads.max(1));
         let of_thread = |(input, output): (&[u8], &mut [u8])| {
             let mut row = vec![0.0_f32; cols];
-            let inputs = input.chunks_exact(self.row_bytes());
+            let inputs = input.chunks_exact(cols * self.element);
             for (input, output) in inputs.zip(output.chunks_exact_mut(row_bytes)) {
                 self.decode(input, &mut row);
                 self.kind.encode(&row, output);
             }
         };
-        let shares = piece.chunks(share * self.row_bytes());
+        let shares = piece.chunks(share * cols * self.element);
         let mut shares = shares.zip(encoded.chunks_mut(share * row_bytes));
         std::thread::scope(|scope| {
             let mine = shares.next();

@@ -13,11 +13,11 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::exp::exp_bounded;
+use super::exp::{exp_bounded, softcap};
 use super::{Element, F16, F32, Lanes, first_lanes};
 use crate::cast::Tile;
 use crate::scalar::attend::{
-    Attend, CHUNK, Cache, KEY_TILE, MAX_QUERIES, Q8_BLOCK, Q8_BYTES, attend_part_len,
+    Attend, CHUNK, Cache, KEY_TILE, MAX_QUERIES, Q8_BLOCK, Q8_BYTES, attend_part_len, inverse_sum,
 };
 
 /// Floats from one query's scores to the next one's. Not a power of two, which would map all
@@ -183,7 +183,7 @@ unsafe fn all_blocks<V: Lanes, C: Cells>(
     let mut first = 0;
     while first < queries {
         let count = MAX_QUERIES.min(queries - first);
-        let mut block = Block::<C>::empty(job, keys, values, count);
+        let mut block = Block::<C>::empty(job, first, keys, values, count);
         match &mut work {
             Work::Whole(out) => block.set_tokens(job, first, out),
             Work::Chunk(chunk, parts) => {
@@ -215,7 +215,12 @@ unsafe fn all_blocks<V: Lanes, C: Cells>(
 /// # Safety
 /// The CPU has the features of `V`; `parts` are whole.
 #[inline(always)]
-pub(crate) unsafe fn merge_chunks<V: Lanes>(parts: &[f32], stride: usize, out: &mut [f32]) {
+pub(crate) unsafe fn merge_chunks<V: Lanes>(
+    parts: &[f32],
+    stride: usize,
+    sink: Option<f32>,
+    out: &mut [f32],
+) {
     let dim = out.len();
     out.fill(0.0);
     // SAFETY: `n` of the dimensions from `d` on exist in `out` and in every part.
@@ -235,7 +240,11 @@ pub(crate) unsafe fn merge_chunks<V: Lanes>(parts: &[f32], stride: usize, out: &
                 V::load_first(out, n).fma(old, part).store_first(out, n);
             }
         }
-        let inverse = V::splat(1.0).div(sum);
+        // All lanes are equal.
+        let (mut of_largest, mut of_sum) = (0.0, 0.0);
+        largest.store_first(&raw mut of_largest, 1);
+        sum.store_first(&raw mut of_sum, 1);
+        let inverse = V::splat(inverse_sum(of_largest, of_sum, sink));
         for d in (0..dim).step_by(16) {
             let (n, out) = (16.min(dim - d), out.as_mut_ptr().add(d));
             V::load_first(out, n).mul(inverse).store_first(out, n);
@@ -244,7 +253,10 @@ pub(crate) unsafe fn merge_chunks<V: Lanes>(parts: &[f32], stride: usize, out: &
 }
 
 /// Up to 16 queries. Entries from `count` on are unused but defined.
-struct Block<C: Cells> {
+struct Block<'j, C: Cells> {
+    job: &'j Attend<'j>,
+    /// The number of the first query, token by token, head by head.
+    first: usize,
     count: usize,
     /// Each query's dimension 0, and where its result goes.
     queries: [*const f32; MAX_QUERIES],
@@ -270,17 +282,20 @@ struct Block<C: Cells> {
     element: PhantomData<C>,
 }
 
-impl<C: Cells> Block<C> {
+impl<'j, C: Cells> Block<'j, C> {
     /// Room for `count` queries, each of which [`Block::set`] must define.
     #[inline(always)]
     fn empty(
-        job: &Attend<'_>,
+        job: &'j Attend<'j>,
+        first: usize,
         keys: *const C::Stored,
         values: *const C::Stored,
         count: usize,
     ) -> Self {
         let dim = job.head_dim;
         Block {
+            job,
+            first,
             count,
             queries: [core::ptr::null(); MAX_QUERIES],
             outs: [core::ptr::null_mut(); MAX_QUERIES],
@@ -354,6 +369,9 @@ impl<C: Cells> Block<C> {
             while from < range.end {
                 let to = range.end.min((from / CHUNK + 1) * CHUNK);
                 self.scores::<V>(from, to, scores);
+                if self.job.is_adjusted() {
+                    self.adjust::<V>(from, to, scores);
+                }
                 self.softmax::<V>(from, to, scores);
                 self.merge_factors::<V>();
                 self.weigh::<V>(from, to, scores);
@@ -387,6 +405,42 @@ impl<C: Cells> Block<C> {
                     }
                 }
                 tile = group.end;
+            }
+        }
+    }
+
+    /// What makes a score more than a scaled dot product: a cap, a slope.
+    #[inline(always)]
+    unsafe fn adjust<V: Lanes>(&self, from: usize, to: usize, scores: *mut f32) {
+        const LANES: [f32; KEY_TILE] = {
+            let mut lanes = [0.0; KEY_TILE];
+            let mut i = 0;
+            while i < KEY_TILE {
+                lanes[i] = i as f32;
+                i += 1;
+            }
+            lanes
+        };
+        let job = self.job;
+        for i in 0..self.count {
+            let query = self.first + i;
+            let position = (job.first + query / job.heads) as f32;
+            let slope = job.slopes.get(query % job.heads);
+            for tile in from / KEY_TILE..to.div_ceil(KEY_TILE) {
+                let at = scores.wrapping_add(i * ROW + tile * KEY_TILE % CHUNK);
+                // SAFETY: the scores of whole tiles are there.
+                unsafe {
+                    let mut score = V::load(at);
+                    if job.softcap != 0.0 {
+                        score = softcap(score, job.softcap);
+                    }
+                    if let Some(&slope) = slope {
+                        let first = V::splat((tile * KEY_TILE) as f32);
+                        let distance = V::load(LANES.as_ptr()).add(first).sub(V::splat(position));
+                        score = V::splat(slope).fma(distance, score);
+                    }
+                    score.store(at);
+                }
             }
         }
     }
@@ -630,7 +684,8 @@ impl<C: Cells> Block<C> {
     #[inline(always)]
     unsafe fn normalize<V: Lanes>(&self, i: usize) {
         let (out, dim) = (self.outs[i], self.head_dim);
-        let inverse = 1.0 / self.sums[i];
+        let sink = self.job.sinks.get((self.first + i) % self.job.heads).copied();
+        let inverse = inverse_sum(self.largest[i], self.sums[i], sink);
         // SAFETY: a result has `head_dim` floats.
         unsafe {
             let inverse = V::splat(inverse);

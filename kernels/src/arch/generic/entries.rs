@@ -19,6 +19,7 @@ macro_rules! float_entries {
                 attend,
                 attend_chunk,
                 merge_chunks,
+                softcap,
                 peak_float,
                 is_finite,
                 first_above,
@@ -60,11 +61,12 @@ macro_rules! float_entries {
             );
             gate = exp::gate::<$lanes>(kind: Gate, gate: &mut [f32], up: &[f32]);
             activate = exp::activate::<$lanes>(kind: Gate, x: &mut [f32]);
+            softcap = exp::soften::<$lanes>(cap: f32, x: &mut [f32]);
             attend_work = attend::attend::<$lanes>(
                 job: &Attend<'_>, work: generic::attend::Work<'_, '_>, scratch: &mut [f32]
             );
             merge_chunks = attend::merge_chunks::<$lanes>(
-                parts: &[f32], stride: usize, out: &mut [f32]
+                parts: &[f32], stride: usize, sink: Option<f32>, out: &mut [f32]
             );
         }
 

@@ -39,7 +39,7 @@ fn inverse_root(mean: f32, epsilon: f32) -> f32 {
 /// See [`crate::Kernels::layer_norm`].
 ///
 /// # Safety
-/// The CPU has the features of `V`; the lengths are equal.
+/// The CPU has the features of `V`; the lengths are equal, but there may be no bias.
 #[inline(always)]
 pub(crate) unsafe fn layer_norm<V: Lanes>(
     x: &[f32],
@@ -49,9 +49,9 @@ pub(crate) unsafe fn layer_norm<V: Lanes>(
     out: &mut [f32],
 ) {
     let (n, x, out) = (x.len(), x.as_ptr(), out.as_mut_ptr());
-    let (w, b) = (weight.as_ptr(), bias.as_ptr());
+    let (w, b, biased) = (weight.as_ptr(), bias.as_ptr(), !bias.is_empty());
     let (whole, rest) = (n - n % 16, n % 16);
-    // SAFETY: `whole + rest` is the length of all four.
+    // SAFETY: `whole + rest` is the length of all that are there.
     unsafe {
         let zero = V::splat(0.0);
         let mut total = zero;
@@ -70,11 +70,12 @@ pub(crate) unsafe fn layer_norm<V: Lanes>(
         let r = V::splat(inverse_root(variance, epsilon));
         for i in (0..whole).step_by(16) {
             let y = V::load(x.add(i)).sub(mean).mul(r);
-            y.fma(V::load(w.add(i)), V::load(b.add(i))).store(out.add(i));
+            let bias = if biased { V::load(b.add(i)) } else { zero };
+            y.fma(V::load(w.add(i)), bias).store(out.add(i));
         }
         let y = last.sub(mean).mul(r);
-        let (w, b) = (V::load_first(w.add(whole), rest), V::load_first(b.add(whole), rest));
-        y.fma(w, b).store_first(out.add(whole), rest);
+        let bias = if biased { V::load_first(b.add(whole), rest) } else { zero };
+        y.fma(V::load_first(w.add(whole), rest), bias).store_first(out.add(whole), rest);
     }
 }
 

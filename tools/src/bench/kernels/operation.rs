@@ -68,10 +68,8 @@ impl fmt::Display for Operation {
             Operation::ExpSum => write!(f, "exp_sum"),
             Operation::Rope(RopeLayout::Interleaved) => write!(f, "rope/interleaved"),
             Operation::Rope(RopeLayout::Halves) => write!(f, "rope/halves"),
-            Operation::Gate(Gate::Silu) => write!(f, "gate/silu"),
-            Operation::Gate(Gate::GeluTanh) => write!(f, "gate/gelu_tanh"),
-            Operation::Activate(Gate::Silu) => write!(f, "activate/silu"),
-            Operation::Activate(Gate::GeluTanh) => write!(f, "activate/gelu_tanh"),
+            Operation::Gate(gate) => write!(f, "gate/{}", gate_name(gate)),
+            Operation::Activate(gate) => write!(f, "activate/{}", gate_name(gate)),
             Operation::Narrow => write!(f, "narrow"),
             Operation::AttendOne(cache) => write!(f, "attend/{}/decode", cache_name(cache)),
             Operation::AttendMany(cache) => write!(f, "attend/{}/prefill", cache_name(cache)),
@@ -84,6 +82,17 @@ fn suffix(kind: QuantType, precision: Precision) -> &'static str {
         (None, _) => "",
         (_, Precision::Bits8) => "/8",
         (_, Precision::Bits16) => "/16",
+    }
+}
+
+fn gate_name(gate: Gate) -> &'static str {
+    match gate {
+        Gate::Silu => "silu",
+        Gate::GeluTanh => "gelu_tanh",
+        Gate::GeluErf => "gelu_erf",
+        Gate::Relu => "relu",
+        Gate::ReluSquared => "relu_squared",
+        Gate::ClampedSwish => "clamped_swish",
     }
 }
 

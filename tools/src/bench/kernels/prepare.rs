@@ -184,6 +184,9 @@ fn attention(cache: CacheType, tokens: usize, size: Size) -> Prepared {
                 first: positions - tokens,
                 window: usize::MAX,
                 scale: 0.125,
+                softcap: 0.0,
+                slopes: &[],
+                sinks: &[],
             };
             let mut tile = Tile::new(&mut out, tokens, HEADS * HEAD_DIM);
             kernels.attend(&job, &mut tile, &mut scratch);

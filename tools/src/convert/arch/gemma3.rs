@@ -47,7 +47,7 @@ const DEFAULTS: Defaults = Defaults {
     theta: 1_000_000.0,
     n_vocab: Some(262_208),
     n_heads: Some(8),
-    stretched: false,
+    ..Defaults::USUAL
 };
 const LOCAL_THETA: f64 = 10_000.0;
 const WINDOW: u64 = 4096;
@@ -67,9 +67,10 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         return Err(config.unsupported("rope_parameters"));
     }
     keys.sliding_theta(local.theta);
-    let sizes = keys.decoder(config, &DEFAULTS)?.sizes;
+    let sizes = keys.decoder(config, &DEFAULTS)?;
     check_scale(config, &sizes)?;
-    let period = period(config, sizes.n_layers)?;
+    let names = ["sliding_window_pattern", "_sliding_window_pattern"];
+    let period = Keys::window_period(config, sizes.n_layers, &names, PERIOD)?;
     // With a period of 1 every layer sees everything.
     if period != 1 {
         let window = config.count("sliding_window")?.unwrap_or(WINDOW);
@@ -89,26 +90,4 @@ fn check_scale(config: &Config, sizes: &Sizes) -> Result<(), ConfigError> {
         _ => sizes.head_dim,
     };
     if scale == known as f64 { Ok(()) } else { Err(config.unsupported("query_pre_attn_scalar")) }
-}
-
-/// Of how many layers the last sees everything.
-fn period(config: &Config, n_layers: u64) -> Result<u64, ConfigError> {
-    let key = ["sliding_window_pattern", "_sliding_window_pattern"];
-    let said = config.count(key[0])?.or(config.count(key[1])?);
-    let Some(kinds) = config.texts("layer_types")? else { return Ok(said.unwrap_or(PERIOD)) };
-    if kinds.len() as u64 != n_layers {
-        return Err(config.out_of_range("layer_types", "must have one entry for each layer"));
-    }
-    let first = kinds.iter().position(|kind| *kind == "full_attention");
-    let period = match first {
-        Some(index) => index as u64 + 1,
-        // None sees everything: any period beyond the last layer says so.
-        None => said.into_iter().chain([PERIOD]).find(|p| *p > n_layers).unwrap_or(n_layers + 1),
-    };
-    let regular = kinds.iter().zip(1..).all(|(kind, layer)| match *kind {
-        "full_attention" => layer % period == 0,
-        "sliding_attention" => layer % period != 0,
-        _ => false,
-    });
-    if regular { Ok(period) } else { Err(config.unsupported("layer_types")) }
 }

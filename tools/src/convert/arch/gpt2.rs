@@ -58,6 +58,8 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         n_kv_heads: n_heads,
         head_dim: n_embd / n_heads,
         n_ff: config.count("n_inner")?.unwrap_or(n_embd.saturating_mul(4)),
+        n_experts: 0,
+        expert_ff: 0,
         n_vocab: config.required("vocab_size")?,
         n_ctx,
     };

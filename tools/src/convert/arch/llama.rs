@@ -2,7 +2,7 @@
 //! neighbouring dimensions, so rows of queries and keys change places; Llama 3's stretched
 //! frequencies become the tensor `rope_freqs.weight`.
 
-use mote_formats::hf::{Config, ConfigError, config::Scaling};
+use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Embd, Ff, KeyValue, Query};
 use super::{Mapping, Rule, Sizes, decoder, tensor};
@@ -35,16 +35,8 @@ const LAYER: &[Rule] = &[
     tensor("mlp.down_proj.bias", "ffn_down.bias", &[Embd]).optional(),
 ];
 
-const DEFAULTS: Defaults = Defaults {
-    kv_heads: KvHeads::AsHeads,
-    head_dim: HeadDim::Quotient,
-    n_ctx: 2048,
-    epsilon: 1e-6,
-    theta: 10_000.0,
-    n_vocab: None,
-    n_heads: None,
-    stretched: true,
-};
+const DEFAULTS: Defaults =
+    Defaults { head_dim: HeadDim::Quotient, stretched: true, ..Defaults::USUAL };
 
 /// Mistral's class has other defaults.
 const MISTRAL: Defaults = Defaults { kv_heads: KvHeads::Fixed(8), n_ctx: 131_072, ..DEFAULTS };
@@ -53,19 +45,9 @@ const MISTRAL_WINDOW: u64 = 4096;
 fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("hidden_act", &["silu".into()])?;
     let mistral = config.text("model_type")? == Some("mistral");
-    let decoder = keys.decoder(config, if mistral { &MISTRAL } else { &DEFAULTS })?;
-    let sizes = decoder.sizes;
+    let sizes = keys.decoder(config, if mistral { &MISTRAL } else { &DEFAULTS })?;
     keys.count("vocab_size", sizes.n_vocab);
     keys.count("rope.dimension_count", sizes.head_dim);
-    if let Scaling::Llama3 { factor, low, high, original } = decoder.rope.scaling {
-        let context = original as f32;
-        let divisors = (0..sizes.head_dim / 2).map(|i| {
-            let exponent = (2 * i) as f32 / sizes.head_dim as f32;
-            let frequency = 1.0 / libm::powf(decoder.rope.theta as f32, exponent);
-            divisor(frequency, context, factor as f32, low as f32, high as f32)
-        });
-        keys.tensor("rope_freqs.weight", divisors.collect());
-    }
     if mistral {
         let window = match config.count("sliding_window")? {
             None if !config.names("sliding_window") => Some(MISTRAL_WINDOW),
@@ -77,18 +59,4 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         }
     }
     Ok(sizes)
-}
-
-/// What a frequency is divided by: 1 for short waves, `factor` for long ones, in between by the
-/// position of the wavelength.
-fn divisor(frequency: f32, context: f32, factor: f32, low: f32, high: f32) -> f32 {
-    let wavelength = std::f32::consts::TAU / frequency;
-    if wavelength < context / high {
-        1.0
-    } else if wavelength > context / low {
-        factor
-    } else {
-        let smooth = (context / wavelength - low) / (high - low);
-        1.0 / ((1.0 - smooth) / factor + smooth)
-    }
 }

@@ -7,16 +7,63 @@ use mote_formats::hf::{Config, ConfigError};
 
 use super::keys::Keys;
 
+mod bloom;
+mod cohere;
+mod exaone4;
+mod falcon;
+mod gemma;
+mod gemma2;
 mod gemma3;
+mod glm4;
 mod gpt2;
+mod gpt_oss;
+mod gptneox;
+mod granite;
 mod llama;
+mod mixtral;
+mod mpt;
+mod nemotron;
+mod olmo2;
+mod olmoe;
+mod opt;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3moe;
+mod smollm3;
+mod stablelm;
+mod starcoder2;
 
 /// Every mapping.
-pub static MAPPINGS: &[&Mapping] =
-    &[&llama::LLAMA, &gemma3::GEMMA3, &qwen2::QWEN2, &qwen3::QWEN3, &gpt2::GPT2, &phi3::PHI3];
+pub static MAPPINGS: &[&Mapping] = &[
+    &llama::LLAMA,
+    &mixtral::MIXTRAL,
+    &gemma::GEMMA,
+    &gemma2::GEMMA2,
+    &gemma3::GEMMA3,
+    &qwen2::QWEN2,
+    &qwen3::QWEN3,
+    &qwen3moe::QWEN3MOE,
+    &gpt2::GPT2,
+    &phi3::PHI3,
+    &smollm3::SMOLLM3,
+    &granite::GRANITE,
+    &olmo2::OLMO2,
+    &olmoe::OLMOE,
+    &gpt_oss::GPT_OSS,
+    &starcoder2::STARCODER2,
+    &stablelm::STABLELM,
+    &gptneox::GPTNEOX,
+    &falcon::FALCON,
+    &bloom::BLOOM,
+    &mpt::MPT,
+    &opt::OPT,
+    &cohere::COMMAND_R,
+    &cohere::COHERE2,
+    &exaone4::EXAONE4,
+    &glm4::GLM4,
+    &nemotron::NEMOTRON,
+];
 
 /// What a file under this folder says.
 #[derive(Debug)]
@@ -81,6 +128,10 @@ pub struct Sizes {
     pub head_dim: u64,
     /// Width of the feed-forward network.
     pub n_ff: u64,
+    /// Experts of a layer; 0: there is no choice.
+    pub n_experts: u64,
+    /// Width of one of them.
+    pub expert_ff: u64,
     /// Tokens in the vocabulary.
     pub n_vocab: u64,
     /// Positions.
@@ -100,10 +151,20 @@ pub enum Width {
     QueryKeyValue,
     /// One head.
     Head,
+    /// The number of query heads.
+    Heads,
+    /// The number of key-value heads.
+    KvHeads,
     /// The feed-forward network's.
     Ff,
     /// Gate and up in one.
     GateUp,
+    /// The number of experts.
+    Experts,
+    /// One expert's.
+    ExpertFf,
+    /// Gate and up of one expert in one.
+    ExpertGateUp,
     /// The vocabulary.
     Vocab,
     /// Positions.
@@ -121,8 +182,13 @@ impl Width {
             Width::KeyValue => key_value,
             Width::QueryKeyValue => query.saturating_add(key_value.saturating_mul(2)),
             Width::Head => sizes.head_dim,
+            Width::Heads => sizes.n_heads,
+            Width::KvHeads => sizes.n_kv_heads,
             Width::Ff => sizes.n_ff,
             Width::GateUp => sizes.n_ff.saturating_mul(2),
+            Width::Experts => sizes.n_experts,
+            Width::ExpertFf => sizes.expert_ff,
+            Width::ExpertGateUp => sizes.expert_ff.saturating_mul(2),
             Width::Vocab => sizes.n_vocab,
             Width::Context => sizes.n_ctx,
         }
@@ -137,8 +203,21 @@ pub enum Transform {
     /// In each head, the rows of the second half go between those of the first: checkpoints turn
     /// dimension i with i + d/2, the GGUF architecture neighbours.
     Interleave,
-    /// Stored [inputs, outputs].
-    Transpose,
+    /// Stored [inputs, outputs], of which every `step`-th from `first` on is taken; several of such
+    /// matrices may lie one after the other.
+    Transpose {
+        /// How many outputs of different tensors alternate.
+        step: u64,
+        /// Which of them this is.
+        first: u64,
+    },
+    /// Of each row every second element, from this one on.
+    Half(u64),
+    /// For each key-value head its queries, its key and its value, which become all queries, all keys and
+    /// all values.
+    Ungroup,
+    /// The first rows are left out.
+    Skip(u64),
     /// The model multiplies by 1 + w, the GGUF architecture by w.
     PlusOne,
 }
@@ -146,12 +225,15 @@ pub enum Transform {
 /// Where a tensor goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// Its name in the checkpoint, without the parts' names before (`model.`).
+    /// Its name in the checkpoint, without the parts' names before (`model.`). `{}` stands for a
+    /// number, where several tensors become one.
     pub from: &'static str,
     /// Its name in the GGUF file; for a layer's tensor what follows `blk.N.`.
     pub to: &'static str,
     /// Its shape in the checkpoint.
     pub shape: &'static [Width],
+    /// How many tensors become one.
+    pub stack: Option<Width>,
     /// What happens to it.
     pub transform: Transform,
     /// Whether a model may be without it.
@@ -160,7 +242,7 @@ pub struct Rule {
 
 /// A tensor that every model has.
 const fn tensor(from: &'static str, to: &'static str, shape: &'static [Width]) -> Rule {
-    Rule { from, to, shape, transform: Transform::None, optional: false }
+    Rule { from, to, shape, stack: None, transform: Transform::None, optional: false }
 }
 
 impl Rule {
@@ -175,9 +257,28 @@ impl Rule {
         self
     }
 
-    const fn transposed(mut self) -> Rule {
-        self.transform = Transform::Transpose;
+    const fn transposed(self) -> Rule {
+        self.transform(Transform::Transpose { step: 1, first: 0 })
+    }
+
+    const fn transform(mut self, transform: Transform) -> Rule {
+        self.transform = transform;
         self
+    }
+
+    /// That many tensors become one, each of the rule's shape.
+    const fn stacked(mut self, count: Width) -> Rule {
+        self.stack = Some(count);
+        self
+    }
+
+    /// The number that stands for `{}` in a name that is the rule's (0 where there is none).
+    pub fn number(&self, name: &str) -> Option<u64> {
+        let Some((start, end)) = self.from.split_once("{}") else {
+            return (self.from == name).then_some(0);
+        };
+        let text = name.strip_prefix(start)?.strip_suffix(end)?;
+        text.parse().ok().filter(|number: &u64| number.to_string() == text)
     }
 
     const fn plus_one(mut self) -> Rule {

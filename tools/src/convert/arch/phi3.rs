@@ -6,7 +6,7 @@ use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Embd, Ff, GateUp, Query, QueryKeyValue};
 use super::{Mapping, Rule, Sizes, decoder, tensor};
-use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
+use crate::convert::keys::{Defaults, Keys};
 
 pub static PHI3: Mapping = decoder("phi3", &["Phi3ForCausalLM"], &["phi3"], LAYER, describe);
 
@@ -19,16 +19,7 @@ const LAYER: &[Rule] = &[
     tensor("mlp.down_proj.weight", "ffn_down.weight", &[Embd, Ff]),
 ];
 
-const DEFAULTS: Defaults = Defaults {
-    kv_heads: KvHeads::AsHeads,
-    head_dim: HeadDim::Unwritten,
-    n_ctx: 4096,
-    epsilon: 1e-5,
-    theta: 10_000.0,
-    n_vocab: None,
-    n_heads: None,
-    stretched: false,
-};
+const DEFAULTS: Defaults = Defaults { n_ctx: 4096, epsilon: 1e-5, ..Defaults::USUAL };
 
 fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("hidden_act", &["silu".into()])?;
@@ -36,9 +27,11 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     let rope = config.rope(Layers::Full, DEFAULTS.theta)?;
     let original = config.count("original_max_position_embeddings")?.unwrap_or(4096);
     // As the readers of the files round it.
-    let turning = (rope.partial * sizes.n_embd as f64) as u64 / sizes.n_heads;
+    let turning = (rope.partial.unwrap_or(1.0) * sizes.n_embd as f64) as u64 / sizes.n_heads;
     keys.count("context_length", sizes.n_ctx);
-    keys.count("rope.scaling.original_context_length", original);
+    if !matches!(rope.scaling, Scaling::Yarn { .. }) {
+        keys.count("rope.scaling.original_context_length", original);
+    }
     keys.count("embedding_length", sizes.n_embd);
     keys.count("feed_forward_length", sizes.n_ff);
     keys.count("block_count", sizes.n_layers);
@@ -63,6 +56,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
             keys.tensor("rope_factors_long.weight", narrow(long));
             keys.tensor("rope_factors_short.weight", narrow(short));
         }
+        Scaling::Yarn { .. } => keys.yarn(&rope.scaling),
         _ => return Err(config.unsupported("rope_scaling")),
     }
     Ok(sizes)

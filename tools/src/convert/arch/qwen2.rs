@@ -4,7 +4,7 @@ use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Embd, Ff, KeyValue, Query};
 use super::{Mapping, Rule, Sizes, decoder, tensor};
-use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
+use crate::convert::keys::{Defaults, Keys, KvHeads};
 
 pub static QWEN2: Mapping = decoder("qwen2", &["Qwen2ForCausalLM"], &["qwen2"], LAYER, describe);
 
@@ -23,19 +23,11 @@ const LAYER: &[Rule] = &[
     tensor("mlp.down_proj.weight", "ffn_down.weight", &[Embd, Ff]),
 ];
 
-const DEFAULTS: Defaults = Defaults {
-    kv_heads: KvHeads::Fixed(32),
-    head_dim: HeadDim::Unwritten,
-    n_ctx: 32_768,
-    epsilon: 1e-6,
-    theta: 10_000.0,
-    n_vocab: None,
-    n_heads: None,
-    stretched: false,
-};
+const DEFAULTS: Defaults =
+    Defaults { kv_heads: KvHeads::Fixed(32), n_ctx: 32_768, ..Defaults::USUAL };
 
 fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("hidden_act", &["silu".into()])?;
-    let sizes = keys.decoder(config, &DEFAULTS)?.sizes;
+    let sizes = keys.decoder(config, &DEFAULTS)?;
     keys.no_window(config, &sizes).map(|()| sizes)
 }

@@ -26,15 +26,11 @@ const DEFAULTS: Defaults = Defaults {
     kv_heads: KvHeads::Fixed(32),
     head_dim: HeadDim::Fixed(128),
     n_ctx: 32_768,
-    epsilon: 1e-6,
-    theta: 10_000.0,
-    n_vocab: None,
-    n_heads: None,
-    stretched: false,
+    ..Defaults::USUAL
 };
 
 fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("hidden_act", &["silu".into()])?;
-    let sizes = keys.decoder(config, &DEFAULTS)?.sizes;
+    let sizes = keys.decoder(config, &DEFAULTS)?;
     keys.no_window(config, &sizes).map(|()| sizes)
 }

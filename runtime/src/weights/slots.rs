@@ -1,0 +1,147 @@
+//! **The list of a layer's tensors**: their names and shapes, and which of them a decoder must have.
+
+use crate::config::{Config, NormKind, QkNorm};
+
+macro_rules! slots {
+    ($($slot:ident = $name:literal, $cols:ident, $rows:ident;)*) => {
+        /// A tensor of a layer.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Slot { $(#[doc = concat!("`", $name, "`")] $slot),* }
+
+        /// Every slot: its name in the file after `blk.N.`, inputs and outputs.
+        pub(super) const LAYER: &[(Slot, &str, Width, Width)] =
+            &[$((Slot::$slot, $name, Width::$cols, Width::$rows)),*];
+    };
+}
+
+slots! {
+    AttentionNorm = "attn_norm.weight", Embd, One;
+    AttentionNormBias = "attn_norm.bias", Embd, One;
+    AttentionNorm2 = "attn_norm_2.weight", Embd, One;
+    AttentionNorm2Bias = "attn_norm_2.bias", Embd, One;
+    Q = "attn_q.weight", Embd, Query;
+    K = "attn_k.weight", Embd, KeyValue;
+    V = "attn_v.weight", Embd, KeyValue;
+    O = "attn_output.weight", Query, Embd;
+    QBias = "attn_q.bias", Query, One;
+    KBias = "attn_k.bias", KeyValue, One;
+    VBias = "attn_v.bias", KeyValue, One;
+    OBias = "attn_output.bias", Embd, One;
+    QNorm = "attn_q_norm.weight", QueryNorm, One;
+    KNorm = "attn_k_norm.weight", KeyNorm, One;
+    Sinks = "attn_sinks.weight", Heads, One;
+    PostAttentionNorm = "post_attention_norm.weight", Embd, One;
+    FfnNorm = "ffn_norm.weight", Embd, One;
+    FfnNormBias = "ffn_norm.bias", Embd, One;
+    Gate = "ffn_gate.weight", Embd, Ff;
+    Up = "ffn_up.weight", Embd, Ff;
+    Down = "ffn_down.weight", Ff, Embd;
+    GateBias = "ffn_gate.bias", Ff, One;
+    UpBias = "ffn_up.bias", Ff, One;
+    DownBias = "ffn_down.bias", Embd, One;
+    PostFfnNorm = "post_ffw_norm.weight", Embd, One;
+    Router = "ffn_gate_inp.weight", Embd, Experts;
+    RouterBias = "ffn_gate_inp.bias", Experts, One;
+    GateExperts = "ffn_gate_exps.weight", Embd, ExpertFf;
+    UpExperts = "ffn_up_exps.weight", Embd, ExpertFf;
+    DownExperts = "ffn_down_exps.weight", ExpertFf, Embd;
+    GateExpertsBias = "ffn_gate_exps.bias", ExpertFf, One;
+    UpExpertsBias = "ffn_up_exps.bias", ExpertFf, One;
+    DownExpertsBias = "ffn_down_exps.bias", Embd, One;
+}
+
+impl Slot {
+    /// How many tensors of the slot's shape lie in it, one after the other.
+    pub(super) fn stacked(self, config: &Config) -> usize {
+        let heads = |n| if config.qk_norm == QkNorm::EachHead { n } else { 1 };
+        match self {
+            Slot::GateExperts | Slot::UpExperts | Slot::DownExperts => config.n_experts(),
+            Slot::GateExpertsBias | Slot::UpExpertsBias | Slot::DownExpertsBias => {
+                config.n_experts()
+            }
+            Slot::QNorm => heads(config.n_heads),
+            Slot::KNorm => heads(config.n_kv_heads),
+            _ => 1,
+        }
+    }
+}
+
+/// What every layer of a decoder with these facts has.
+pub fn required(config: &Config) -> impl Iterator<Item = Slot> {
+    let biased = config.norm == NormKind::Layer;
+    let when = |fact: bool, slots: &'static [Slot]| if fact { slots } else { &[] };
+    // Where both branches begin alike, one norm may serve both.
+    let two_norms = config.pre_norm && !config.parallel_residual;
+    let ffn: &[Slot] = match (config.experts, config.gated) {
+        (Some(_), _) => &[Slot::Router, Slot::GateExperts, Slot::UpExperts, Slot::DownExperts],
+        (None, true) => &[Slot::Up, Slot::Gate, Slot::Down],
+        (None, false) => &[Slot::Up, Slot::Down],
+    };
+    let all = [
+        when(config.pre_norm, &[Slot::AttentionNorm]),
+        when(config.pre_norm && biased, &[Slot::AttentionNormBias]),
+        &[Slot::Q, Slot::K, Slot::V, Slot::O],
+        when(config.sinks, &[Slot::Sinks]),
+        when(two_norms, &[Slot::FfnNorm]),
+        when(two_norms && biased, &[Slot::FfnNormBias]),
+        ffn,
+    ];
+    all.into_iter().flatten().copied()
+}
+
+/// A tensor that holds the rows of several slots, one after the other: its name in the file after
+/// `blk.N.`, and the slots. Each is taken as if it were a tensor of its own.
+#[derive(Debug)]
+pub struct Fused {
+    pub(super) name: &'static str,
+    pub(super) slots: &'static [Slot],
+}
+
+impl Fused {
+    /// Slots under another name than their own.
+    pub const fn renamed(name: &'static str, slots: &'static [Slot]) -> Fused {
+        Fused { name, slots }
+    }
+}
+
+/// Queries, keys and values.
+pub const QKV: Fused = Fused { name: "attn_qkv.weight", slots: &[Slot::Q, Slot::K, Slot::V] };
+/// Their biases.
+pub const QKV_BIAS: Fused =
+    Fused { name: "attn_qkv.bias", slots: &[Slot::QBias, Slot::KBias, Slot::VBias] };
+/// Gate and up, under the name of the latter.
+pub const GATE_UP: Fused = Fused { name: "ffn_up.weight", slots: &[Slot::Gate, Slot::Up] };
+
+/// A dimension, as the [`Config`] has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Width {
+    One,
+    Embd,
+    Query,
+    KeyValue,
+    QueryNorm,
+    KeyNorm,
+    Heads,
+    Ff,
+    Experts,
+    ExpertFf,
+}
+
+impl Width {
+    pub(super) fn of(self, config: &Config) -> usize {
+        match self {
+            Width::One => 1,
+            Width::Embd => config.n_embd,
+            Width::Query => config.q_dim(),
+            Width::KeyValue => config.kv_dim(),
+            Width::QueryNorm if config.qk_norm == QkNorm::Whole => config.q_dim(),
+            Width::KeyNorm if config.qk_norm == QkNorm::Whole => config.kv_dim(),
+            Width::QueryNorm | Width::KeyNorm => config.head_dim,
+            Width::Heads => config.n_heads,
+            Width::Ff => config.n_ff,
+            Width::Experts => config.n_experts(),
+            Width::ExpertFf => config.ff_dim(),
+        }
+    }
+}
