@@ -67,9 +67,10 @@ pub trait Integer: Encoding {
     const BIAS: i32;
     /// Whether units have a minimum beside the scale.
     const MINIMUM: bool;
-    /// Whether errors of large weights count more where columns are weighted: not where all large ones
-    /// become the same.
-    const EMPHASIS: bool = true;
+    /// Whether errors of large weights count more where columns are weighted: measured, that brings the
+    /// model's probabilities nearer to the original's where there are few codes, and farther where
+    /// there are many.
+    const EMPHASIS: bool = false;
     /// One block into codes, scales and minima.
     fn unpack(block: &Self::Block, out: &mut Unpacked);
     /// `LEN` weights into a block, as near as this encoding gets with little search.

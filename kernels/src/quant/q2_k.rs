@@ -38,6 +38,7 @@ impl Integer for Q2_K {
     const BITS: u32 = 2;
     const BIAS: i32 = 0;
     const MINIMUM: bool = true;
+    const EMPHASIS: bool = true;
 
     #[inline(always)]
     fn unpack(block: &Block, out: &mut Unpacked) {

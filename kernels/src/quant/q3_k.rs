@@ -40,6 +40,7 @@ impl Integer for Q3_K {
     const BITS: u32 = 3;
     const BIAS: i32 = 4;
     const MINIMUM: bool = false;
+    const EMPHASIS: bool = true;
 
     #[inline(always)]
     fn unpack(block: &Block, out: &mut Unpacked) {

@@ -39,7 +39,6 @@ impl Integer for TQ1_0 {
     const BITS: u32 = 2;
     const BIAS: i32 = 1;
     const MINIMUM: bool = false;
-    const EMPHASIS: bool = false;
 
     #[inline(always)]
     fn unpack(block: &Block, out: &mut Unpacked) {

@@ -37,7 +37,6 @@ impl Integer for TQ2_0 {
     const BITS: u32 = 2;
     const BIAS: i32 = 1;
     const MINIMUM: bool = false;
-    const EMPHASIS: bool = false;
 
     #[inline(always)]
     fn unpack(block: &Block, out: &mut Unpacked) {

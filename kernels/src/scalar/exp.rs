@@ -114,7 +114,8 @@ pub enum Gate {
 impl Gate {
     #[inline(always)]
     fn of(self, x: f32) -> f32 {
-        let positive = if x > 0.0 { x } else { 0.0 };
+        // NaN stays: nothing that went wrong is to vanish.
+        let positive = if 0.0 > x { 0.0 } else { x };
         match self {
             Gate::Silu => silu(x),
             Gate::GeluTanh => gelu_tanh(x),

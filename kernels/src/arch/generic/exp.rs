@@ -137,9 +137,9 @@ unsafe fn activation<V: Lanes>(kind: Gate, x: V) -> V {
                 times_sigmoid(x, u.add(u))
             }
             Gate::GeluErf => gelu_erf(x),
-            Gate::Relu => x.if_greater(zero, x, zero),
+            Gate::Relu => zero.if_greater(x, zero, x),
             Gate::ReluSquared => {
-                let positive = x.if_greater(zero, x, zero);
+                let positive = zero.if_greater(x, zero, x);
                 positive.mul(positive)
             }
             Gate::ClampedSwish => {
