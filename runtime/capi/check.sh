@@ -39,7 +39,8 @@ sanitized() {
 
 # ---- The library
 library=$prefix/lib/libmote.so
-# 1.44 MB with n-gram models, six architectures, a cache of 8 bits and kernels for fourteen encodings of integers.
+# 1.59 MB with n-gram models, 26 architectures, all rules for words, a cache of 8 bits and kernels for fifteen encodings
+# of integers.
 limit=1600000
 size=$(stat -L -c %s "$library")
 echo "libmote.so: $size bytes stripped, of $limit allowed"
