@@ -139,6 +139,7 @@ impl Attend<'_> {
 
     /// Whether a score is more than a scaled dot product.
     #[inline]
+    #[allow(dead_code)] // unused on CPUs that have only the scalar table
     pub(crate) fn is_adjusted(&self) -> bool {
         self.softcap != 0.0 || !self.slopes.is_empty()
     }
