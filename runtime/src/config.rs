@@ -142,8 +142,10 @@ pub struct Rope {
 /// Frequencies for texts longer than those of training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stretch {
-    /// As they are, or divided by a tensor.
+    /// As they are.
     None,
+    /// Divided by the tensor `rope_freqs.weight`, where the file has one.
+    Divided,
     /// YaRN (Peng et al. 2023): pairs up to `low` turn as they were trained to, from `high` on they turn
     /// `factor` times as slowly, and in between a mixture does.
     Yarn {
@@ -163,6 +165,11 @@ pub enum Stretch {
 }
 
 impl Rope {
+    /// The same dimensions with another base, and nothing that long texts change.
+    pub fn unstretched(self, base: f64) -> Rope {
+        Rope { base, scale: 1.0, stretch: Stretch::None, magnitude: 1.0, ..self }
+    }
+
     /// Nothing turns.
     pub const NONE: Rope = Rope {
         layout: RopeLayout::Halves,
@@ -218,13 +225,15 @@ impl Config {
     pub fn alibi_slopes(&self, slopes: &mut [f32]) {
         let whole = 1 << self.n_heads.ilog2();
         let ratio = |heads: usize| libm::exp2(-f64::from(self.alibi_max_bias) / heads as f64);
+        let (mut step, mut product) = (ratio(whole), 1.0f64);
         for (head, slope) in slopes.iter_mut().enumerate() {
-            let (ratio, power) = match head < whole {
-                true => (ratio(whole), head + 1),
-                false => (ratio(2 * whole), 2 * (head - whole) + 1),
-            };
-            let slope64 = (0..power).fold(1.0, |product, _| product * ratio);
-            *slope = slope64 as f32 * self.alibi_scale;
+            if head == whole {
+                (step, product) = (ratio(2 * whole), 1.0);
+            } else if head > whole {
+                product *= step;
+            }
+            product *= step;
+            *slope = product as f32 * self.alibi_scale;
         }
     }
 

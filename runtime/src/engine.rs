@@ -209,6 +209,10 @@ impl Engine<'_> {
         for_each(self.crew, self.scratch, Chunks::new(routes, n), |_, row, spare| {
             add(row, bias);
             kernels.softmax(row);
+            // One score that is none makes all of them so: NaN stays, and is found in the logits.
+            if row[0].is_nan() {
+                return;
+            }
             let spare = &mut spare[..n];
             spare.copy_from_slice(row);
             row.fill(0.0);

@@ -57,15 +57,19 @@ pub enum TensorError {
     Missing,
     /// Its dimensions are not those that the hyper-parameters ask for.
     Shape {
-        /// Columns (inputs) and rows (outputs) asked for.
-        expected: [u64; 2],
+        /// Columns (inputs), rows (outputs), and how many of them, asked for.
+        expected: [u64; 3],
         /// The file's dimensions, fastest first.
         found: [u64; 4],
     },
     /// Its encoding (ggml's type id) cannot be computed with here.
     Type(u32),
+    /// It is a vector, and its encoding (ggml's type id) is not f32.
+    NotF32(u32),
     /// Its weights are in another tensor, too.
     Twice,
+    /// It is a bias that the architecture does not add.
+    Unused,
 }
 
 impl fmt::Display for LoadError {
@@ -89,8 +93,12 @@ impl fmt::Display for LoadError {
                 }
                 match error {
                     TensorError::Missing => write!(f, " is missing"),
-                    TensorError::Shape { expected: [cols, rows], found } => {
-                        write!(f, " has the shape {found:?} where {cols} x {rows} is needed")
+                    TensorError::Shape { expected: [cols, rows, stacked], found } => {
+                        write!(f, " has the shape {found:?} where {cols} x {rows}")?;
+                        if *stacked != 1 {
+                            write!(f, " x {stacked}")?;
+                        }
+                        write!(f, " is needed")
                     }
                     TensorError::Type(id) => match TensorType::from_id(*id) {
                         Some(kind) => write!(
@@ -102,6 +110,13 @@ impl fmt::Display for LoadError {
                         ),
                         None => write!(f, " has the unknown encoding {id}"),
                     },
+                    TensorError::NotF32(id) => {
+                        let name = TensorType::from_id(*id).map_or("unknown", |kind| kind.name());
+                        write!(f, " has the encoding {name}; a vector's must be f32")
+                    }
+                    TensorError::Unused => {
+                        write!(f, " is a bias that is not known of this architecture")
+                    }
                     TensorError::Twice => write!(f, " has weights that another tensor has, too"),
                 }
             }

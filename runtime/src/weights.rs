@@ -133,8 +133,9 @@ impl<'a> Weights<'a> {
             return Err(LoadError::Misaligned);
         }
         for tensor in gguf.tensors() {
-            if let Some(place) = Place::of(tensor.name(), architecture, config) {
-                place.record(&tensor, records)?;
+            match Place::of(tensor.name(), architecture, config) {
+                Some(place) => place.record(&tensor, records)?,
+                None => check_unused(tensor.name(), config.n_layers)?,
             }
         }
         let missing = |index: usize| records[index].rows == 0;
@@ -204,9 +205,10 @@ impl<'a> Weights<'a> {
     /// Divisors of the rotary frequencies (rope dims / 2) of a session of `n_ctx` positions, or nothing.
     pub fn rope_divisors(&self, stretch: Stretch, n_ctx: usize) -> &'a [f32] {
         let global = match stretch {
+            Stretch::None => return &[],
             Stretch::Long { original } if n_ctx > original => Global::RopeLong,
             Stretch::Long { .. } => Global::RopeShort,
-            _ => Global::RopeDivisors,
+            Stretch::Divided | Stretch::Yarn { .. } => Global::RopeDivisors,
         };
         self.vector(global as usize).unwrap_or(&[])
     }
@@ -251,6 +253,21 @@ impl<'a> Layer<'a> {
     /// A vector, if the layer has it.
     pub fn vector(&self, slot: Slot) -> Option<&'a [f32]> {
         self.weights.vector(self.index(slot))
+    }
+}
+
+/// Refuses a bias that other architectures have: left out, it would make the logits wrong without a word.
+/// Other tensors without a place are left alone.
+fn check_unused(name: &str, n_layers: usize) -> Result<(), LoadError> {
+    let parts = name.strip_prefix("blk.").and_then(|name| name.split_once('.'));
+    let Some((layer, rest)) = parts else { return Ok(()) };
+    let Some(layer) = layer.parse().ok().filter(|&layer: &u32| (layer as usize) < n_layers) else {
+        return Ok(());
+    };
+    let names = LAYER.iter().map(|&(_, name, ..)| name).chain([QKV_BIAS.name]);
+    match names.filter(|name| name.ends_with(".bias")).find(|&name| name == rest) {
+        Some(name) => Err(LoadError::Tensor(name, Some(layer), TensorError::Unused)),
+        None => Ok(()),
     }
 }
 
@@ -327,12 +344,13 @@ impl Place {
             false => ([self.cols as u64, outputs as u64], [stacked, 1]),
         };
         if found[..2] != expected || found[2..] != beyond {
+            let expected = [expected[0], expected[1], beyond[0]];
             return Err(error(TensorError::Shape { expected, found }));
         }
         let kind = tensor.kind().map_err(|id| error(TensorError::Type(id)))?;
         // Vectors are used where they lie, as f32.
         if self.vector && kind != QuantType::F32 {
-            return Err(error(TensorError::Type(kind.gguf_id())));
+            return Err(error(TensorError::NotF32(kind.gguf_id())));
         }
         // The file's index was checked against it.
         let output_bytes = kind.row_bytes(self.cols).unwrap_or(0);

@@ -156,7 +156,10 @@ fn case_322_numbers_of_the_configuration() {
         refused(json!({ "vocab_size": n }), DAMAGED, "by config.json it has");
     }
     refused(json!({ "num_hidden_layers": 2 }), DAMAGED, "no tensor layers.1.");
-    refused(json!({ "num_hidden_layers": 1u64 << 31 }), DAMAGED, "no tensor layers.1.");
+    refused(json!({ "num_hidden_layers": 1024 }), DAMAGED, "no tensor layers.1.");
+    for n in [1025, 1u64 << 31] {
+        refused(json!({ "num_hidden_layers": n }), DAMAGED, "num_hidden_layers must be at most");
+    }
     let huge = json!({ "head_dim": 1 << 16, "num_attention_heads": 1u64 << 31,
         "num_key_value_heads": 1u64 << 31, "hidden_size": 1u64 << 31 });
     refused(huge, DAMAGED, "hidden_size makes more than");
@@ -171,6 +174,12 @@ fn case_322_numbers_of_the_configuration() {
     }
     refused(json!({ "rope_parameters": { "rope_type": "dynamic" } }), UNSUPPORTED, "dynamic");
     refused(json!({ "rope_parameters": { "rope_type": "linear" } }), DAMAGED, "factor is missing");
+    refused(json!({ "rope_parameters": { "factor": 8.0 } }), DAMAGED, "rope_type is missing");
+    let by_kind = json!({ "full_attention": { "rope_theta": 5e5 }, "sliding_attention": 5 });
+    refused(json!({ "rope_parameters": by_kind }), DAMAGED, "must be an object");
+    let by_kind = json!({ "full_attention": { "rope_theta": 5e5 },
+        "sliding_attention": { "rope_theta": 1e4 } });
+    refused(json!({ "rope_parameters": by_kind }), UNSUPPORTED, "rope_parameters");
     refused(json!({ "hidden_act": "relu" }), UNSUPPORTED, "hidden_act");
     refused(json!({ "quantization_config": {} }), UNSUPPORTED, "quantised already");
     refused(json!({ "architectures": ["BertModel"] }), UNSUPPORTED, "no support for BertModel");

@@ -25,7 +25,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
 /// A llama with a layer that has no position embedding.
 pub fn smollm3() -> Vec<u8> {
     let interval = ("rope.no_rope_layer_interval", Value::U32(2));
-    renamed("qwen2", "smollm3", &[interval], |_| ())
+    renamed("qwen2", "smollm3", &[interval], drop_biases)
 }
 
 /// Caps of scores and of logits.
@@ -46,7 +46,7 @@ pub fn cohere2() -> Vec<u8> {
         ("attention.sliding_window", Value::U32(7)),
         ("attention.sliding_window_pattern", Value::U32(2)),
     ];
-    renamed("qwen2", "cohere2", &facts, |_| ())
+    renamed("qwen2", "cohere2", &facts, drop_biases)
 }
 
 /// Slopes for positions, a norm behind the embedding.
@@ -119,6 +119,10 @@ fn renamed<R>(
     edited(&file, &keys, |tensors| {
         edit(tensors);
     })
+}
+
+fn drop_biases(tensors: &mut Vec<OwnedTensor>) {
+    tensors.retain(|tensor| !tensor.name.ends_with(".bias"));
 }
 
 fn copy(tensors: &mut Vec<OwnedTensor>, from: &str, to: &str) {

@@ -55,7 +55,7 @@ Environment variables (options win):
                   in .local/share of HOME, or on Windows in LOCALAPPDATA
   MOTE_THREADS    the number of threads of commands that take one by -t
   HF_ENDPOINT     the address of the hub that mote pull asks for OWNER/REPO/FILE
-  HF_TOKEN        the token that the hub is shown, and nobody else
+  HF_TOKEN        the token that the hub of HF_ENDPOINT is shown, and nobody else
   NO_COLOR        not empty: no colours; CLICOLOR=0 says the same
   CLICOLOR_FORCE  not empty: colours even where the messages go to no terminal
   COLORTERM       truecolor or 24bit: all colours, else 256

@@ -54,12 +54,21 @@ pub fn with_gguf<R>(path: &Path, work: impl FnOnce(&Gguf<'_>) -> Result<R>) -> R
     work(&gguf)
 }
 
-/// A model that runs.
-pub fn with_model<R>(path: &Path, work: impl FnOnce(&Model<'_>) -> Result<R>) -> Result<R> {
+/// A model that runs; `pre`: its texts are cut into words by those rules.
+pub fn with_model<R>(
+    path: &Path,
+    pre: Option<&str>,
+    work: impl FnOnce(&Model<'_>) -> Result<R>,
+) -> Result<R> {
     with_gguf(path, |gguf| {
         let refused = |error| Failure::load(error, gguf).in_file(path);
         let mut tables = Memory::new(Model::bytes_needed(gguf).map_err(refused)?)?;
-        let model = Model::new(gguf, &mut tables).map_err(refused)?;
+        let mut model = Model::new(gguf, &mut tables).map_err(refused)?;
+        if let Some(name) = pre
+            && !model.set_pre_tokenizer(name)
+        {
+            return Err(unknown_rules(name));
+        }
         work(&model)
     })
 }

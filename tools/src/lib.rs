@@ -24,6 +24,7 @@ mod embedded;
 pub mod environment;
 pub mod facts;
 pub mod failure;
+mod fitting;
 pub mod host;
 mod importance;
 mod input;

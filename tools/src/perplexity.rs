@@ -151,7 +151,9 @@ impl Command {
         let models = model.into_iter().chain(table).collect();
         let (session, most) = (&self.session, self.windows.map(NonZeroUsize::get));
         let text = input::read_file(&self.file)?;
-        let report = Task { base, models, text: &text, session, window, most }.execute(streams)?;
+        let pre = self.rules.name();
+        let task = Task { base, models, text: &text, pre, session, window, most };
+        let report = task.execute(streams)?;
         match (self.table.is_empty(), self.json) {
             (true, true) => write_json(&report.single(), streams),
             (false, true) => write_json(&report, streams),

@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, with_any_model, with_any_session};
+use crate::host::{Engine, with_any_model_by, with_any_session};
 use crate::mix::MixOptions;
-use crate::options::{Purpose, SessionOptions, TextOptions};
+use crate::options::{Purpose, RulesOption, SessionOptions, TextOptions};
 use crate::sentences::tell_beyond_training;
 use crate::streams::Streams;
 use crate::tokenize::tell_unknown_rules;
@@ -69,6 +69,8 @@ pub struct Command {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    rules: RulesOption,
+    #[command(flatten)]
     mix: MixOptions,
     #[command(flatten)]
     session: SessionOptions,
@@ -105,7 +107,7 @@ struct Report {
 /// Plays.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let (report, ranks) = match &command.model {
-        Some(path) => with_any_model(path, |model| {
+        Some(path) => with_any_model_by(path, command.rules.name(), |model| {
             tell_unknown_rules(model.tokenizer(), streams);
             command.play_by_model(model, streams)
         })?,

@@ -43,7 +43,10 @@ pub fn share<T: Send>(
         }
     };
     let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(items)).map(|_| scope.spawn(take)).collect();
+        // Fewer threads do it, too, where the system has no more.
+        let others: Vec<_> = (1..threads.min(items))
+            .map_while(|_| thread::Builder::new().spawn_scoped(scope, take).ok())
+            .collect();
         let mut all = take();
         for other in others {
             let theirs = other.join().unwrap_or_else(|panic| panic::resume_unwind(panic));

@@ -230,7 +230,13 @@ impl Config {
         let mut map = map.unwrap_or(&empty);
         if map.contains_key("full_attention") || map.contains_key("sliding_attention") {
             by_kind = true;
-            map = map.get(kind).and_then(Value::as_object).unwrap_or(&empty);
+            map = match map.get(kind).filter(|value| !value.is_null()) {
+                None => &empty,
+                Some(value) => {
+                    let place = format!("{name}.{kind}");
+                    value.as_object().ok_or(error(&place, ConfigReason::WrongType("an object")))?
+                }
+            };
         }
         const BASES: RangeInclusive<f64> = 1.0..=1e12;
         if layers == Layers::Sliding && !by_kind {
@@ -252,8 +258,10 @@ impl Config {
         let partial = "partial_rotary_factor";
         let shares = 1e-3..=1.0;
         let share = float(map, partial, &place(partial), shares.clone())?;
-        let share = share.or(self.float(partial, shares.clone())?);
-        let share = share.or(self.float("rotary_pct", shares)?);
+        let mut share = share;
+        for name in [partial, "rotary_pct", "rope_pct", "rope_percent"] {
+            share = share.or(self.float(name, shares.clone())?);
+        }
         Ok(Rope {
             theta: given.or(outer).unwrap_or(theta),
             partial: share,
@@ -287,6 +295,9 @@ impl Scaling {
             let given = given.or(config.count("max_position_embeddings")?);
             given.ok_or_else(|| error(&place(context), ConfigReason::Missing))
         };
+        if kind.is_none() && present("factor").is_some() {
+            return Err(error(&place("rope_type"), ConfigReason::Missing));
+        }
         match kind.unwrap_or("default") {
             "default" | "none" => Ok(Scaling::None),
             "linear" => Ok(Scaling::Linear { factor: required("factor")? }),
@@ -313,7 +324,12 @@ impl Scaling {
                 attention: number("attention_factor")?.or(magnitude(&number)?),
                 beta_fast: number("beta_fast")?,
                 beta_slow: number("beta_slow")?,
-                truncate: present("truncate").and_then(Value::as_bool).unwrap_or(true),
+                truncate: match present("truncate") {
+                    None => true,
+                    Some(value) => value.as_bool().ok_or_else(|| {
+                        error(&place("truncate"), ConfigReason::WrongType("true or false"))
+                    })?,
+                },
             }),
             other => {
                 let other = format!("\"{}\"", Text::from(other));

@@ -163,7 +163,8 @@ macro_rules! quant_types {
                 match self { $(Self::$variant => $family::decode::<$module::$variant>(data, out)),* }
             }
             /// The first block with a scale, minimum or weight that is infinite or NaN. Reads the
-            /// scales alone where weights have some; bytes behind the last whole block are left out.
+            /// scales alone where weights have some (a finite scale of MXFP4 from 2^126 on may still make
+            /// an infinite weight); bytes behind the last whole block are left out.
             pub fn first_not_finite(self, data: &[u8]) -> Option<usize> {
                 let data = &data[..data.len() - data.len() % self.block_bytes()];
                 match self { $(Self::$variant => $family::first_not_finite::<$module::$variant>(data)),* }

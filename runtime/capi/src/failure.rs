@@ -107,7 +107,11 @@ impl From<LoadError> for Failure {
             LoadError::Misaligned => Code::Invalid,
             LoadError::Architecture(_)
             | LoadError::Key(_, KeyError::Unsupported)
-            | LoadError::Tensor(_, _, TensorError::Type(_))
+            | LoadError::Tensor(
+                _,
+                _,
+                TensorError::Type(_) | TensorError::NotF32(_) | TensorError::Unused,
+            )
             | LoadError::Tokenizer(tokenizer::LoadError::Model) => Code::Unsupported,
             _ => Code::Format,
         };

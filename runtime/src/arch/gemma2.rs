@@ -24,7 +24,7 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     config.embedding_scale = libm::sqrtf(config.n_embd as f32);
     config.gate = Gate::GeluTanh;
     if config.n_layers == LAYERS_27B {
-        config.attention_scale = 1.0 / libm::sqrtf((config.n_embd / config.n_heads) as f32);
+        config.attention_scale = 1.0 / libm::sqrtf((config.n_embd / config.n_heads).max(1) as f32);
     }
     if let Some(scale) = keys.float("attention.scale", f32::MIN_POSITIVE..=1e6)? {
         config.attention_scale = scale;

@@ -3,7 +3,7 @@
 //! everything.
 
 use super::{Architecture, Keys};
-use crate::config::{Config, MAX_WIDTH, NormKind, Rope, Window};
+use crate::config::{Config, NormKind};
 use crate::error::LoadError;
 use crate::weights::Slot;
 use mote_kernels::{Gate, RopeLayout};
@@ -20,21 +20,19 @@ pub static GEMMA3: Architecture = Architecture {
 /// the residual stream; the files do not say so.
 const LAYERS_27B: usize = 62;
 
+/// Of how many layers the last sees everything, where the file does not say.
+const PERIOD: usize = 6;
+
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Halves))?;
     config.embedding_scale = libm::sqrtf(config.n_embd as f32);
     config.gate = Gate::GeluTanh;
     if config.n_layers == LAYERS_27B {
-        config.attention_scale = 1.0 / libm::sqrtf((config.n_embd / config.n_heads) as f32);
+        config.attention_scale = 1.0 / libm::sqrtf((config.n_embd / config.n_heads).max(1) as f32);
     }
-    let size = keys.count("attention.sliding_window", usize::MAX)?;
-    let period = keys.count("attention.sliding_window_pattern", MAX_WIDTH)?.unwrap_or(6);
     let base = keys.float("rope.freq_base_swa", 1.0..=1e9)?.unwrap_or(10_000.0);
-    config.window = size.map(|size| Window {
-        size,
-        period,
-        // Linear scaling stretches the layers that see everything, and only those.
-        rope: Rope { base: base.into(), scale: 1.0, ..config.rope },
-    });
+    // What stretches the embedding of the layers that see everything leaves the others as they are.
+    let rope = config.rope.unstretched(base.into());
+    config.window = keys.window(rope, keys.window_period(PERIOD)?)?;
     Ok(config)
 }

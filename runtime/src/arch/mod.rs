@@ -274,7 +274,8 @@ impl<'a> Keys<'a> {
             return Err(LoadError::Key("rope.dimension_count", KeyError::OutOfRange));
         }
         let base = self.float("rope.freq_base", 1.0..=1e9)?.unwrap_or(10_000.0);
-        let rope = Rope { layout, dims, base: base.into(), ..Rope::NONE };
+        let (base, stretch) = (base.into(), Stretch::Divided);
+        let rope = Rope { layout, dims, base, stretch, ..Rope::NONE };
         let factor = self.float("rope.scaling.factor", f32::MIN_POSITIVE..=1e6)?.unwrap_or(1.0);
         const KIND: &str = "rope.scaling.type";
         match self.text(KIND)? {
@@ -311,6 +312,15 @@ impl<'a> Keys<'a> {
             None if factor <= 1.0 => 1.0,
             None => 0.1 * libm::log(factor) + 1.0,
         };
+        let given = self.float("rope.scaling.attn_factor", 1e-3..=1e3)?;
+        let magnitude = magnitude * given.map_or(1.0, f64::from);
+        for (key, usual) in
+            [("rope.scaling.yarn_ext_factor", 1.0), ("rope.scaling.yarn_log_multiplier", 0.0)]
+        {
+            if self.float(key, -1e3..=1e3)?.is_some_and(|given| given != usual) {
+                return Err(LoadError::Key(key, KeyError::Unsupported));
+            }
+        }
         if !low.is_finite() || !high.is_finite() {
             return Err(LoadError::Key("rope.freq_base", KeyError::OutOfRange));
         }
@@ -340,8 +350,17 @@ impl<'a> Keys<'a> {
         let used = self.required_count("expert_used_count", n)?;
         let n_ff = self.count_or_zero("expert_feed_forward_length", MAX_WIDTH)?.unwrap_or(n_ff);
         let normalized = self.flag("expert_weights_norm")?.unwrap_or(normalized);
-        for other in ["expert_shared_count", "expert_group_count", "leading_dense_block_count"] {
+        for other in [
+            "expert_shared_count",
+            "expert_group_count",
+            "expert_group_used_count",
+            "leading_dense_block_count",
+        ] {
             self.refuse(other)?;
+        }
+        const SCALE: &str = "expert_weights_scale";
+        if !matches!(self.float(SCALE, 0.0..=1e6)?, None | Some(0.0 | 1.0)) {
+            return Err(LoadError::Key(SCALE, KeyError::Unsupported));
         }
         // 1: softmax.
         match self.get("expert_gating_func").map(|value| value.as_u64()) {
@@ -358,6 +377,9 @@ impl<'a> Keys<'a> {
         let Some(Value::Array(array)) = self.get(KEY) else {
             return Ok(self.count(KEY, MAX_WIDTH)?.unwrap_or(default));
         };
+        if array.len() as u64 != self.required_count("block_count", MAX_LAYERS)? as u64 {
+            return Err(LoadError::Key(KEY, KeyError::OutOfRange));
+        }
         let windows = || array.iter().map(|value| value.as_bool());
         let period = windows().position(|window| window == Some(false));
         let period = period.map_or(usize::MAX, |index| index + 1);

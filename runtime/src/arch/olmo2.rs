@@ -2,7 +2,7 @@
 //! queries and keys are normed as a whole. In OLMo 3 three of four layers have a sliding window.
 
 use super::{Architecture, Keys};
-use crate::config::{Config, NormKind, QkNorm, Rope, Stretch, Window};
+use crate::config::{Config, NormKind, QkNorm};
 use crate::error::LoadError;
 use crate::weights::Slot;
 use mote_kernels::RopeLayout;
@@ -23,10 +23,7 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     config.pre_norm = false;
     config.qk_norm = QkNorm::Whole;
     // What stretches the embedding of the layers that see everything leaves the others as they are.
-    let rope = Rope { scale: 1.0, stretch: Stretch::None, magnitude: 1.0, ..config.rope };
-    let base = keys.float("rope.freq_base_swa", 1.0..=1e9)?.map_or(rope.base, f64::from);
-    let size = keys.count_or_zero("attention.sliding_window", usize::MAX)?;
-    let period = keys.window_period(PERIOD)?;
-    config.window = size.map(|size| Window { size, period, rope: Rope { base, ..rope } });
+    let base = keys.float("rope.freq_base_swa", 1.0..=1e9)?.map_or(config.rope.base, f64::from);
+    config.window = keys.window(config.rope.unstretched(base), keys.window_period(PERIOD)?)?;
     Ok(config)
 }

@@ -14,13 +14,19 @@ pub(super) struct Charsmap<'a> {
     longest: usize,
 }
 
+/// Bytes of the longest sequence that is looked for: a damaged array may lead round and round. The
+/// longest that SentencePiece has are a few characters.
+const MAX_KEY: usize = 64;
+/// Bytes of the longest text that is believed: of Unicode's forms the longest has 33.
+const MAX_TEXT: usize = 255;
+
 /// A unit's byte, with the bit that values have.
 const LABEL: u32 = 1 << 31 | 0xFF;
 const HAS_VALUE: u32 = 1 << 8;
 const VALUE: u32 = (1 << 31) - 1;
 
 impl<'a> Charsmap<'a> {
-    /// A map, unless its length is not that of the bytes.
+    /// A map, unless its length is not that of the bytes, or a text is too long.
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
         if bytes.is_empty() {
             return Some(Self::default());
@@ -31,7 +37,7 @@ impl<'a> Charsmap<'a> {
             return None;
         }
         let longest = texts.split(|&byte| byte == 0).map(<[u8]>::len).max().unwrap_or(0);
-        Some(Charsmap { units, texts, longest })
+        (longest <= MAX_TEXT).then_some(Charsmap { units, texts, longest })
     }
 
     /// Bytes of the longest text that replaces anything.
@@ -43,7 +49,7 @@ impl<'a> Charsmap<'a> {
     pub(super) fn find(&self, text: &[u8]) -> Option<(usize, &'a [u8])> {
         let mut node = offset(self.unit(0)?);
         let mut found = None;
-        for (at, &byte) in text.iter().enumerate() {
+        for (at, &byte) in text.iter().take(MAX_KEY).enumerate() {
             node ^= u32::from(byte);
             let Some(unit) = self.unit(node).filter(|unit| unit & LABEL == u32::from(byte)) else {
                 break;

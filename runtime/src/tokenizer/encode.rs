@@ -156,7 +156,7 @@ impl Encoder<'_, '_> {
             Model::Pieces { pieces, prefix } => self.encode_pieces(pieces, *prefix, text, scratch),
             Model::Unigram(unigram) => {
                 let push = |id| self.push(id);
-                unigram.encode(&tokenizer.vocabulary, text, scratch, push).map_err(Into::into)
+                unigram.encode(&tokenizer.vocabulary, text, scratch, push)
             }
             Model::WordPieces(cleaning) => {
                 let unknown = self.unknown;

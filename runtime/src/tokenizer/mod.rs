@@ -151,7 +151,8 @@ impl<'a> Tokenizer<'a> {
         if !source.is_pre_known {
             note!(
                 warn,
-                "unknown pre-tokenizer, {} used instead: words may be cut elsewhere than in training",
+                "unknown pre-tokenizer, {} unless another is chosen: words may be cut elsewhere than in \
+                 training",
                 PreTokenizer::default().name()
             );
         }
@@ -419,7 +420,11 @@ impl<'a> Source<'a> {
             Spelling::Pieces if model == UNIGRAM => {
                 let scores =
                     scores::Source::new(keys::array(file, keys::SCORES)?, vocabulary.len())?;
-                let map = keys::array(file, keys::CHARSMAP)?.map_or(&[][..], |map| map.bytes());
+                let map = keys::array(file, keys::CHARSMAP)?;
+                if map.is_some_and(|map| map.element_type().size() != Some(1)) {
+                    return Err(LoadError::WrongType(keys::CHARSMAP));
+                }
+                let map = map.map_or(&[][..], |map| map.bytes());
                 let normalizer = Normalizer {
                     charsmap: Charsmap::new(map).ok_or(LoadError::Charsmap)?,
                     prefix: prefix.unwrap_or(false),

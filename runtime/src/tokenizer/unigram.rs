@@ -8,12 +8,12 @@ use mote_formats::gguf::Elements;
 
 use super::characters::decode;
 use super::charsmap::Charsmap;
-use super::error::LoadError;
+use super::error::{EncodeError, LoadError};
 use super::piece;
 use super::scratch::Scratch;
 use super::sorted::{self, Sorted};
 use super::vocabulary::{TokenKind, Vocabulary};
-use crate::memory::{Carver, Measure, TooSmall};
+use crate::memory::{Carver, Measure};
 
 /// How much less an unknown character counts than the piece that counts least.
 const PENALTY: f64 = 10.0;
@@ -89,9 +89,13 @@ impl<'a> Unigram<'a> {
         text: &[u8],
         scratch: Scratch<'_>,
         mut push: impl FnMut(u32),
-    ) -> Result<(), TooSmall> {
-        let mut len = 0;
-        self.normalizer.run(text, |bytes| len += bytes.len());
+    ) -> Result<(), EncodeError> {
+        let mut len = 0usize;
+        self.normalizer.run(text, |bytes| len = len.saturating_add(bytes.len()));
+        // Places are kept as u32.
+        if len >= u32::MAX as usize {
+            return Err(EncodeError::TextTooLong { len: text.len() });
+        }
         let (normal, mut scratch) = scratch.split(len)?;
         let mut rest = &mut normal[..];
         self.normalizer.run(text, |bytes| {

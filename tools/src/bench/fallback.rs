@@ -79,7 +79,7 @@ const CONTEXT: usize = 4;
 /// Measures.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let engine = Engine::new(&command.session, streams)?;
-    let report = with_model(&command.model.model, |main| {
+    let report = with_model(&command.model.model, None, |main| {
         with_any_model(&command.fallback, |spare| {
             let n_ctx = CONTEXT + 1;
             let options =

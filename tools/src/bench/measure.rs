@@ -124,7 +124,7 @@ impl Start {
     ) -> Result<Start> {
         let start = Instant::now();
         let engine = engine();
-        with_model(path, |model| {
+        with_model(path, None, |model| {
             with_session(model, &options(model), &engine, |session, _| {
                 let made = start.elapsed();
                 session.feed(&ids(1, model))?;

@@ -180,7 +180,7 @@ fn alone(
     let engine = |threads| Engine { kernels, pool: ThreadPool::new(threads) };
     let most = threads.iter().copied().max().unwrap_or(1);
     let starts = starts(command, path, most, &engine)?;
-    let report = with_model(path, |model| {
+    let report = with_model(path, None, |model| {
         let results = results(command, model, threads, &engine, streams)?;
         // Before the limits are measured: that takes memory, too.
         let peak_rss_bytes = peak_memory();

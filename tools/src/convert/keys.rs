@@ -4,7 +4,7 @@ use mote_formats::gguf::{BuildError, Builder};
 use mote_formats::hf::config::{Layers, Rope, Scaling};
 use mote_formats::hf::{Config, ConfigError};
 
-use mote_runtime::config::{MAX_EXPERTS, MAX_WIDTH};
+use mote_runtime::config::{MAX_EXPERTS, MAX_LAYERS, MAX_WIDTH};
 
 use super::arch::Sizes;
 
@@ -190,6 +190,12 @@ impl Keys {
         if defaults.partial.is_none() && rope.partial.is_some_and(|part| part != 1.0) {
             return Err(config.unsupported("partial_rotary_factor"));
         }
+        // What the architecture has no key for, or nobody asked for.
+        if self.sliding_theta.is_none()
+            && config.rope(Layers::Sliding, rope.theta)?.theta != rope.theta
+        {
+            return Err(config.unsupported("rope_parameters"));
+        }
         self.count("block_count", sizes.n_layers);
         self.count("context_length", sizes.n_ctx);
         self.count("embedding_length", sizes.n_embd);
@@ -245,6 +251,15 @@ impl Keys {
         used.map_or_else(|| config.required("num_experts_per_tok"), Ok)
     }
 
+    /// Refuses more layers than are run: lists of them are made before any tensor is looked at.
+    pub fn layers(config: &Config, n: u64) -> Result<u64, ConfigError> {
+        if n > MAX_LAYERS as u64 {
+            let why = format_args!("must be at most {MAX_LAYERS}");
+            return Err(config.out_of_range("num_hidden_layers", why));
+        }
+        Ok(n)
+    }
+
     /// The sizes of a decoder, checked against each other.
     pub fn sizes(config: &Config, defaults: &Defaults) -> Result<Sizes, ConfigError> {
         // The first name is the one that is missed.
@@ -294,7 +309,10 @@ impl Keys {
         ];
         Self::check_widths(config, &widths)?;
         Ok(Sizes {
-            n_layers: or_default(&["num_hidden_layers", "n_layer", "n_layers"], None)?,
+            n_layers: Self::layers(
+                config,
+                or_default(&["num_hidden_layers", "n_layer", "n_layers"], None)?,
+            )?,
             n_embd,
             n_heads,
             n_kv_heads,

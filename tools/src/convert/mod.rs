@@ -19,13 +19,14 @@ use clap::Args;
 use mote_formats::gguf::{BuildError, Builder, Text};
 use mote_formats::hf::tokenizer::Tokenizer;
 use mote_kernels::QuantType;
+use mote_runtime::tokenizer::pre_tokenizers;
 use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::environment;
 use crate::facts::{Bytes, Count};
 use crate::failure::{Code, Failure, Result, shown};
-use crate::host::available_threads;
+use crate::host::{available_threads, unknown_rules};
 use crate::output;
 use crate::streams::Streams;
 use input::Checkpoint;
@@ -146,6 +147,9 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let name = command.name.clone().unwrap_or_else(|| metadata::name(checkpoint.folder.path()));
     let tokenizer = checkpoint.tokenizer(plan.sizes.n_vocab, command.pre.as_deref());
     let tokenizer = tokenizer.map_err(in_input)?;
+    if let Some(pre) = &command.pre {
+        check_rules(pre, &tokenizer)?;
+    }
     let index = index(&checkpoint, &plan, &tokenizer, &name).map_err(in_input)?;
     let threads = available_threads(command.threads.map(NonZeroUsize::get), streams);
     let outputs = || plan.outputs.iter();
@@ -160,6 +164,13 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let tensors = outputs().map(|it| (it.kind.name(), it.elements(), it.bytes()));
     let names = (plan.mapping.name.into(), name);
     finish(command, names, tensors, (bytes, plan.fallbacks), start, streams)
+}
+
+/// Refuses a name of rules for words that no runtime of this version knows, or that the vocabulary has
+/// no place for.
+fn check_rules(name: &str, tokenizer: &Tokenizer) -> Result<()> {
+    let known = pre_tokenizers().flatten().any(|known| *known == name);
+    if known && tokenizer.has_word_rules() { Ok(()) } else { Err(unknown_rules(name)) }
 }
 
 /// Everything before the data.

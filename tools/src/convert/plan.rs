@@ -185,10 +185,15 @@ impl<'a> Plan<'a> {
             (number < self.sizes.n_layers).then_some((number, rest))
         };
         let in_layer = in_layer();
+        // Numbers that cannot be would pile up under one name.
+        let number = |rule: &Rule, name: &str| {
+            let most = rule.stack.map(|count| count.of(&self.sizes));
+            rule.number(name).filter(|number| most.is_none_or(|most| *number < most))
+        };
         let of = |rule: &'static Rule| match in_layer {
-            None => Some((rule.to.to_string(), rule, rule.number(name)?)),
+            None => Some((rule.to.to_string(), rule, number(rule, name)?)),
             Some((layer, rest)) => {
-                Some((format!("blk.{layer}.{}", rule.to), rule, rule.number(rest)?))
+                Some((format!("blk.{layer}.{}", rule.to), rule, number(rule, rest)?))
             }
         };
         let rules = if in_layer.is_some() { layer } else { globals };

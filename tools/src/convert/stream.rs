@@ -1,6 +1,8 @@
 //! From a tensor of the checkpoint to its bytes in the output, piece by piece.
 
 use std::io;
+use std::sync::Mutex;
+use std::thread;
 
 use mote_formats::hf::weights::{Source, Weights};
 use mote_kernels::QuantType;
@@ -189,13 +191,21 @@ impl Job<'_> {
             }
         };
         let shares = piece.chunks(share * cols * self.element);
-        let mut shares = shares.zip(encoded.chunks_mut(share * row_bytes));
-        std::thread::scope(|scope| {
-            let mine = shares.next();
-            shares.for_each(|share| {
-                scope.spawn(|| of_thread(share));
-            });
-            mine.map(of_thread);
+        let n_shares = shares.len();
+        let shares = Mutex::new(shares.zip(encoded.chunks_mut(share * row_bytes)));
+        let work = || {
+            // A thread that panics holds no lock.
+            let next = || shares.lock().ok().and_then(|mut shares| shares.next());
+            while let Some(share) = next() {
+                of_thread(share);
+            }
+        };
+        thread::scope(|scope| {
+            // Fewer threads do it, too, where the system has no more.
+            let others =
+                (1..n_shares).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok());
+            others.for_each(drop);
+            work();
         });
         encoded
     }

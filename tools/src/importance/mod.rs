@@ -18,7 +18,7 @@ use crate::failure::{Result, shown};
 use crate::host::{Engine, Memory, with_model};
 use crate::input;
 use crate::interrupt;
-use crate::options::{ModelOption, Purpose, SessionOptions};
+use crate::options::{ModelOption, Purpose, RulesOption, SessionOptions};
 use crate::output;
 use crate::perplexity::windows::{self, Windows};
 use crate::streams::Streams;
@@ -64,6 +64,8 @@ pub struct Command {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    rules: RulesOption,
+    #[command(flatten)]
     session: SessionOptions,
 }
 
@@ -89,8 +91,11 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let start = Instant::now();
     let window = windows::length(command.session.compute.ctx)?;
     output::check_absent(&command.output, command.force)?;
-    with_model(&command.model.model, |model| {
+    with_model(&command.model.model, command.rules.name(), |model| {
         tell_unknown_rules(model.tokenizer(), streams);
+        if model.config().experts.is_some() {
+            streams.note("the experts' matrices are not measured: they get no importance");
+        }
         let text = input::read_file(&command.file)?;
         let most = command.windows.map(NonZeroUsize::get);
         let windows = Windows::new(model.tokenizer(), &text, window, most)?;

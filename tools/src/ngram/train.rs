@@ -21,6 +21,7 @@ use crate::host::Memory;
 use crate::interrupt::Interrupted;
 use crate::source;
 use crate::streams::Streams;
+use crate::tokenize::tell_unknown_rules;
 use inputs::{Given, Text, read};
 pub use options::Command;
 use outputs::Outputs;
@@ -42,6 +43,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let refused = |error: LoadError| Failure::load(error.into(), &gguf).in_file(path);
     let mut tables = Memory::new(Tokenizer::bytes_needed(&gguf).map_err(refused)?)?;
     let tokenizer = Tokenizer::new(&gguf, &mut tables).map_err(refused)?;
+    tell_unknown_rules(&tokenizer, streams);
     train(command, Some((&gguf, &tokenizer)), streams)
 }
 

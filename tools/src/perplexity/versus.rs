@@ -11,7 +11,7 @@ use super::report::{Facts, Report, Row};
 use super::statistics::Statistics;
 use super::windows::Windows;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, Memory};
+use crate::host::{Engine, Memory, unknown_rules};
 use crate::interrupt::{self, not_pressed};
 use crate::options::{Purpose, SessionOptions, names};
 use crate::source;
@@ -30,6 +30,8 @@ pub struct Task<'a> {
     pub models: Vec<&'a Path>,
     /// What is scored.
     pub text: &'a [u8],
+    /// The rules of `--pre` for words.
+    pub pre: Option<&'a str>,
     /// How the models compute.
     pub session: &'a SessionOptions,
     /// Tokens of a window.
@@ -57,7 +59,13 @@ impl Task<'_> {
         let mut models = Vec::new();
         for ((path, gguf), tables) in paths.iter().zip(&ggufs).zip(&mut tables) {
             let refused = |error| Failure::load(error, gguf).in_file(path);
-            models.push(AnyModel::new(gguf, tables).map_err(refused)?);
+            let mut model = AnyModel::new(gguf, tables).map_err(refused)?;
+            if let Some(name) = self.pre
+                && !model.set_pre_tokenizer(name)
+            {
+                return Err(unknown_rules(name));
+            }
+            models.push(model);
         }
         self.check(&models)?;
         let tokenizer = models[0].tokenizer();

@@ -128,7 +128,8 @@ fn answer(
         (status, _) => {
             let why = status.canonical_reason().unwrap_or("no success");
             let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-            let hint = if refused { "; a hub's token is taken from HF_TOKEN" } else { "" };
+            let hint =
+                if refused { "; HF_TOKEN is shown to the hub that HF_ENDPOINT names" } else { "" };
             let sentence = format_args!("answers {}: {why}{hint}", status.as_str());
             return Err(failed(response.get_uri(), sentence));
         }

@@ -3,8 +3,9 @@
 use mote_formats::gguf::{Gguf, Tensor, TensorType, Value};
 use mote_kernels::QuantType;
 
-use super::mix::{Facts, Mix, Role, fitting};
+use super::mix::{Facts, Mix, Role};
 use super::pattern::Override;
+use crate::fitting::fitting;
 
 /// What becomes of a tensor.
 #[derive(Clone, Copy, Debug)]

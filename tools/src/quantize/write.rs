@@ -99,7 +99,10 @@ impl Job<'_> {
         };
         let others = threads.min(from.len() / (rows * row_bytes(self.from)) + 1) - 1;
         let all_finite = thread::scope(|scope| {
-            let others: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+            // Fewer threads do it, too, where the system has no more.
+            let others: Vec<_> = (0..others)
+                .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
             let mine = work();
             others.into_iter().fold(mine, |all, other| other.join().unwrap_or(false) && all)
         });

@@ -2,6 +2,8 @@
 
 use mote_kernels::QuantType;
 
+use crate::fitting::fitting;
+
 /// The encodings of a model's tensors. Norms are f32 in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Types {
@@ -59,7 +61,7 @@ impl Types {
             (Types::Small, Role::FeedForwardDown) if layer < layers / 8 => QuantType::Q5_K,
             (Types::Small, _) => QuantType::Q4_K,
         };
-        fitting(wanted, row)
+        fitting(wanted, u64::from(row))
     }
 }
 
@@ -67,21 +69,6 @@ impl Types {
 fn has_more_bits(layer: u32, layers: u32) -> bool {
     let eighth = layers / 8;
     layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2
-}
-
-/// Rows that are not whole blocks get the next larger encoding with shorter ones.
-fn fitting(kind: QuantType, row: u32) -> QuantType {
-    if kind.row_bytes(row as usize).is_some() {
-        return kind;
-    }
-    match kind {
-        QuantType::IQ4_XS => QuantType::IQ4_NL,
-        QuantType::Q2_K | QuantType::Q3_K | QuantType::TQ1_0 | QuantType::TQ2_0 => QuantType::Q4_0,
-        QuantType::Q4_K => QuantType::Q5_0,
-        QuantType::Q5_K => QuantType::Q5_1,
-        QuantType::Q6_K => QuantType::Q8_0,
-        _ => QuantType::F16,
-    }
 }
 
 #[cfg(test)]

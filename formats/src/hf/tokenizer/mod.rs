@@ -143,6 +143,9 @@ pub fn read(
     if json.is_some() && read.adds_bos {
         specials.adds.entry("bos").or_insert(false);
     }
+    if json.is_some() && matches!(read.rules, Rules::WordPieces { .. }) {
+        specials.adds.entry("eos").or_insert(false);
+    }
     Ok(Tokenizer {
         model: read.model,
         pre: read.pre,
@@ -181,9 +184,10 @@ impl Tokenizer {
         self.tokens.len()
     }
 
-    /// The kind of vocabulary, as `tokenizer.ggml.model` calls it.
-    pub fn model(&self) -> &str {
-        self.model
+    /// Whether there are rules that cut texts into words before anything else: `tokenizer.ggml.pre`
+    /// names them.
+    pub fn has_word_rules(&self) -> bool {
+        matches!(self.rules, Rules::Merges(_))
     }
 
     /// The name of the rules that cut texts into words, as `tokenizer.ggml.pre` has it.

@@ -175,7 +175,20 @@ const LIST: &[Rules] = &[
 
 /// Names that add a BOS token unless the file says otherwise.
 pub(super) fn adds_bos(name: &str) -> bool {
-    matches!(name, "llama-bpe" | "llama3" | "llama-v3" | "tekken" | "chameleon")
+    matches!(
+        name,
+        "llama-bpe"
+            | "llama3"
+            | "llama-v3"
+            | "falcon3"
+            | "falcon-h1"
+            | "pixtral"
+            | "midm-2.0"
+            | "lfm2"
+            | "jina-v5-nano"
+            | "tekken"
+            | "chameleon"
+    )
 }
 
 /// The name of a byte-level vocabulary's rules.

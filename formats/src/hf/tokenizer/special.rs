@@ -110,8 +110,9 @@ impl Reader<'_> {
                 self.adds.entry("bos").or_insert(false);
                 self.adds.entry("eos").or_insert(false);
             }
-            "RobertaProcessing" => {
-                self.adds.extend([("bos", true), ("eos", true), ("sep", true)]);
+            kind @ ("BertProcessing" | "RobertaProcessing") => {
+                let twice = kind == "RobertaProcessing";
+                self.adds.extend([("bos", true), ("eos", true), ("sep", twice)]);
                 for kind in ["cls", "sep"] {
                     let text = part.get(kind).and_then(|pair| pair.get(0)).and_then(Value::as_str);
                     if let Some(text) = text {

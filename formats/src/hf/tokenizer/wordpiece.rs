@@ -58,7 +58,12 @@ pub(super) fn from_text(
     pre: Option<&str>,
 ) -> Result<Read, TokenizerError> {
     let text = lines::text(VOCAB_TXT, file)?;
-    let words = text.lines().zip(0..).map(|(line, id)| (Text::from(line.trim_end()), id));
+    // One more than there may be is refused as too many.
+    let words = text
+        .lines()
+        .take(super::MAX_TOKENS + 1)
+        .zip(0..)
+        .map(|(line, id)| (Text::from(line.trim_end()), id));
     let vocab: Vec<(Text<'_>, u32)> = words.collect();
     let ids = vocabulary::index(VOCAB_TXT, &vocab)?;
     let listed = bytes::added_by_id(files)?;

@@ -38,7 +38,11 @@ pub(super) trait Format {
     unsafe fn codes(from: *const u8, group: usize) -> Codes;
     unsafe fn scales(head: &Self::Head, group: usize) -> Factors;
     /// Only where units have a minimum.
-    unsafe fn minima(head: &Self::Head, group: usize) -> float32x4_t;
+    #[inline(always)]
+    unsafe fn minima(_: &Self::Head, _: usize) -> float32x4_t {
+        // SAFETY: the caller's CPU has NEON.
+        unsafe { vdupq_n_f32(0.0) }
+    }
 }
 
 /// What follows from a format.
@@ -244,11 +248,6 @@ impl Format for Q8_0 {
     unsafe fn scales(head: &Self::Head, _: usize) -> Factors {
         [*head; 2]
     }
-
-    #[inline(always)]
-    unsafe fn minima(head: &Self::Head, _: usize) -> float32x4_t {
-        *head
-    }
 }
 
 /// Scales and minima of the eight units of a block of Q4_K or Q5_K.
@@ -273,19 +272,21 @@ impl KHead {
             let factors = widen_f16(vcreate_u16(word(0)));
             let d = vdupq_laneq_f32::<0>(factors);
             let minus_dmin = vnegq_f32(vdupq_laneq_f32::<1>(factors));
+            // Of 6 bits: their signs are none.
+            let (scales, minima) = (vcreate_s8(scales), vcreate_s8(minima));
             KHead { scales: times(scales, d), minima: times(minima, minus_dmin) }
         }
     }
 }
 
-/// Eight unsigned bytes times `factor`.
+/// Eight signed bytes times `factor`.
 #[inline(always)]
-unsafe fn times(bytes: u64, factor: float32x4_t) -> Factors {
+pub(super) unsafe fn times(bytes: int8x8_t, factor: float32x4_t) -> Factors {
     // SAFETY: the caller's CPU has NEON.
     unsafe {
-        let words = vmovl_u8(vcreate_u8(bytes));
-        let low = vcvtq_f32_u32(vmovl_u16(vget_low_u16(words)));
-        let high = vcvtq_f32_u32(vmovl_high_u16(words));
+        let words = vmovl_s8(bytes);
+        let low = vcvtq_f32_s32(vmovl_s16(vget_low_s16(words)));
+        let high = vcvtq_f32_s32(vmovl_high_s16(words));
         [vmulq_f32(low, factor), vmulq_f32(high, factor)]
     }
 }
@@ -396,13 +397,9 @@ impl Format for Q6_K {
             let d = from.add(208).cast::<u16>().read_unaligned();
             let d = vdupq_laneq_f32::<0>(widen_f16(vcreate_u16(d as u64)));
             let bytes = vld1q_s8(from.add(192).cast());
-            let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
-            [
-                vmulq_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), d),
-                vmulq_f32(vcvtq_f32_s32(vmovl_high_s16(low)), d),
-                vmulq_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), d),
-                vmulq_f32(vcvtq_f32_s32(vmovl_high_s16(high)), d),
-            ]
+            let [a, b] = times(vget_low_s8(bytes), d);
+            let [c, d] = times(vget_high_s8(bytes), d);
+            [a, b, c, d]
         }
     }
 
@@ -430,10 +427,5 @@ impl Format for Q6_K {
     #[inline(always)]
     unsafe fn scales(head: &Self::Head, group: usize) -> Factors {
         [head[2 * group], head[2 * group + 1]]
-    }
-
-    #[inline(always)]
-    unsafe fn minima(head: &Self::Head, _: usize) -> float32x4_t {
-        head[0]
     }
 }

@@ -4,7 +4,7 @@
 
 use core::arch::aarch64::*;
 
-use super::formats::{Codes, Factors, Format, four_halves, load, nibbles, signed};
+use super::formats::{Codes, Factors, Format, four_halves, load, nibbles, signed, times};
 use super::neon::lanes::widen_f16;
 use crate::quant::{QuantType, iq4_nl, mxfp4};
 
@@ -56,13 +56,7 @@ unsafe fn half(from: *const u8) -> float32x4_t {
 #[inline(always)]
 unsafe fn six_bits(bytes: u64, factor: float32x4_t) -> Factors {
     // SAFETY: the caller's CPU has NEON.
-    unsafe {
-        let bytes = vsub_s8(vcreate_s8(bytes), vdup_n_s8(32));
-        let words = vmovl_s8(bytes);
-        let low = vcvtq_f32_s32(vmovl_s16(vget_low_s16(words)));
-        let high = vcvtq_f32_s32(vmovl_high_s16(words));
-        [vmulq_f32(low, factor), vmulq_f32(high, factor)]
-    }
+    unsafe { times(vsub_s8(vcreate_s8(bytes), vdup_n_s8(32)), factor) }
 }
 
 pub(super) struct IQ4_NL;
@@ -86,11 +80,6 @@ impl Format for IQ4_NL {
     #[inline(always)]
     unsafe fn scales(head: &Self::Head, _: usize) -> Factors {
         [*head; 2]
-    }
-
-    #[inline(always)]
-    unsafe fn minima(head: &Self::Head, _: usize) -> float32x4_t {
-        *head
     }
 }
 
@@ -118,11 +107,6 @@ impl Format for MXFP4 {
     #[inline(always)]
     unsafe fn scales(head: &Self::Head, _: usize) -> Factors {
         [*head; 2]
-    }
-
-    #[inline(always)]
-    unsafe fn minima(head: &Self::Head, _: usize) -> float32x4_t {
-        *head
     }
 }
 
@@ -159,11 +143,6 @@ impl Format for IQ4_XS {
     unsafe fn scales(head: &Self::Head, group: usize) -> Factors {
         [head[group]; 2]
     }
-
-    #[inline(always)]
-    unsafe fn minima(head: &Self::Head, _: usize) -> float32x4_t {
-        head[0]
-    }
 }
 
 pub(super) struct TQ2_0;
@@ -194,11 +173,6 @@ impl Format for TQ2_0 {
     #[inline(always)]
     unsafe fn scales(head: &Self::Head, _: usize) -> Factors {
         [*head; 2]
-    }
-
-    #[inline(always)]
-    unsafe fn minima(head: &Self::Head, _: usize) -> float32x4_t {
-        *head
     }
 }
 
@@ -243,10 +217,5 @@ impl Format for Q3_K {
     #[inline(always)]
     unsafe fn scales(head: &Self::Head, group: usize) -> Factors {
         head[group]
-    }
-
-    #[inline(always)]
-    unsafe fn minima(head: &Self::Head, _: usize) -> float32x4_t {
-        head[0][0]
     }
 }

@@ -130,7 +130,7 @@ pub fn execute(request: &Request<'_>, json: bool, streams: &mut Streams<'_>) -> 
 
 /// What a token of the model costs; a file that does not run fails here.
 fn cost(request: &Request<'_>, path: &Path) -> Result<Cost> {
-    with_model(path, |model| {
+    with_model(path, None, |model| {
         let options = request.compute.session(model.weights().all_float(), Purpose::Generate, 1, 1);
         Ok(Cost::of(model, options.cache))
     })

@@ -52,7 +52,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     let n_heads = config.required("n_head")?;
     let n_ctx = config.count("n_positions")?.or(config.count("n_ctx")?).unwrap_or(1024);
     let sizes = Sizes {
-        n_layers: config.required("n_layer")?,
+        n_layers: Keys::layers(config, config.required("n_layer")?)?,
         n_embd,
         n_heads,
         n_kv_heads: n_heads,

@@ -16,7 +16,8 @@ pub static LLAMA: Mapping = decoder(
     describe,
 );
 
-const LAYER: &[Rule] = &[
+/// Of a layer: of many families.
+pub(super) const LAYER: &[Rule] = &[
     tensor("input_layernorm.weight", "attn_norm.weight", &[Embd]),
     tensor("self_attn.q_proj.weight", "attn_q.weight", &[Query, Embd]).interleaved(),
     tensor("self_attn.k_proj.weight", "attn_k.weight", &[KeyValue, Embd]).interleaved(),

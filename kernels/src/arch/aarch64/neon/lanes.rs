@@ -186,7 +186,8 @@ impl Lanes for Quads {
     #[inline]
     #[target_feature(enable = "neon")]
     unsafe fn max(self, m: Self) -> Self {
-        // No maximum instruction treats all NaN like this.
+        // No maximum instruction treats all NaN like this. (Of signalling NaN, which no arithmetic gives,
+        // the compiler may choose one that does not either.)
         all!(larger(self, m))
     }
     #[inline]

@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 
 use super::gemv::{Format, Four};
 use super::gemv_blocks::{Bytes, looked_up};
-use super::gemv_super::{quarter, quarters};
+use super::gemv_super::{quarter, quarters, transposed};
 use crate::quant::{QuantType, iq4_nl};
 
 /// Four blocks.
@@ -128,18 +128,8 @@ impl Format for Q2_K {
     #[inline]
     #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     unsafe fn open<const WHOLE: bool>(rows: Four, _: usize) -> Step {
-        const TRANSPOSED: Bytes = {
-            let mut index = [0; 64];
-            let mut i = 0;
-            while i < 64 {
-                index[i] = (i % 4 * 16 + i / 4) as u8;
-                i += 1;
-            }
-            Bytes(index)
-        };
         // SAFETY: a step is one whole block: sixteen bytes of scales, and two f16 at its end.
-        let (heads, d, dmin) = unsafe { (quarters(rows, 0), halves(rows, 80), halves(rows, 82)) };
-        let bytes = _mm512_permutexvar_epi8(TRANSPOSED.register(), heads);
+        let (bytes, d, dmin) = unsafe { (transposed(rows, 0), halves(rows, 80), halves(rows, 82)) };
         let low_bits = _mm512_set1_epi8(15);
         Step {
             rows,

@@ -204,25 +204,12 @@ impl Format for Q6_K {
     #[inline]
     #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     unsafe fn open<const WHOLE: bool>(rows: Four, _: usize) -> Q6Step {
-        const TRANSPOSED: Bytes = {
-            let mut index = [0; 64];
-            let mut i = 0;
-            while i < 64 {
-                index[i] = (i % 4 * 16 + i / 4) as u8;
-                i += 1;
-            }
-            Bytes(index)
-        };
         // SAFETY: a step is one whole block: its scales are bytes 192 to 208, and `d` the last two.
         let (factors, d) = unsafe {
             let d = |r: usize| rows.0[r].add(208).cast::<u16>().read_unaligned() as i64;
-            (quarters(rows, 192), d(0) | d(1) << 16 | d(2) << 32 | d(3) << 48)
+            (transposed(rows, 192), d(0) | d(1) << 16 | d(2) << 32 | d(3) << 48)
         };
-        Q6Step {
-            rows,
-            d: _mm512_broadcast_f32x4(_mm_cvtph_ps(_mm_cvtsi64_si128(d))),
-            factors: _mm512_permutexvar_epi8(TRANSPOSED.register(), factors),
-        }
+        Q6Step { rows, d: _mm512_broadcast_f32x4(_mm_cvtph_ps(_mm_cvtsi64_si128(d))), factors }
     }
 
     #[inline]
@@ -265,6 +252,23 @@ impl Format for Q6_K {
         let scales = _mm512_mul_ps(step.d, scales);
         (scales, scales)
     }
+}
+
+/// 16 bytes from place `at` of each row, by place: byte `4u + r` is byte `u` of row `r`.
+#[inline]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) unsafe fn transposed(rows: Four, at: usize) -> __m512i {
+    const INDEX: Bytes = {
+        let mut index = [0; 64];
+        let mut i = 0;
+        while i < 64 {
+            index[i] = (i % 4 * 16 + i / 4) as u8;
+            i += 1;
+        }
+        Bytes(index)
+    };
+    // SAFETY: the caller's place lies inside the blocks.
+    _mm512_permutexvar_epi8(INDEX.register(), unsafe { quarters(rows, at) })
 }
 
 /// 16 bytes from place `at` of each row.
