@@ -15,12 +15,16 @@ pub trait Observer {
 pub enum Site {
     /// Queries, keys and values.
     Attention,
+    /// From the narrow vector that queries are made of to all of them.
+    LatentQueries,
     /// The output of attention.
     AttentionOutput,
     /// The feed-forward network's first matrices: up, and gate if it has one.
     FeedForward,
     /// Its last one.
     Down,
+    /// The last one of the network that every token goes through besides experts.
+    DownShared,
     /// From the last state to logits.
     Head,
 }

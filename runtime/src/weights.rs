@@ -146,7 +146,7 @@ impl<'a> Weights<'a> {
             }
         }
         for layer in 0..config.n_layers {
-            for slot in required(config).chain(architecture.required.iter().copied()) {
+            for slot in required(config, layer).chain(architecture.required.iter().copied()) {
                 if missing(GLOBALS.len() + layer * LAYER.len() + slot as usize) {
                     let name = LAYER[slot as usize].1;
                     return Err(LoadError::Tensor(name, Some(layer as u32), TensorError::Missing));
@@ -311,7 +311,7 @@ impl Place {
         };
         let known = |slot| {
             let listed = [architecture.required, architecture.optional];
-            required(config).any(|known| known == slot)
+            required(config, layer).any(|known| known == slot)
                 || listed.iter().any(|slots| slots.contains(&slot))
         };
         let mut place = Place::new(name, Some(layer as u32), false);

@@ -43,7 +43,11 @@ fn check_float(file: &Path, reference: &Value) {
 
 #[test]
 fn tiny_models_equal_their_references() {
-    for name in ["llama-f32", "gemma3-bf16", "gpt2", "phi3", "qwen2", "qwen3"] {
+    for name in ["llama-f32", "gemma3-bf16", "gpt2", "phi3", "qwen2", "qwen3"].into_iter().chain([
+        "qwen2moe",
+        "deepseek2",
+        "deepseek3",
+    ]) {
         let path = root().join("tests/fixtures/models").join(name);
         check_float(&path.with_extension("gguf"), &json(&path.with_extension("json")));
     }

@@ -38,7 +38,7 @@ fn bytes_of(run: Run, file: &[u8], n_ctx: usize, len: u32) -> Vec<u8> {
 
 #[test]
 fn a_restored_session_goes_on_with_the_same_bits() {
-    for file in ["llama-f32", "gemma3-bf16", "gemma3", "gpt2", "phi3", "qwen3"] {
+    for file in ["llama-f32", "gemma3-bf16", "gemma3", "gpt2", "phi3", "qwen3", "deepseek3"] {
         let file = fixture(&format!("models/{file}.gguf"));
         for cache in caches(&file) {
             let run = Run { cache, ..run() };

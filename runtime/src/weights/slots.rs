@@ -20,10 +20,17 @@ slots! {
     AttentionNormBias = "attn_norm.bias", Embd, One;
     AttentionNorm2 = "attn_norm_2.weight", Embd, One;
     AttentionNorm2Bias = "attn_norm_2.bias", Embd, One;
-    Q = "attn_q.weight", Embd, Query;
+    Q = "attn_q.weight", Embd, Projected;
     K = "attn_k.weight", Embd, KeyValue;
     V = "attn_v.weight", Embd, KeyValue;
-    O = "attn_output.weight", Query, Embd;
+    O = "attn_output.weight", Attended, Embd;
+    LatentQuery = "attn_q_a.weight", Embd, LatentQuery;
+    LatentQueryNorm = "attn_q_a_norm.weight", LatentQuery, One;
+    LatentQueries = "attn_q_b.weight", LatentQuery, Projected;
+    LatentKeyValue = "attn_kv_a_mqa.weight", Embd, KeyValue;
+    LatentKeyValueNorm = "attn_kv_a_norm.weight", LatentKeyValue, One;
+    LatentKeys = "attn_k_b.weight", LatentStill, LatentKeyValue;
+    LatentValues = "attn_v_b.weight", LatentKeyValue, LatentValue;
     QBias = "attn_q.bias", Query, One;
     KBias = "attn_k.bias", KeyValue, One;
     VBias = "attn_v.bias", KeyValue, One;
@@ -43,12 +50,17 @@ slots! {
     PostFfnNorm = "post_ffw_norm.weight", Embd, One;
     Router = "ffn_gate_inp.weight", Embd, Experts;
     RouterBias = "ffn_gate_inp.bias", Experts, One;
+    RouterChoice = "exp_probs_b.bias", Experts, One;
     GateExperts = "ffn_gate_exps.weight", Embd, ExpertFf;
     UpExperts = "ffn_up_exps.weight", Embd, ExpertFf;
     DownExperts = "ffn_down_exps.weight", ExpertFf, Embd;
     GateExpertsBias = "ffn_gate_exps.bias", ExpertFf, One;
     UpExpertsBias = "ffn_up_exps.bias", ExpertFf, One;
     DownExpertsBias = "ffn_down_exps.bias", Embd, One;
+    SharedGateScore = "ffn_gate_inp_shexp.weight", Embd, One;
+    GateShared = "ffn_gate_shexp.weight", Embd, SharedFf;
+    UpShared = "ffn_up_shexp.weight", Embd, SharedFf;
+    DownShared = "ffn_down_shexp.weight", SharedFf, Embd;
 }
 
 impl Slot {
@@ -60,6 +72,7 @@ impl Slot {
             Slot::GateExpertsBias | Slot::UpExpertsBias | Slot::DownExpertsBias => {
                 config.n_experts()
             }
+            Slot::LatentKeys | Slot::LatentValues => config.n_heads,
             Slot::QNorm => heads(config.n_heads),
             Slot::KNorm => heads(config.n_kv_heads),
             _ => 1,
@@ -67,25 +80,56 @@ impl Slot {
     }
 }
 
-/// What every layer of a decoder with these facts has.
-pub fn required(config: &Config) -> impl Iterator<Item = Slot> {
+/// Attention's tensors where keys and values are made of a narrow vector.
+const LATENT: [Slot; 6] = [
+    Slot::Q,
+    Slot::LatentKeyValue,
+    Slot::LatentKeyValueNorm,
+    Slot::LatentKeys,
+    Slot::LatentValues,
+    Slot::O,
+];
+
+/// The same where queries are made of one, too.
+const LATENT_QUERIES: [Slot; 8] = [
+    Slot::LatentQuery,
+    Slot::LatentQueryNorm,
+    Slot::LatentQueries,
+    Slot::LatentKeyValue,
+    Slot::LatentKeyValueNorm,
+    Slot::LatentKeys,
+    Slot::LatentValues,
+    Slot::O,
+];
+
+/// What a layer of a decoder with these facts has.
+pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let biased = config.norm == NormKind::Layer;
     let when = |fact: bool, slots: &'static [Slot]| if fact { slots } else { &[] };
     // Where both branches begin alike, one norm may serve both.
     let two_norms = config.pre_norm && !config.parallel_residual;
-    let ffn: &[Slot] = match (config.experts, config.gated) {
+    let attention: &[Slot] = match config.latent.map(|latent| latent.query) {
+        None => &[Slot::Q, Slot::K, Slot::V, Slot::O],
+        Some(0) => &LATENT,
+        Some(_) => &LATENT_QUERIES,
+    };
+    let experts = config.experts_of(layer);
+    let ffn: &[Slot] = match (experts, config.gated) {
         (Some(_), _) => &[Slot::Router, Slot::GateExperts, Slot::UpExperts, Slot::DownExperts],
         (None, true) => &[Slot::Up, Slot::Gate, Slot::Down],
         (None, false) => &[Slot::Up, Slot::Down],
     };
+    let shared = experts.filter(|experts| experts.shared_ff > 0);
     let all = [
         when(config.pre_norm, &[Slot::AttentionNorm]),
         when(config.pre_norm && biased, &[Slot::AttentionNormBias]),
-        &[Slot::Q, Slot::K, Slot::V, Slot::O],
+        attention,
         when(config.sinks, &[Slot::Sinks]),
         when(two_norms, &[Slot::FfnNorm]),
         when(two_norms && biased, &[Slot::FfnNormBias]),
         ffn,
+        when(shared.is_some(), &[Slot::GateShared, Slot::UpShared, Slot::DownShared]),
+        when(shared.is_some_and(|it| it.shared_gate), &[Slot::SharedGateScore]),
     ];
     all.into_iter().flatten().copied()
 }
@@ -119,13 +163,20 @@ pub(super) enum Width {
     One,
     Embd,
     Query,
+    Projected,
+    Attended,
     KeyValue,
+    LatentQuery,
+    LatentKeyValue,
+    LatentStill,
+    LatentValue,
     QueryNorm,
     KeyNorm,
     Heads,
     Ff,
     Experts,
     ExpertFf,
+    SharedFf,
 }
 
 impl Width {
@@ -134,6 +185,12 @@ impl Width {
             Width::One => 1,
             Width::Embd => config.n_embd,
             Width::Query => config.q_dim(),
+            Width::Projected => config.projected_dim(),
+            Width::Attended => config.attended_dim(),
+            Width::LatentQuery => config.latent.map_or(0, |latent| latent.query),
+            Width::LatentKeyValue => config.latent.map_or(0, |latent| latent.key_value),
+            Width::LatentStill => config.latent.map_or(0, |latent| latent.still),
+            Width::LatentValue => config.latent.map_or(0, |latent| latent.value),
             Width::KeyValue => config.kv_dim(),
             Width::QueryNorm if config.qk_norm == QkNorm::Whole => config.q_dim(),
             Width::KeyNorm if config.qk_norm == QkNorm::Whole => config.kv_dim(),
@@ -141,7 +198,8 @@ impl Width {
             Width::Heads => config.n_heads,
             Width::Ff => config.n_ff,
             Width::Experts => config.n_experts(),
-            Width::ExpertFf => config.ff_dim(),
+            Width::ExpertFf => config.experts.map_or(0, |experts| experts.n_ff),
+            Width::SharedFf => config.experts.map_or(0, |experts| experts.shared_ff),
         }
     }
 }

@@ -8,7 +8,7 @@ use mote_formats::hf::{Config, ConfigError};
 use mote_formats::safetensors::Dtype;
 use mote_kernels::QuantType;
 
-use super::arch::{HEAD_NAME, MAPPINGS, Mapping, Rule, Sizes, Transform};
+use super::arch::{HEAD_NAME, MAPPINGS, Mapping, Rule, Sizes, Transform, Width};
 use super::keys::Keys;
 use crate::failure::{Code, Failure, Result};
 
@@ -182,9 +182,14 @@ impl<'a> Plan<'a> {
             let rest = name.strip_prefix(layers)?.strip_prefix('.')?;
             let (number, rest) = rest.split_once('.')?;
             let number: u64 = number.parse().ok().filter(|n: &u64| n.to_string() == number)?;
-            (number < self.sizes.n_layers).then_some((number, rest))
+            Some((number, rest))
         };
+        let (n_layers, extra) = (self.sizes.n_layers, self.sizes.extra_layers);
         let in_layer = in_layer();
+        if in_layer.is_some_and(|(number, _)| (n_layers..n_layers + extra).contains(&number)) {
+            return Ok(Vec::new());
+        }
+        let in_layer = in_layer.filter(|(number, _)| *number < n_layers);
         // Numbers that cannot be would pile up under one name.
         let number = |rule: &Rule, name: &str| {
             let most = rule.stack.map(|count| count.of(&self.sizes));
@@ -232,7 +237,7 @@ impl<'a> Plan<'a> {
             }
             parts.push(Part { source, stored: stored(source)? });
         }
-        let mut dims = dims(rule.transform, &expected);
+        let mut dims = dims(rule.transform, &expected, &self.sizes);
         if let Some(count) = rule.stack {
             let (count, found) = (count.of(&self.sizes), parts.len() as u64);
             let numbered = sources.iter().map(|(number, _)| *number).eq(0..count);
@@ -262,6 +267,7 @@ impl<'a> Plan<'a> {
             || !name.ends_with(".weight")
             || name.ends_with("_norm.weight")
             || name.ends_with(".ffn_gate_inp.weight")
+            || name.ends_with(".ffn_gate_inp_shexp.weight")
             || name == "position_embd.weight";
         if always_f32 {
             return QuantType::F32;
@@ -296,7 +302,9 @@ impl<'a> Plan<'a> {
             return Err(missing(sentence));
         }
         for number in 0..self.sizes.n_layers {
-            for rule in self.mapping.layer.iter().filter(|rule| !rule.optional) {
+            let needed =
+                |rule: &&Rule| rule.is_of(number, &self.sizes) && rule.is_needed(&self.sizes);
+            for rule in self.mapping.layer.iter().filter(needed) {
                 if !names.contains(&format!("blk.{number}.{}", rule.to)) {
                     return Err(missing(&format!(
                         "{}.{number}.{}",
@@ -326,8 +334,15 @@ fn stored(source: &Source) -> Result<Stored> {
 }
 
 /// The dimensions of a tensor of the output, neighbours first, by the shape of one in the checkpoint.
-fn dims(transform: Transform, shape: &[u64]) -> Vec<u64> {
+fn dims(transform: Transform, shape: &[u64], sizes: &Sizes) -> Vec<u64> {
     let mut dims: Vec<u64> = shape.iter().rev().copied().collect();
+    if let Transform::Blocks { count, rows, transposed, .. } = transform {
+        let (cols, rows) = (dims.first().copied().unwrap_or(1), rows.of(sizes));
+        let (cols, rows) = if transposed { (rows, cols) } else { (cols, rows) };
+        let all = [cols, rows, count.of(sizes)];
+        // One block is a matrix.
+        return if count == Width::One { all[..2].to_vec() } else { all.to_vec() };
+    }
     match (transform, dims.as_mut_slice()) {
         (Transform::Transpose { step, .. }, [outputs, inputs, ..]) => {
             (*outputs, *inputs) = (*inputs, *outputs / step);
