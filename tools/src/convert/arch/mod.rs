@@ -297,6 +297,14 @@ pub enum Transform {
         /// Whether they become columns.
         transposed: bool,
     },
+    /// Two tensors of bytes, NAME_blocks and NAME_scales: MXFP4, of which every `step`-th row from `first` on
+    /// is taken. The shape is that of the numbers they stand for.
+    Packed {
+        /// How many outputs of different tensors alternate.
+        step: u64,
+        /// Which of them this is.
+        first: u64,
+    },
     /// The model multiplies by 1 + w, the GGUF architecture by w.
     PlusOne,
 }
@@ -392,6 +400,10 @@ impl Rule {
 
     /// The number that stands for `{}` in a name that is the rule's (0 where there is none).
     pub fn number(&self, name: &str) -> Option<u64> {
+        if let Transform::Packed { .. } = self.transform {
+            let end = name.strip_prefix(self.from)?;
+            return ["_blocks", "_scales"].iter().position(|it| *it == end).map(|at| at as u64);
+        }
         let Some((start, end)) = self.from.split_once("{}") else {
             return (self.from == name).then_some(0);
         };
