@@ -1,7 +1,12 @@
 //! The facts that a forward pass may depend on. No architecture is named here: what a new one needs
 //! and these do not say becomes another fact.
 
+mod recurrence;
+
 use mote_kernels::{Gate, RopeLayout};
+
+pub(crate) use recurrence::{CHANNELS, ROWS};
+pub use recurrence::{LayerSet, MAX_STATE, MAX_TAPS, Recurrence};
 
 /// Largest width and layer count that are believed of a file.
 pub const MAX_WIDTH: usize = 1 << 17;
@@ -14,7 +19,7 @@ pub const MAX_POSITIONS: usize = 1 << 24;
 /// Most tokens of a vocabulary.
 pub const MAX_VOCABULARY: usize = 1 << 20;
 
-/// A decoder-only Transformer.
+/// A decoder: a Transformer, or something else that is a stack of layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
     /// Decoder layers.
@@ -30,7 +35,11 @@ pub struct Config {
     /// Whether queries, keys and values are made of narrow vectors, and how. There is one key-value head
     /// then, of as many dimensions as turn and then the vector's.
     pub latent: Option<Latent>,
-    /// Width of the feed-forward network.
+    /// Layers that do not attend: they have [`Config::recurrence`] in the place of attention.
+    pub recurrent: LayerSet,
+    /// How these layers remember what came before.
+    pub recurrence: Recurrence,
+    /// Width of the feed-forward network; 0: layers have none, unless they have experts.
     pub n_ff: usize,
     /// Tokens in the vocabulary.
     pub n_vocab: usize,
@@ -242,6 +251,11 @@ pub struct Window {
 }
 
 impl Config {
+    /// Whether layers have a feed-forward network.
+    pub fn has_ff(&self) -> bool {
+        self.widest_ff() > 0
+    }
+
     /// Experts in each layer that has some; 0 where there is no choice.
     pub fn n_experts(&self) -> usize {
         self.experts.map_or(0, |experts| experts.n)
@@ -257,6 +271,21 @@ impl Config {
         let Some(experts) = &self.experts else { return self.n_ff };
         let dense = if experts.dense_layers > 0 { self.n_ff } else { 0 };
         experts.n_ff.max(experts.shared_ff).max(dense)
+    }
+
+    /// Layers that attend, and so have keys and values in the cache.
+    pub fn n_attending(&self) -> usize {
+        self.n_layers - self.recurrent.below(self.n_layers)
+    }
+
+    /// Which of them a layer that attends is.
+    pub fn attending(&self, layer: usize) -> usize {
+        layer - self.recurrent.below(layer)
+    }
+
+    /// Layers with a recurrent state.
+    pub fn n_recurrent(&self) -> usize {
+        self.recurrent.below(self.n_layers)
     }
 
     /// Floats of all query heads.
@@ -288,7 +317,7 @@ impl Config {
     /// series for the largest power of two of heads, and for the rest every other one of the series
     /// for twice as many.
     pub fn alibi_slopes(&self, slopes: &mut [f32]) {
-        let whole = 1 << self.n_heads.ilog2();
+        let whole = 1 << self.n_heads.checked_ilog2().unwrap_or(0);
         let ratio = |heads: usize| libm::exp2(-f64::from(self.alibi_max_bias) / heads as f64);
         let (mut step, mut product) = (ratio(whole), 1.0f64);
         for (head, slope) in slopes.iter_mut().enumerate() {

@@ -4,16 +4,21 @@
 mod attention;
 mod experts;
 mod latent;
+mod recurrence;
+mod selective;
+mod selective_heads;
+mod short_convolution;
 
 use core::ops::Range;
 
 use mote_kernels::{Matrix, Precision, Rows};
 
-use crate::config::Config;
+use crate::config::{Config, Recurrence};
 use crate::engine::{Engine, Norm, add, quantized};
 use crate::executor::{Chunks, Planes, for_each};
 use crate::observe::{Observer, Site, tell};
 use crate::plan::{Buffers, PlaneBuffers, Store};
+use crate::states::Running;
 use crate::weights::{Layer, Slot, Weights};
 
 /// What every step of a pass sees.
@@ -23,6 +28,8 @@ pub(crate) struct Pass<'p> {
     pub engine: Engine<'p>,
     /// Position of the first token.
     pub first: usize,
+    /// What recurrent mixers know of the tokens before, and will know of these.
+    pub states: Running<'p>,
     /// Bits of the tokens' activations.
     pub precision: Precision,
     /// Hears what enters the matrices.
@@ -50,20 +57,31 @@ impl Pass<'_> {
             }
             let w = weights.layer(index);
 
-            // Attention: what do the tokens before say about this one?
-            self.queries_keys_values(index, &w, t, store, b);
-            // Behind the cache, the last layer matters only for the tokens whose states are wanted.
+            // The mixer: what do the tokens before say about this one? Behind what it remembers, the
+            // last layer matters only for the tokens whose states are wanted.
             let from = if index + 1 == c.n_layers { wanted } else { 0 };
             let tokens = from..t;
+            let recurrent = c.recurrent.contains(index);
+            if recurrent {
+                self.recur(index, &w, (t, tokens.clone()), b);
+            } else {
+                self.queries_keys_values(index, &w, t, store, b);
+            }
             if tokens.is_empty() {
                 return true;
             }
-            self.look_back(index, &w, tokens.clone(), store, b);
+            if !recurrent {
+                self.look_back(index, &w, tokens.clone(), store, b);
+            }
+            let bias = w.vector(if recurrent { Slot::MixOutBias } else { Slot::OBias });
             if c.parallel_residual {
                 core::mem::swap(&mut b.branch, &mut b.aside);
             } else {
                 let norm = w.vector(Slot::PostAttentionNorm);
-                self.add_branch(tokens.clone(), b.x, b.branch, w.vector(Slot::OBias), norm);
+                self.add_branch(tokens.clone(), b.x, b.branch, bias, norm);
+            }
+            if !c.has_ff() {
+                continue;
             }
 
             // Feed-forward: what does this token's state call up?
@@ -72,12 +90,28 @@ impl Pass<'_> {
                 None => self.feed_forward(index, &w, tokens.clone(), b),
             }
             if c.parallel_residual {
-                self.add_branch(tokens.clone(), b.x, b.aside, w.vector(Slot::OBias), None);
+                self.add_branch(tokens.clone(), b.x, b.aside, bias, None);
             }
             let norm = w.vector(Slot::PostFfnNorm);
             self.add_branch(tokens, b.x, b.branch, w.vector(Slot::DownBias), norm);
         }
         true
+    }
+
+    /// What a recurrent mixer adds to `tokens` of the `t`, into `b.branch`; all of them change its state.
+    fn recur(
+        &mut self,
+        layer: usize,
+        w: &Layer<'_>,
+        tokens: (usize, Range<usize>),
+        b: &mut Buffers<'_>,
+    ) {
+        match self.config.recurrence {
+            Recurrence::None => {}
+            Recurrence::ShortConvolution { .. } => self.short_convolution(layer, w, tokens, b),
+            Recurrence::Selective { .. } => self.selective(layer, w, tokens, b),
+            Recurrence::Heads { .. } => self.selective_heads(layer, w, tokens, b),
+        }
     }
 
     /// Queries of `t` tokens into `b.q`; their keys and values into the cache.
@@ -94,7 +128,7 @@ impl Pass<'_> {
             Some(latent) => self.latent_queries_keys_values((layer, w), latent, t, b),
             None => {
                 let qkv = [w.matrix(Slot::Q), w.matrix(Slot::K), w.matrix(Slot::V)];
-                let norm = self.attention_norm(w);
+                let norm = self.mixer_norm(w);
                 let input = self.branch_input(0..t, norm, &qkv, (b.x, b.normed, &mut b.planes));
                 let q = &mut b.q[..t * c.q_dim()]; // (t, n_heads * head_dim)
                 let k = &mut b.k[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
@@ -225,8 +259,8 @@ impl Pass<'_> {
         self.config.pre_norm.then(|| self.norm(w.vector(weight), w.vector(bias)))
     }
 
-    /// The norm before attention.
-    fn attention_norm<'a>(&self, w: &Layer<'a>) -> Option<Norm<'a>> {
+    /// The norm before the mixer.
+    fn mixer_norm<'a>(&self, w: &Layer<'a>) -> Option<Norm<'a>> {
         let second = (Slot::AttentionNorm2, Slot::AttentionNorm2Bias);
         self.either_norm(w, second, (Slot::AttentionNorm, Slot::AttentionNormBias))
     }

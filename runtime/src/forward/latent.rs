@@ -30,7 +30,7 @@ impl Pass<'_> {
     ) {
         let (c, kernels) = (self.config, self.engine.kernels);
         let turning = c.head_dim - latent.key_value;
-        let norm = self.attention_norm(w);
+        let norm = self.mixer_norm(w);
         let kv_a = w.matrix(Slot::LatentKeyValue);
         let made = &mut b.v[..t * c.kv_dim()]; // (t, key_value + turning)
         let heads = &mut b.heads[..t * latent.projected(c)]; // (t, n_heads * (still + turning))

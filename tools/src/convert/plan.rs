@@ -8,7 +8,7 @@ use mote_formats::hf::{Config, ConfigError};
 use mote_formats::safetensors::Dtype;
 use mote_kernels::QuantType;
 
-use super::arch::{HEAD_NAME, MAPPINGS, Mapping, Rule, Sizes, Transform, Width};
+use super::arch::{HEAD_NAME, Layers, MAPPINGS, Mapping, Rule, Sizes, Transform, Width};
 use super::keys::Keys;
 use crate::failure::{Code, Failure, Result};
 
@@ -70,10 +70,12 @@ const PARTS: &[&str] = &[
     "model.language_model.",
     "language_model.",
     "model.decoder.",
+    "model.backbone.",
     "model.",
     "transformer.",
     "gpt_neox.",
     "decoder.",
+    "backbone.",
 ];
 
 impl Output<'_> {
@@ -193,6 +195,7 @@ impl<'a> Plan<'a> {
         };
         let of = |rule: &'static Rule| match in_layer {
             None => Some((rule.to.to_string(), rule, number(rule, name)?)),
+            Some((layer, _)) if !self.has(layer, rule) => None,
             Some((layer, rest)) => {
                 Some((format!("blk.{layer}.{}", rule.to), rule, number(rule, rest)?))
             }
@@ -207,6 +210,17 @@ impl<'a> Plan<'a> {
         let sentence = "has no place in a model of architecture";
         let sentence = format_args!("{tensor} {sentence} {architecture} with {layers} layers");
         Err(Failure::new(Code::Model, sentence))
+    }
+
+    /// Whether a layer is one of those that a rule is for.
+    fn has(&self, layer: u64, rule: &Rule) -> bool {
+        match rule.layers {
+            Layers::All => true,
+            Layers::Attending => !self.keys.is_recurrent(layer),
+            Layers::Recurrent => self.keys.is_recurrent(layer),
+            Layers::Dense => layer < self.sizes.dense_layers,
+            Layers::Sparse => layer >= self.sizes.dense_layers,
+        }
     }
 
     /// `sources` become the tensor `name`, in the order of their numbers.
@@ -236,7 +250,14 @@ impl<'a> Plan<'a> {
             }
             parts.push(Part { source, stored: stored(source)? });
         }
-        let mut dims = dims(rule.transform, &expected, &self.sizes);
+        let widths = rule.shape.iter().zip(&expected);
+        let shape: Vec<u64> =
+            widths.filter(|(width, _)| **width != Width::One).map(|(_, &n)| n).collect();
+        let mut dims = dims(rule.transform, &shape, &self.sizes);
+        if let Some(width) = rule.rows_of {
+            let row = width.of(&self.sizes).max(1);
+            dims = vec![row, dims.iter().product::<u64>() / row];
+        }
         if let Some(count) = rule.stack {
             let (count, found) = (count.of(&self.sizes), parts.len() as u64);
             let numbered = sources.iter().map(|(number, _)| *number).eq(0..count);
@@ -304,6 +325,8 @@ impl<'a> Plan<'a> {
             || name.ends_with("_norm.weight")
             || name.ends_with(".ffn_gate_inp.weight")
             || name.ends_with(".ffn_gate_inp_shexp.weight")
+            || name.ends_with("conv1d.weight")
+            || name.ends_with(".shortconv.conv.weight")
             || name == "position_embd.weight";
         if always_f32 {
             return QuantType::F32;
@@ -338,8 +361,7 @@ impl<'a> Plan<'a> {
             return Err(missing(sentence));
         }
         for number in 0..self.sizes.n_layers {
-            let needed =
-                |rule: &&Rule| rule.is_of(number, &self.sizes) && rule.is_needed(&self.sizes);
+            let needed = |rule: &&Rule| rule.is_needed(&self.sizes) && self.has(number, rule);
             for rule in self.mapping.layer.iter().filter(needed) {
                 if !names.contains(&format!("blk.{number}.{}", rule.to)) {
                     return Err(missing(&format!(
@@ -393,7 +415,7 @@ fn dims(transform: Transform, shape: &[u64], sizes: &Sizes) -> Vec<u64> {
         let (cols, rows) = if transposed { (rows, cols) } else { (cols, rows) };
         let all = [cols, rows, count.of(sizes)];
         // One block is a matrix.
-        return if count == Width::One { all[..2].to_vec() } else { all.to_vec() };
+        return if count == Width::Single { all[..2].to_vec() } else { all.to_vec() };
     }
     match (transform, dims.as_mut_slice()) {
         (Transform::Transpose { step, .. }, [outputs, inputs, ..]) => {

@@ -21,7 +21,9 @@ mod gpt_oss;
 mod gptneox;
 mod granite;
 mod granitemoe;
+mod lfm2;
 mod llama;
+mod mamba;
 mod mixtral;
 mod mpt;
 mod nemotron;
@@ -69,6 +71,9 @@ pub static MAPPINGS: &[&Mapping] = &[
     &deepseek2::DEEPSEEK2,
     &glm4::GLM4,
     &nemotron::NEMOTRON,
+    &lfm2::LFM2,
+    &mamba::MAMBA,
+    &mamba::MAMBA2,
 ];
 
 /// What a file under this folder says.
@@ -150,6 +155,31 @@ pub struct Sizes {
     pub n_vocab: u64,
     /// Positions.
     pub n_ctx: u64,
+    /// Of a recurrent mixer.
+    pub mixer: MixerSizes,
+}
+
+/// The sizes of a recurrent mixer; all 0 where there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MixerSizes {
+    /// What the first projection gives.
+    pub projected: u64,
+    /// Channels of the convolution.
+    pub channels: u64,
+    /// Tokens that it sees.
+    pub taps: u64,
+    /// What enters the last projection.
+    pub inner: u64,
+    /// What the convolved is projected to.
+    pub selected: u64,
+    /// The low rank of steps.
+    pub rank: u64,
+    /// Steps: channels, or heads.
+    pub steps: u64,
+    /// Numbers of each channel.
+    pub state: u64,
+    /// Values that are normed together.
+    pub group: u64,
 }
 
 /// The sizes of multi-head latent attention; all 0: there is none.
@@ -170,8 +200,8 @@ pub struct Latent {
 /// A dimension of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
-    /// One.
-    One,
+    /// 1: a dimension that the output has, too.
+    Single,
     /// The residual stream's.
     Embd,
     /// All query heads.
@@ -222,6 +252,26 @@ pub enum Width {
     Vocab,
     /// Positions.
     Context,
+    /// 1: a dimension that the output does not have.
+    One,
+    /// See [`MixerSizes`].
+    MixIn,
+    /// See [`MixerSizes`].
+    Channels,
+    /// See [`MixerSizes`].
+    Taps,
+    /// See [`MixerSizes`].
+    Inner,
+    /// See [`MixerSizes`].
+    Selected,
+    /// See [`MixerSizes`].
+    Rank,
+    /// See [`MixerSizes`].
+    Steps,
+    /// See [`MixerSizes`].
+    State,
+    /// See [`MixerSizes`].
+    MixGroup,
 }
 
 impl Width {
@@ -232,7 +282,7 @@ impl Width {
         let Latent { query: latent_query, key_value: latent, still, turning, value } = sizes.latent;
         let all = |head: u64| sizes.n_heads.saturating_mul(head);
         match self {
-            Width::One => 1,
+            Width::Single => 1,
             Width::Embd => sizes.n_embd,
             Width::Query => query,
             Width::KeyValue => key_value,
@@ -259,6 +309,16 @@ impl Width {
             Width::LatentValues => all(value),
             Width::Vocab => sizes.n_vocab,
             Width::Context => sizes.n_ctx,
+            Width::One => 1,
+            Width::MixIn => sizes.mixer.projected,
+            Width::Channels => sizes.mixer.channels,
+            Width::Taps => sizes.mixer.taps,
+            Width::Inner => sizes.mixer.inner,
+            Width::Selected => sizes.mixer.selected,
+            Width::Rank => sizes.mixer.rank,
+            Width::Steps => sizes.mixer.steps,
+            Width::State => sizes.mixer.state,
+            Width::MixGroup => sizes.mixer.group,
         }
     }
 }
@@ -307,6 +367,15 @@ pub enum Transform {
     },
     /// The model multiplies by 1 + w, the GGUF architecture by w.
     PlusOne,
+    /// Of a rate its logarithm is stored, without the sign: the GGUF architecture has -exp(w).
+    Rate,
+}
+
+impl Transform {
+    /// Whether elements change, and not only their places.
+    pub fn is_arithmetic(self) -> bool {
+        matches!(self, Transform::PlusOne | Transform::Rate)
+    }
 }
 
 /// Where a tensor goes.
@@ -326,23 +395,30 @@ pub struct Rule {
     /// Whether a model may be without it.
     pub optional: bool,
     /// Which layers have it.
-    pub of: Of,
+    pub layers: Layers,
+    /// Into rows of which length a vector is cut.
+    pub rows_of: Option<Width>,
 }
 
-/// Layers that have a tensor.
+/// Some of a model's layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    /// All.
+pub enum Layers {
+    /// All of them.
     All,
-    /// Those without experts.
+    /// Those that attend.
+    Attending,
+    /// Those that have a recurrent mixer instead.
+    Recurrent,
+    /// Those without experts, where others have some.
     Dense,
-    /// Those with experts.
+    /// Those with experts, where others have none.
     Sparse,
 }
 
 /// A tensor that every model has.
 const fn tensor(from: &'static str, to: &'static str, shape: &'static [Width]) -> Rule {
-    Rule { from, to, shape, stack: None, transform: Transform::None, optional: false, of: Of::All }
+    let (transform, layers) = (Transform::None, Layers::All);
+    Rule { from, to, shape, stack: None, transform, optional: false, layers, rows_of: None }
 }
 
 impl Rule {
@@ -352,25 +428,29 @@ impl Rule {
         self
     }
 
-    /// Layers with experts have it.
+    const fn attending(mut self) -> Rule {
+        self.layers = Layers::Attending;
+        self
+    }
+
+    const fn in_rows_of(mut self, width: Width) -> Rule {
+        self.rows_of = Some(width);
+        self
+    }
+
+    const fn recurrent(mut self) -> Rule {
+        self.layers = Layers::Recurrent;
+        self
+    }
+
     const fn sparse(mut self) -> Rule {
-        self.of = Of::Sparse;
+        self.layers = Layers::Sparse;
         self
     }
 
-    /// Layers without experts have it.
     const fn dense(mut self) -> Rule {
-        self.of = Of::Dense;
+        self.layers = Layers::Dense;
         self
-    }
-
-    /// Whether a layer may have it.
-    pub fn is_of(&self, layer: u64, sizes: &Sizes) -> bool {
-        match self.of {
-            Of::All => true,
-            Of::Dense => layer < sizes.dense_layers,
-            Of::Sparse => layer >= sizes.dense_layers,
-        }
     }
 
     /// Whether a model of these sizes cannot be without it.
