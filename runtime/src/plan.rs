@@ -185,10 +185,9 @@ fn row_widths(c: &Config) -> [usize; 21] {
     let (aside, gathered) = (when(c.parallel_residual, x), when(c.experts.is_some(), x));
     let gate = when(c.gated, ff);
     let usual = [x, x, x, aside, q, kv, kv, q, gate, ff, c.n_experts(), gathered];
-    let all = usual.into_iter().chain(latent_widths(c)).chain(c.recurrence.widths());
-    let mut widths = [0; 21];
-    widths.iter_mut().zip(all).for_each(|(to, width)| *to = width);
-    widths
+    let others = latent_widths(c).into_iter().chain(c.recurrence.widths());
+    let mut widths = usual.into_iter().chain(others);
+    core::array::from_fn(|_| widths.next().unwrap_or(0))
 }
 
 /// Those of what only [`Latent`](crate::config::Latent) needs.
