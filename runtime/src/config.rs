@@ -74,6 +74,9 @@ pub struct Config {
     pub alibi_max_bias: f32,
     /// Multiplies these slopes.
     pub alibi_scale: f32,
+    /// Whether queries come with a gate for each of their dimensions, the sigmoid of which multiplies what
+    /// attention finds.
+    pub attention_gate: bool,
     /// Whether every head has a sink: a score of its own that takes part in the softmax.
     pub sinks: bool,
     /// The feed-forward network's activation.

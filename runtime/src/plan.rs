@@ -180,6 +180,8 @@ fn row_widths(c: &Config) -> [usize; 18] {
     let (aside, gathered) = (when(c.parallel_residual, x), when(c.experts.is_some(), x));
     let gate = when(c.gated, ff);
     let [mixed, convolved, selected, low, steps, inner] = c.recurrence.widths();
+    // Queries with their gates are projected there, too.
+    let mixed = mixed.max(when(c.attention_gate, 2 * q));
     let usual = [x, x, x, aside, q, kv, kv, q, gate, ff, c.n_experts(), gathered];
     let recurrent = [mixed, convolved, selected, low, steps, inner];
     core::array::from_fn(|i| usual.iter().chain(&recurrent).nth(i).copied().unwrap_or(0))
@@ -214,7 +216,8 @@ pub(crate) struct Buffers<'s> {
     pub up: &'s mut [f32],        // (t, ff_dim)
     pub routes: &'s mut [f32],    // (t, n_experts), or none
     pub gathered: &'s mut [f32],  // (t, n_embd), the tokens of one expert, or none
-    pub mixed: &'s mut [f32],     // (t, what a recurrent mixer projects its input to), or none
+    // (t, what a mixer projects its input to: a recurrent one, or queries with gates), or none
+    pub mixed: &'s mut [f32],
     pub convolved: &'s mut [f32], // (t, channels), or none
     pub selected: &'s mut [f32],  // (t, what that is projected to), or none
     pub low: &'s mut [f32],       // (t, the low rank of steps), or none

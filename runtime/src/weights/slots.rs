@@ -20,7 +20,7 @@ slots! {
     AttentionNormBias = "attn_norm.bias", Embd, One;
     AttentionNorm2 = "attn_norm_2.weight", Embd, One;
     AttentionNorm2Bias = "attn_norm_2.bias", Embd, One;
-    Q = "attn_q.weight", Embd, Query;
+    Q = "attn_q.weight", Embd, GatedQuery;
     K = "attn_k.weight", Embd, KeyValue;
     V = "attn_v.weight", Embd, KeyValue;
     O = "attn_output.weight", Query, Embd;
@@ -32,6 +32,9 @@ slots! {
     KNorm = "attn_k_norm.weight", KeyNorm, One;
     Sinks = "attn_sinks.weight", Heads, One;
     MixIn = "ssm_in.weight", Embd, MixIn;
+    MixGate = "attn_gate.weight", Embd, Inner;
+    Keep = "ssm_alpha.weight", Embd, Steps;
+    Learn = "ssm_beta.weight", Embd, Steps;
     MixInBias = "ssm_in.bias", MixIn, One;
     Convolution = "ssm_conv1d.weight", Taps, One;
     ConvolutionBias = "ssm_conv1d.bias", Channels, One;
@@ -74,6 +77,7 @@ impl Slot {
             Slot::QNorm | Slot::KNorm => !recurrent,
             Slot::MixIn | Slot::MixInBias | Slot::MixOut | Slot::MixOutBias => recurrent,
             Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
+            Slot::MixGate | Slot::Keep | Slot::Learn => recurrent,
             Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
             _ => true,
         }
@@ -124,6 +128,19 @@ const HEADS: &[Slot] = &[
     Slot::MixOut,
 ];
 
+/// What the gated delta rule has.
+const DELTA: &[Slot] = &[
+    Slot::MixIn,
+    Slot::MixGate,
+    Slot::Keep,
+    Slot::Learn,
+    Slot::Convolution,
+    Slot::StepBias,
+    Slot::Rates,
+    Slot::MixNorm,
+    Slot::MixOut,
+];
+
 /// What a layer of a decoder with these facts has.
 pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let biased = config.norm == NormKind::Layer;
@@ -137,6 +154,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         Recurrence::ShortConvolution { .. } => &[Slot::MixIn, Slot::Convolution, Slot::MixOut],
         Recurrence::Selective { .. } => SELECTIVE,
         Recurrence::Heads { .. } => HEADS,
+        Recurrence::Delta { .. } => DELTA,
     };
     let ffn: &[Slot] = match (config.experts, config.gated) {
         _ if !config.has_ff() => &[],
@@ -185,6 +203,7 @@ pub(super) enum Width {
     One,
     Embd,
     Query,
+    GatedQuery,
     KeyValue,
     QueryNorm,
     KeyNorm,
@@ -210,6 +229,8 @@ impl Width {
             Width::One => 1,
             Width::Embd => config.n_embd,
             Width::Query => config.q_dim(),
+            Width::GatedQuery if config.attention_gate => 2 * config.q_dim(),
+            Width::GatedQuery => config.q_dim(),
             Width::KeyValue => config.kv_dim(),
             Width::QueryNorm if config.qk_norm == QkNorm::Whole => config.q_dim(),
             Width::KeyNorm if config.qk_norm == QkNorm::Whole => config.kv_dim(),
@@ -227,6 +248,7 @@ impl Width {
             Width::Steps => config.recurrence.steps(),
             Width::Rates => match config.recurrence {
                 Recurrence::Selective { state, .. } => state,
+                Recurrence::Delta { values, .. } => values,
                 _ => 1,
             },
             Width::Skips => match config.recurrence {

@@ -356,6 +356,7 @@ fn dims(transform: Transform, shape: &[u64]) -> Vec<u64> {
         }
         (Transform::Half(_), [row, ..]) => *row /= 2,
         (Transform::Skip(rows), [.., last]) => *last -= rows,
+        (Transform::HalfOfRows(_), [.., last]) => *last /= 2,
         _ => {}
     }
     dims
