@@ -77,6 +77,9 @@ pub struct Config {
     pub alibi_max_bias: f32,
     /// Multiplies these slopes.
     pub alibi_scale: f32,
+    /// Whether queries come with a gate for each of their dimensions, the sigmoid of which multiplies what
+    /// attention finds.
+    pub attention_gate: bool,
     /// Whether every head has a sink: a score of its own that takes part in the softmax.
     pub sinks: bool,
     /// The feed-forward network's activation.
@@ -295,7 +298,8 @@ impl Config {
 
     /// Outputs of the matrix that makes queries.
     pub fn projected_dim(&self) -> usize {
-        self.latent.map_or(self.q_dim(), |latent| latent.projected(self))
+        let queries = if self.attention_gate { 2 * self.q_dim() } else { self.q_dim() };
+        self.latent.map_or(queries, |latent| latent.projected(self))
     }
 
     /// Inputs of the matrix behind attention.

@@ -251,6 +251,24 @@ impl Engine<'_> {
         });
     }
 
+    /// Of pieces of `n` floats the first, third and so on.
+    pub fn every_other(&mut self, n: usize, pieces: &[f32], out: &mut [f32]) {
+        for_each(self.crew, self.scratch, Chunks::new(out, n), |i, out, _| {
+            out.copy_from_slice(&pieces[2 * i * n..][..n]);
+        });
+    }
+
+    /// `x *= sigmoid` of the second, fourth and so on of pieces of `n` floats.
+    pub fn gate_every_other(&mut self, n: usize, pieces: &[f32], x: &mut [f32]) {
+        let kernels = self.kernels;
+        for_each(self.crew, self.scratch, Chunks::new(x, n), |i, x, spare| {
+            let gate = &mut spare[..n];
+            gate.copy_from_slice(&pieces[(2 * i + 1) * n..][..n]);
+            kernels.gate(Gate::Sigmoid, gate, x);
+            x.copy_from_slice(gate);
+        });
+    }
+
     /// `rows += bias`, each of them.
     pub fn add_bias(&mut self, rows: &mut [f32], bias: &[f32]) {
         let parts = Chunks::new(rows, bias.len());

@@ -2,6 +2,7 @@
 //! that go through together, and a comment gives the shape of what a line makes.
 
 mod attention;
+mod delta;
 mod experts;
 mod latent;
 mod recurrence;
@@ -111,6 +112,7 @@ impl Pass<'_> {
             Recurrence::ShortConvolution { .. } => self.short_convolution(layer, w, tokens, b),
             Recurrence::Selective { .. } => self.selective(layer, w, tokens, b),
             Recurrence::Heads { .. } => self.selective_heads(layer, w, tokens, b),
+            Recurrence::Delta { .. } => self.delta(layer, w, tokens, b),
         }
     }
 
@@ -134,7 +136,13 @@ impl Pass<'_> {
                 let k = &mut b.k[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
                 let v = &mut b.v[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
                 tell(&mut self.observer, Site::Attention, layer, &input);
-                self.engine.project(qkv, &input, [q, k, v]);
+                if c.attention_gate {
+                    let both = &mut b.mixed[..2 * q.len()]; // (t, n_heads, query and gate)
+                    self.engine.project(qkv, &input, [&mut *both, k, v]);
+                    self.engine.every_other(c.head_dim, both, q);
+                } else {
+                    self.engine.project(qkv, &input, [q, k, v]);
+                }
             }
         }
         let (q, k) = (&mut b.q[..t * c.q_dim()], &mut b.k[..t * c.kv_dim()]);
@@ -163,6 +171,10 @@ impl Pass<'_> {
         let attention = &mut b.attention[..t * c.q_dim()]; // (t, n_heads * head_dim)
         let biases = (&*b.slopes, w.vector(Slot::Sinks).unwrap_or_default());
         self.attend((layer, self.first + tokens.start), q, store, biases, attention, b.parts);
+        if c.attention_gate {
+            let both = &b.mixed[tokens.start * 2 * c.q_dim()..tokens.end * 2 * c.q_dim()];
+            self.engine.gate_every_other(c.head_dim, both, attention);
+        }
         let attended = match &c.latent {
             None => attention,
             Some(latent) => {

@@ -184,8 +184,11 @@ fn row_widths(c: &Config) -> [usize; 21] {
     let when = |fact: bool, width| if fact { width } else { 0 };
     let (aside, gathered) = (when(c.parallel_residual, x), when(c.experts.is_some(), x));
     let gate = when(c.gated, ff);
+    let mut recurrent = c.recurrence.widths();
+    // Queries with their gates are projected to the first of these, too.
+    recurrent[0] = recurrent[0].max(when(c.attention_gate, 2 * q));
     let usual = [x, x, x, aside, q, kv, kv, q, gate, ff, c.n_experts(), gathered];
-    let others = latent_widths(c).into_iter().chain(c.recurrence.widths());
+    let others = latent_widths(c).into_iter().chain(recurrent);
     let mut widths = usual.into_iter().chain(others);
     core::array::from_fn(|_| widths.next().unwrap_or(0))
 }
@@ -229,12 +232,13 @@ pub(crate) struct Buffers<'s> {
     pub low_rank: &'s mut [f32],  // (t, 2 * latent query), or none
     pub heads: &'s mut [f32], // (t, n_heads * ...), queries or values of latent attention, or none
     pub by_head: &'s mut [f32], // (n_heads, t, ...), what meets each head's matrix, or none
-    pub mixed: &'s mut [f32], // (t, what a recurrent mixer projects its input to), or none
+    // (t, what a mixer projects its input to: a recurrent one, or queries with gates), or none
+    pub mixed: &'s mut [f32],
     pub convolved: &'s mut [f32], // (t, channels), or none
-    pub selected: &'s mut [f32], // (t, what that is projected to), or none
-    pub low: &'s mut [f32],   // (t, the low rank of steps), or none
-    pub steps: &'s mut [f32], // (t, channels or heads), or none
-    pub inner: &'s mut [f32], // (t, what enters the mixer's last projection), or none
+    pub selected: &'s mut [f32],  // (t, what that is projected to), or none
+    pub low: &'s mut [f32],       // (t, the low rank of steps), or none
+    pub steps: &'s mut [f32],     // (t, channels or heads), or none
+    pub inner: &'s mut [f32],     // (t, what enters the mixer's last projection), or none
     pub planes: PlaneBuffers<'s>,
     pub cos: &'s mut [f32],         // (kinds, t, rope dims / 2)
     pub sin: &'s mut [f32],         // (kinds, t, rope dims / 2)

@@ -172,3 +172,56 @@ impl Running<'_> {
         LayerState { from: &self.from[part.clone()], before, to: &mut self.to[part] }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a pass leaves behind: the state that it began with, the one after its last token, and the
+    /// one before that.
+    #[test]
+    fn a_pass_keeps_where_it_began_and_both_ends() {
+        let mut data = [f32::NAN; STATES * 2];
+        let mut states = States::new(&mut data, 2);
+        let mut position = 0;
+        for t in [5, 1, 1, 7, 1, 300, 1, 1] {
+            assert_eq!(states.seen(position), position);
+            states.begin(position, t);
+            let mut pass = states.running();
+            let LayerState { before, to, .. } = pass.layer(0);
+            before.fill((position + t - 1) as f32);
+            to.fill((position + t) as f32);
+            states.finish(position, t);
+            for at in [position, position + t - 1, position + t] {
+                assert_eq!(states.get(at), Some(&[at as f32; 2][..]), "{position} + {t}");
+            }
+            position += t;
+        }
+    }
+
+    /// A pass that is not finished counts for nothing, and what lies behind a position is forgotten.
+    #[test]
+    fn states_of_what_is_not_there_are_forgotten() {
+        let mut data = [0.0; STATES];
+        let mut states = States::new(&mut data, 1);
+        states.begin(0, 4);
+        states.finish(0, 4);
+        states.begin(4, 9);
+        assert_eq!((states.seen(4), states.get(13)), (4, None));
+        assert_eq!((states.seen(2), states.get(4), states.get(3)), (0, None, None));
+    }
+
+    /// While single tokens go by, one state stays at most some way back.
+    #[test]
+    fn older_states_stay() {
+        let mut data = [0.0; STATES];
+        let mut states = States::new(&mut data, 1);
+        for position in 0..4000 {
+            states.begin(position, 1);
+            states.finish(position, 1);
+            let from = position.saturating_sub(1);
+            let last = (0..=from).rev().find(|&at| states.get(at).is_some());
+            assert!(from - last.unwrap_or(0) <= 2 * SPACING[0], "{position}");
+        }
+    }
+}

@@ -43,6 +43,7 @@ const MODELS: &[&str] = &[
     "opt",
     "lfm2",
     "mamba",
+    "qwen3_5",
 ];
 
 /// Those of them that llama.cpp's converter has converted.
@@ -485,7 +486,9 @@ fn check_scores(name: &str, file: &Path, reference: &serde_json::Value) {
         assert!(greedy.iter().zip(&got).all(|(want, got)| *want == *got), "{name} {prompt}");
     }
     println!("{name:20} {worst:.2e}");
-    assert!(worst <= FLOAT, "{name}: {worst}");
+    // Hugging Face's own distance from float64 can be more: what a state adds up is not forgotten.
+    let noise = reference["info"]["f64_max_abs_diff"].as_f64().unwrap_or_default();
+    assert!(worst <= FLOAT.max(2.0 * noise), "{name}: {worst}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     scaled(keys)
 }
 
-/// A llama with the multipliers.
+/// A llama with the multipliers; a key says whether it has a position embedding.
 pub(super) fn scaled(keys: &Keys<'_>) -> Result<Config, LoadError> {
     let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Interleaved))?;
     let scales = f32::MIN_POSITIVE..=1e6;

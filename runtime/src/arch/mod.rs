@@ -26,6 +26,7 @@ mod gpt2;
 mod gpt_oss;
 mod gptneox;
 mod granite;
+mod granitehybrid;
 mod granitemoe;
 mod lfm2;
 mod llama;
@@ -40,6 +41,7 @@ mod phi3;
 mod qwen2;
 mod qwen2moe;
 mod qwen3;
+mod qwen35;
 mod qwen3moe;
 mod smollm3;
 mod stablelm;
@@ -79,6 +81,8 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &lfm2::LFM2,
     &mamba::MAMBA,
     &mamba2::MAMBA2,
+    &qwen35::QWEN35,
+    &granitehybrid::GRANITE_HYBRID,
 ];
 
 /// Keys that more than one fact depends on.
@@ -301,6 +305,43 @@ impl<'a> Keys<'a> {
         Ok(Recurrence::Heads { taps, inner, state, heads, groups })
     }
 
+    /// The gated delta rule.
+    pub fn delta(&self) -> Result<Recurrence, LoadError> {
+        let inner = self.required_count("ssm.inner_size", MAX_WIDTH / 2)?;
+        let key_dim = self.required_count("ssm.state_size", MAX_WIDTH / 4)?;
+        let values = self.required_count("ssm.time_step_rank", inner)?;
+        let keys = self.required_count("ssm.group_count", values)?;
+        let taps = self.required_count("ssm.conv_kernel", MAX_TAPS)?;
+        let wrong = |key| Err(LoadError::Key(key, KeyError::OutOfRange));
+        if !inner.is_multiple_of(values) {
+            return wrong("ssm.time_step_rank");
+        }
+        if !values.is_multiple_of(keys) {
+            return wrong("ssm.group_count");
+        }
+        if inner * key_dim > MAX_STATE || keys * key_dim > MAX_WIDTH / 4 {
+            return wrong("ssm.state_size");
+        }
+        Ok(Recurrence::Delta { taps, keys, key_dim, values, value_dim: inner / values })
+    }
+
+    /// Layers that do not attend: by a list, or all but every so many.
+    pub fn recurrent_layers(&self, n_layers: usize, period: usize) -> Result<LayerSet, LoadError> {
+        const LIST: &str = "attention.recurrent_layers";
+        let period = self.count("full_attention_interval", MAX_WIDTH)?.unwrap_or(period);
+        let Some(value) = self.get(LIST) else {
+            return Ok(LayerSet::of(n_layers, |layer| !(layer + 1).is_multiple_of(period)));
+        };
+        let Value::Array(array) = value else {
+            return Err(LoadError::Key(LIST, KeyError::WrongType));
+        };
+        let is = |layer: usize| array.iter().nth(layer).and_then(|value| value.as_bool());
+        if (0..n_layers).any(|layer| is(layer).is_none()) {
+            return Err(LoadError::Key(LIST, KeyError::OutOfRange));
+        }
+        Ok(LayerSet::of(n_layers, |layer| is(layer) == Some(true)))
+    }
+
     /// The same facts without attention and without a feed-forward network.
     pub fn stack(&self, norm: NormKind) -> Result<Config, LoadError> {
         self.count("vocab_size", MAX_VOCABULARY)?;
@@ -335,6 +376,7 @@ impl<'a> Keys<'a> {
             attention_softcap: 0.0,
             alibi_max_bias: 0.0,
             alibi_scale: 1.0,
+            attention_gate: false,
             sinks: false,
             no_rope_period: usize::MAX,
             experts: None,

@@ -94,6 +94,20 @@ pub enum Recurrence {
         /// Groups of heads that share what is written and read.
         groups: usize,
     },
+    /// The gated delta rule (Yang et al. 2024): each head keeps a matrix that maps keys to values; it
+    /// decays, and what it maps a token's key to is moved towards the token's value.
+    Delta {
+        /// Tokens that the convolution before sees.
+        taps: usize,
+        /// Heads of keys and queries; of those of values, each `keys`-th goes with the same one.
+        keys: usize,
+        /// Dimensions of a key.
+        key_dim: usize,
+        /// Heads of values.
+        values: usize,
+        /// Dimensions of a value.
+        value_dim: usize,
+    },
 }
 
 impl Recurrence {
@@ -103,7 +117,8 @@ impl Recurrence {
             Recurrence::None => 0,
             Recurrence::ShortConvolution { taps, .. }
             | Recurrence::Selective { taps, .. }
-            | Recurrence::Heads { taps, .. } => taps,
+            | Recurrence::Heads { taps, .. }
+            | Recurrence::Delta { taps, .. } => taps,
         }
     }
 
@@ -114,6 +129,9 @@ impl Recurrence {
             Recurrence::ShortConvolution { width, .. } => width,
             Recurrence::Selective { inner, .. } => inner,
             Recurrence::Heads { inner, state, groups, .. } => inner + 2 * groups * state,
+            Recurrence::Delta { keys, key_dim, values, value_dim, .. } => {
+                2 * keys * key_dim + values * value_dim
+            }
         }
     }
 
@@ -124,6 +142,7 @@ impl Recurrence {
             Recurrence::ShortConvolution { width, .. } => 3 * width,
             Recurrence::Selective { inner, .. } => 2 * inner,
             Recurrence::Heads { inner, heads, .. } => inner + self.channels() + heads,
+            Recurrence::Delta { .. } => self.channels(),
         }
     }
 
@@ -133,6 +152,7 @@ impl Recurrence {
             Recurrence::None => 0,
             Recurrence::ShortConvolution { width, .. } => width,
             Recurrence::Selective { inner, .. } | Recurrence::Heads { inner, .. } => inner,
+            Recurrence::Delta { values, value_dim, .. } => values * value_dim,
         }
     }
 
@@ -157,7 +177,7 @@ impl Recurrence {
     pub fn steps(&self) -> usize {
         match *self {
             Recurrence::Selective { inner, .. } => inner,
-            Recurrence::Heads { heads, .. } => heads,
+            Recurrence::Heads { heads, .. } | Recurrence::Delta { values: heads, .. } => heads,
             _ => 0,
         }
     }
@@ -166,6 +186,7 @@ impl Recurrence {
     pub fn row_len(&self) -> usize {
         match *self {
             Recurrence::Selective { state, .. } | Recurrence::Heads { state, .. } => state,
+            Recurrence::Delta { key_dim, .. } => key_dim,
             _ => 0,
         }
     }
@@ -174,6 +195,7 @@ impl Recurrence {
     pub fn group_len(&self) -> usize {
         match *self {
             Recurrence::Heads { inner, groups, .. } => inner / groups.max(1),
+            Recurrence::Delta { value_dim, .. } => value_dim,
             _ => 0,
         }
     }
@@ -182,6 +204,8 @@ impl Recurrence {
     pub fn groups(&self) -> usize {
         match *self {
             Recurrence::Heads { groups, .. } => groups,
+            // One norm serves all.
+            Recurrence::Delta { .. } => 1,
             _ => 0,
         }
     }
@@ -195,7 +219,13 @@ impl Recurrence {
             Recurrence::Heads { heads, .. } => 2 * heads,
             _ => self.steps(),
         };
-        [projected, convolved, self.selected(), self.rank(), steps, inner]
+        match *self {
+            // A gate; how much is learnt; how much is kept.
+            Recurrence::Delta { values, .. } => {
+                [projected, convolved, inner, values, values, inner]
+            }
+            _ => [projected, convolved, self.selected(), self.rank(), steps, inner],
+        }
     }
 
     /// Floats of a worker's own that an item of the mixer needs.

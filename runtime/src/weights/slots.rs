@@ -39,6 +39,9 @@ slots! {
     KNorm = "attn_k_norm.weight", KeyNorm, One;
     Sinks = "attn_sinks.weight", Heads, One;
     MixIn = "ssm_in.weight", Embd, MixIn;
+    MixGate = "attn_gate.weight", Embd, Inner;
+    Keep = "ssm_alpha.weight", Embd, Steps;
+    Learn = "ssm_beta.weight", Embd, Steps;
     MixInBias = "ssm_in.bias", MixIn, One;
     Convolution = "ssm_conv1d.weight", Taps, One;
     ConvolutionBias = "ssm_conv1d.bias", Channels, One;
@@ -89,6 +92,7 @@ impl Slot {
             Slot::LatentKeys | Slot::LatentValues => !recurrent,
             Slot::MixIn | Slot::MixInBias | Slot::MixOut | Slot::MixOutBias => recurrent,
             Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
+            Slot::MixGate | Slot::Keep | Slot::Learn => recurrent,
             Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
             _ => true,
         }
@@ -162,6 +166,19 @@ const HEADS: &[Slot] = &[
     Slot::MixOut,
 ];
 
+/// What the gated delta rule has.
+const DELTA: &[Slot] = &[
+    Slot::MixIn,
+    Slot::MixGate,
+    Slot::Keep,
+    Slot::Learn,
+    Slot::Convolution,
+    Slot::StepBias,
+    Slot::Rates,
+    Slot::MixNorm,
+    Slot::MixOut,
+];
+
 /// What a layer of a decoder with these facts has.
 pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let biased = config.norm == NormKind::Layer;
@@ -180,6 +197,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         Recurrence::ShortConvolution { .. } => &[Slot::MixIn, Slot::Convolution, Slot::MixOut],
         Recurrence::Selective { .. } => SELECTIVE,
         Recurrence::Heads { .. } => HEADS,
+        Recurrence::Delta { .. } => DELTA,
     };
     let experts = config.experts_of(layer);
     let ffn: &[Slot] = match (experts, config.gated) {
@@ -288,6 +306,7 @@ impl Width {
             Width::Steps => config.recurrence.steps(),
             Width::Rates => match config.recurrence {
                 Recurrence::Selective { state, .. } => state,
+                Recurrence::Delta { values, .. } => values,
                 _ => 1,
             },
             Width::Skips => match config.recurrence {

@@ -59,6 +59,10 @@ pub struct Defaults {
     pub partial: Option<f64>,
     /// The width of the feed-forward network in widths of the residual stream, unless it must be given.
     pub ff_factor: Option<u64>,
+    /// Whether there are no experts, however many a configuration counts.
+    pub dense: bool,
+    /// Whether key-value heads are counted for each layer, where some do not attend.
+    pub heads_by_layer: bool,
     /// That width, whatever a configuration says.
     pub ff: Option<u64>,
     /// `rope_theta`.
@@ -81,6 +85,8 @@ impl Defaults {
         norm: Norm::Rms,
         partial: None,
         ff_factor: None,
+        dense: false,
+        heads_by_layer: false,
         ff: None,
         theta: 10_000.0,
         n_vocab: None,
@@ -165,6 +171,11 @@ impl Keys {
         self.entries.push((key, Entry::Flags(flags)));
     }
 
+    /// Whole numbers.
+    pub fn counts(&mut self, key: &'static str, counts: Vec<i32>) {
+        self.entries.push((key, Entry::Counts(counts)));
+    }
+
     /// The place of `general.file_type`.
     pub fn file_type(&mut self) {
         self.entries.push(("", Entry::FileType));
@@ -185,8 +196,7 @@ impl Keys {
         self.sliding_theta = Some(theta);
     }
 
-    /// Of each layer whether its mixer is recurrent: [`decoder`](Self::decoder) will write that those have
-    /// no key-value heads.
+    /// Of each layer whether its mixer is recurrent.
     pub fn set_recurrent(&mut self, layers: Vec<bool>) {
         self.recurrent = layers;
     }
@@ -235,7 +245,7 @@ impl Keys {
         self.count("embedding_length", sizes.n_embd);
         self.count("feed_forward_length", sizes.n_ff);
         self.count("attention.head_count", sizes.n_heads);
-        self.kv_heads(sizes.n_kv_heads);
+        self.kv_heads(sizes.n_kv_heads, defaults.heads_by_layer);
         self.scaling(config, (&rope, &sizes), defaults)?;
         self.float("rope.freq_base", rope.theta);
         if let Some(theta) = self.sliding_theta {
@@ -267,9 +277,9 @@ impl Keys {
     }
 
     /// One number for all layers, unless some do not attend.
-    fn kv_heads(&mut self, n: u64) {
+    fn kv_heads(&mut self, n: u64, by_layer: bool) {
         const KEY: &str = "attention.head_count_kv";
-        if self.recurrent.is_empty() {
+        if !by_layer {
             return self.count(KEY, n);
         }
         let n = i32::try_from(n).unwrap_or(i32::MAX);
@@ -388,7 +398,8 @@ impl Keys {
         let ff_default = defaults.ff_factor.map(|factor| n_embd.saturating_mul(factor));
         let n_ff = defaults.ff.map_or_else(|| or_default(&ff, ff_default), Ok)?;
         let experts = ["num_local_experts", "num_experts", "n_routed_experts"];
-        let n_experts = config.count_of(&experts)?.unwrap_or(0);
+        let n_experts = if defaults.dense { None } else { config.count_of(&experts)? };
+        let n_experts = n_experts.unwrap_or(0);
         if n_experts > MAX_EXPERTS as u64 {
             let why = format_args!("must be at most {MAX_EXPERTS}");
             return Err(config.out_of_range("num_local_experts", why));

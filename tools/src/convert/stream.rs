@@ -7,7 +7,7 @@ use std::thread;
 use mote_formats::hf::weights::{Source, Weights};
 use mote_kernels::QuantType;
 
-use super::arch::{Sizes, Transform};
+use super::arch::{Sizes, Tile, Transform};
 use super::plan::{Origin, Output, Part, Stored};
 
 /// Elements of a piece, about: 8 MB of f32. Three such buffers are alive at a time.
@@ -45,7 +45,7 @@ pub fn stream<E: From<io::Error>>(
     };
     let (rows, cols) = match (output.dims.as_slice(), transform) {
         // A vector whose elements change places is a column.
-        ([n], Transform::Interleave | Transform::Ungroup) => (*n, 1),
+        ([n], Transform::Interleave | Transform::Ungroup | Transform::Tile(_)) => (*n, 1),
         ([n], _) => (1, *n),
         ([cols, rows @ ..], _) => (rows.iter().product(), *cols),
         ([], _) => (1, 1),
@@ -140,6 +140,7 @@ impl Job<'_> {
             // Heads come from different places.
             Transform::Ungroup => head,
             Transform::Blocks { rows, .. } => rows.of(self.sizes),
+            Transform::Tile(_) => 1,
             _ => self.piece_rows(1),
         };
         let (mut raw, mut moved, mut encoded) = (Vec::new(), Vec::new(), Vec::new());
@@ -150,6 +151,8 @@ impl Job<'_> {
                 Transform::Ungroup => self.grouped(first / head) * head,
                 Transform::Skip(rows) => first + rows,
                 Transform::Blocks { .. } => self.block_row(first / step.max(1)),
+                Transform::HalfOfRows(half) => first + half * self.rows,
+                Transform::Tile(tile) => self.tiled_row(tile, first),
                 _ => first,
             };
             weights.read(self.source, from * self.row_bytes() as u64, &mut raw)?;
@@ -167,6 +170,15 @@ impl Job<'_> {
                     moved.extend(halves);
                     &moved
                 }
+                Transform::Tile(Tile::Columns) => {
+                    let source = |column: u64| {
+                        let at = self.tiled(column, self.sizes.mixer.group) as usize * self.element;
+                        &raw[at..at + self.element]
+                    };
+                    moved.clear();
+                    (0..self.cols).for_each(|column| moved.extend_from_slice(source(column)));
+                    &moved
+                }
                 _ => &raw,
             };
             sink(self.encode(piece, rows, threads, &mut encoded))?;
@@ -181,6 +193,28 @@ impl Job<'_> {
             self.source.tensor.shape().split_last().map_or(1, |(_, rows)| rows.iter().product());
         let before = before.map_or(0, |width| width.of(self.sizes));
         block * (all / count.of(self.sizes).max(1)) + before
+    }
+
+    /// Which of the stored rows becomes this one of the output.
+    fn tiled_row(&self, tile: Tile, row: u64) -> u64 {
+        let mixer = &self.sizes.mixer;
+        match tile {
+            Tile::Columns => row,
+            Tile::Heads | Tile::Rates => self.tiled(row, 1),
+            Tile::Values => self.tiled(row, mixer.group),
+            Tile::Channels => {
+                let others = mixer.channels - mixer.inner;
+                row.checked_sub(others).map_or(row, |row| others + self.tiled(row, mixer.group))
+            }
+        }
+    }
+
+    /// The same of rows of heads of values alone, so many for each.
+    fn tiled(&self, row: u64, of_head: u64) -> u64 {
+        let mixer = &self.sizes.mixer;
+        let (head, rest) = (row / of_head, row % of_head);
+        let (key_head, place) = (head % mixer.key_heads, head / mixer.key_heads);
+        (key_head * (mixer.steps / mixer.key_heads) + place) * of_head + rest
     }
 
     /// Which head of the stored order is this one of the output: all queries, all keys, all values.
@@ -286,7 +320,9 @@ impl Job<'_> {
         }
         match self.transform {
             Transform::PlusOne => row.iter_mut().for_each(|x| *x += 1.0),
-            Transform::Rate => row.iter_mut().for_each(|x| *x = -libm::exp((*x).into()) as f32),
+            Transform::Rate | Transform::Tile(Tile::Rates) => {
+                row.iter_mut().for_each(|x| *x = -libm::exp((*x).into()) as f32);
+            }
             _ => {}
         }
     }

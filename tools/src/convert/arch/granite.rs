@@ -17,6 +17,12 @@ pub(super) fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, Config
     let sizes = keys.decoder(config, &DEFAULTS)?;
     keys.count("vocab_size", sizes.n_vocab);
     keys.count("rope.dimension_count", sizes.head_dim);
+    multipliers(config, keys)?;
+    Ok(sizes)
+}
+
+/// What is multiplied, and the divisor of the logits.
+pub(super) fn multipliers(config: &Config, keys: &mut Keys) -> Result<(), ConfigError> {
     let scales = [
         ("attention_multiplier", "attention.scale"),
         ("embedding_multiplier", "embedding_scale"),
@@ -26,5 +32,5 @@ pub(super) fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, Config
     for (from, to) in scales {
         keys.float(to, config.float(from, 1e-6..=1e6)?.unwrap_or(1.0));
     }
-    Ok(sizes)
+    Ok(())
 }

@@ -44,6 +44,7 @@ const DEFAULTS: Defaults = Defaults {
     theta: 1_000_000.0,
     n_vocab: Some(65_536),
     n_heads: Some(32),
+    heads_by_layer: true,
     ..Defaults::USUAL
 };
 

@@ -92,8 +92,17 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         }
     }
     let (channels, steps) = (inner, inner);
-    sizes.mixer =
-        MixerSizes { projected, channels, taps, inner, selected, rank, steps, state, group: 0 };
+    sizes.mixer = MixerSizes {
+        projected,
+        channels,
+        taps,
+        inner,
+        selected,
+        rank,
+        steps,
+        state,
+        ..sizes.mixer
+    };
     Ok(sizes)
 }
 
@@ -140,7 +149,7 @@ fn inner(config: &Config, sizes: &Sizes, names: &[&str]) -> Result<u64, ConfigEr
 }
 
 /// Refuses limits of a step that any step could meet.
-fn no_limit(config: &Config) -> Result<(), ConfigError> {
+pub(super) fn no_limit(config: &Config) -> Result<(), ConfigError> {
     const KEY: &str = "time_step_limit";
     let Some(limits) = config.get(KEY) else { return Ok(()) };
     let infinite = |value: &serde_json::Value| {

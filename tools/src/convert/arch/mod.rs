@@ -20,6 +20,7 @@ mod gpt2;
 mod gpt_oss;
 mod gptneox;
 mod granite;
+mod granitehybrid;
 mod granitemoe;
 mod lfm2;
 mod llama;
@@ -34,6 +35,7 @@ mod phi3;
 mod qwen2;
 mod qwen2moe;
 mod qwen3;
+mod qwen35;
 mod qwen3moe;
 mod smollm3;
 mod stablelm;
@@ -74,6 +76,8 @@ pub static MAPPINGS: &[&Mapping] = &[
     &lfm2::LFM2,
     &mamba::MAMBA,
     &mamba::MAMBA2,
+    &qwen35::QWEN35,
+    &granitehybrid::GRANITE_HYBRID,
 ];
 
 /// What a file under this folder says.
@@ -180,6 +184,8 @@ pub struct MixerSizes {
     pub state: u64,
     /// Values that are normed together.
     pub group: u64,
+    /// Heads of keys.
+    pub key_heads: u64,
 }
 
 /// The sizes of multi-head latent attention; all 0: there is none.
@@ -272,6 +278,8 @@ pub enum Width {
     State,
     /// See [`MixerSizes`].
     MixGroup,
+    /// Queries with their gates.
+    GatedQuery,
 }
 
 impl Width {
@@ -319,6 +327,7 @@ impl Width {
             Width::Steps => sizes.mixer.steps,
             Width::State => sizes.mixer.state,
             Width::MixGroup => sizes.mixer.group,
+            Width::GatedQuery => query.saturating_mul(2),
         }
     }
 }
@@ -365,16 +374,36 @@ pub enum Transform {
         /// Which of them this is.
         first: u64,
     },
+    /// Of the rows the first half (0) or the second one (1).
+    HalfOfRows(u64),
     /// The model multiplies by 1 + w, the GGUF architecture by w.
     PlusOne,
     /// Of a rate its logarithm is stored, without the sign: the GGUF architecture has -exp(w).
     Rate,
+    /// Heads of values come in the order of their key heads, in the GGUF architecture first one of each
+    /// key head.
+    Tile(Tile),
+}
+
+/// What changes its place with heads of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tile {
+    /// Rows, one for each dimension of a value.
+    Values,
+    /// The same behind the rows of queries and keys.
+    Channels,
+    /// Rows, or elements of a vector, one for each head.
+    Heads,
+    /// The same, which are also [`Transform::Rate`].
+    Rates,
+    /// Columns, one for each dimension of a value.
+    Columns,
 }
 
 impl Transform {
     /// Whether elements change, and not only their places.
     pub fn is_arithmetic(self) -> bool {
-        matches!(self, Transform::PlusOne | Transform::Rate)
+        matches!(self, Transform::PlusOne | Transform::Rate | Transform::Tile(Tile::Rates))
     }
 }
 

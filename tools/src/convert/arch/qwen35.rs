@@ -1,0 +1,132 @@
+//! Qwen 3.5: the gated delta rule in three of four layers, gated attention in the others.
+
+use mote_formats::hf::{Config, ConfigError};
+
+use super::Width::{
+    Channels, Embd, Ff, GatedQuery, Head, Inner, KeyValue, MixGroup, MixIn, One, Query, Steps,
+    Taps, Vocab,
+};
+use super::{HEAD, Mapping, MixerSizes, Rule, Sizes, Tile, Transform, decoder, tensor};
+use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
+
+pub static QWEN35: Mapping = Mapping {
+    globals: &[
+        tensor("embed_tokens.weight", "token_embd.weight", &[Vocab, Embd]),
+        tensor("norm.weight", "output_norm.weight", &[Embd]).plus_one(),
+        HEAD,
+    ],
+    // Images, and layers that guess further tokens.
+    other_parts: &["model.visual.", "visual.", "mtp."],
+    ..decoder("qwen35", CLASSES, &["qwen3_5_text", "qwen3_5"], LAYER, describe)
+};
+
+const CLASSES: &[&str] = &["Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"];
+
+const fn tiled(rule: Rule, tile: Tile) -> Rule {
+    rule.transform(Transform::Tile(tile)).recurrent()
+}
+
+const LAYER: &[Rule] = &[
+    tensor("input_layernorm.weight", "attn_norm.weight", &[Embd]).plus_one(),
+    tensor("self_attn.q_proj.weight", "attn_q.weight", &[GatedQuery, Embd]).attending(),
+    tensor("self_attn.k_proj.weight", "attn_k.weight", &[KeyValue, Embd]).attending(),
+    tensor("self_attn.v_proj.weight", "attn_v.weight", &[KeyValue, Embd]).attending(),
+    tensor("self_attn.o_proj.weight", "attn_output.weight", &[Embd, Query]).attending(),
+    tensor("self_attn.q_norm.weight", "attn_q_norm.weight", &[Head]).plus_one().attending(),
+    tensor("self_attn.k_norm.weight", "attn_k_norm.weight", &[Head]).plus_one().attending(),
+    tiled(
+        tensor("linear_attn.in_proj_qkv.weight", "attn_qkv.weight", &[MixIn, Embd]),
+        Tile::Channels,
+    ),
+    tiled(tensor("linear_attn.in_proj_z.weight", "attn_gate.weight", &[Inner, Embd]), Tile::Values),
+    tiled(tensor("linear_attn.in_proj_b.weight", "ssm_beta.weight", &[Steps, Embd]), Tile::Heads),
+    tiled(tensor("linear_attn.in_proj_a.weight", "ssm_alpha.weight", &[Steps, Embd]), Tile::Heads),
+    tiled(
+        tensor("linear_attn.conv1d.weight", "ssm_conv1d.weight", &[Channels, One, Taps]),
+        Tile::Channels,
+    ),
+    tiled(tensor("linear_attn.dt_bias", "ssm_dt.bias", &[Steps]), Tile::Heads),
+    tiled(tensor("linear_attn.A_log", "ssm_a", &[Steps]), Tile::Rates),
+    tensor("linear_attn.norm.weight", "ssm_norm.weight", &[MixGroup]).recurrent(),
+    tiled(tensor("linear_attn.out_proj.weight", "ssm_out.weight", &[Embd, Inner]), Tile::Columns),
+    tensor("post_attention_layernorm.weight", "post_attention_norm.weight", &[Embd]).plus_one(),
+    tensor("mlp.gate_proj.weight", "ffn_gate.weight", &[Ff, Embd]),
+    tensor("mlp.up_proj.weight", "ffn_up.weight", &[Ff, Embd]),
+    tensor("mlp.down_proj.weight", "ffn_down.weight", &[Embd, Ff]),
+];
+
+const DEFAULTS: Defaults = Defaults {
+    kv_heads: KvHeads::Fixed(4),
+    head_dim: HeadDim::Fixed(256),
+    n_ctx: 32_768,
+    partial: Some(0.25),
+    n_vocab: Some(248_320),
+    n_heads: Some(16),
+    ..Defaults::USUAL
+};
+
+/// Of how many layers the last attends, where the configuration does not say.
+const PERIOD: u64 = 4;
+
+fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
+    config.expect("hidden_act", &["silu".into()])?;
+    config.expect("attention_bias", &[false.into()])?;
+    let mut sizes = keys.decoder(config, &DEFAULTS)?;
+    let count = |key, default| config.count(key).map(|given| given.unwrap_or(default));
+    let (taps, key_dim) = (count("linear_conv_kernel_dim", 4)?, count("linear_key_head_dim", 128)?);
+    let (key_heads, group) =
+        (count("linear_num_key_heads", 16)?, count("linear_value_head_dim", 128)?);
+    let steps = count("linear_num_value_heads", 32)?;
+    if !steps.is_multiple_of(key_heads) {
+        let why = "must be a multiple of linear_num_key_heads";
+        return Err(config.out_of_range("linear_num_value_heads", why));
+    }
+    let (inner, keys_width) = (steps.saturating_mul(group), key_heads.saturating_mul(key_dim));
+    let channels = keys_width.saturating_mul(2).saturating_add(inner);
+    Keys::check_widths(config, &[("linear_num_value_heads", channels)])?;
+    let period = count("full_attention_interval", PERIOD)?;
+    let recurrent = recurrent(config, sizes.n_layers, period)?;
+    keys.count("ssm.conv_kernel", taps);
+    keys.count("ssm.state_size", key_dim);
+    keys.count("ssm.group_count", key_heads);
+    keys.count("ssm.time_step_rank", steps);
+    keys.count("ssm.inner_size", inner);
+    keys.flags("attention.recurrent_layers", recurrent.clone());
+    keys.count("full_attention_interval", period);
+    keys.counts("rope.dimension_sections", sections(config));
+    keys.set_recurrent(recurrent);
+    let projected = channels;
+    let more =
+        MixerSizes { projected, channels, taps, inner, steps, group, key_heads, ..sizes.mixer };
+    sizes.mixer = more;
+    Ok(sizes)
+}
+
+/// Of each layer whether it does not attend.
+fn recurrent(config: &Config, n_layers: u64, period: u64) -> Result<Vec<bool>, ConfigError> {
+    const KEY: &str = "layer_types";
+    let Some(kinds) = config.texts(KEY)? else {
+        return Ok((1..=n_layers).map(|layer| !layer.is_multiple_of(period)).collect());
+    };
+    if kinds.len() as u64 != n_layers {
+        return Err(config.out_of_range(KEY, "must have one entry for each layer"));
+    }
+    if kinds.iter().any(|kind| !["linear_attention", "full_attention"].contains(kind)) {
+        return Err(config.unsupported(KEY));
+    }
+    Ok(kinds.iter().map(|kind| *kind == "linear_attention").collect())
+}
+
+/// Which pairs of dimensions turn with a place in a text, and which in an image: for text alone it does not
+/// matter, but llama.cpp wants to know.
+fn sections(config: &Config) -> Vec<i32> {
+    let of = |key: &str| config.get(key)?.get("mrope_section")?.as_array();
+    let given = of("rope_parameters").or_else(|| of("rope_scaling"));
+    let mut sections = vec![11, 11, 10, 0];
+    if let Some(given) = given {
+        let given =
+            given.iter().map(|n| n.as_i64().and_then(|n| i32::try_from(n).ok()).unwrap_or(0));
+        sections = given.chain([0; 4]).take(4).collect();
+    }
+    sections
+}
