@@ -164,9 +164,7 @@ fn routing(config: &Config, keys: &mut Keys, v3: bool) -> Result<(), ConfigError
     }
     const SOFTMAX: u64 = 1;
     const SIGMOID: u64 = 2;
-    if v3 || config.get("scoring_func").is_some() {
-        keys.routing.push(("expert_gating_func", if v3 { SIGMOID } else { SOFTMAX }));
-    }
+    keys.routing.push(("expert_gating_func", if v3 { SIGMOID } else { SOFTMAX }));
     Ok(())
 }
 
