@@ -24,14 +24,13 @@ pub static GRANITE: Architecture = Architecture {
 };
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
-    let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Interleaved))?;
     keys.refuse("expert_count")?;
-    multipliers(keys, &mut config)?;
-    Ok(config)
+    scaled(keys)
 }
 
-/// Multipliers, the divisor of the logits, and whether there is a position embedding.
-pub(super) fn multipliers(keys: &Keys<'_>, config: &mut Config) -> Result<(), LoadError> {
+/// A llama with the multipliers.
+pub(super) fn scaled(keys: &Keys<'_>) -> Result<Config, LoadError> {
+    let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Interleaved))?;
     let scales = f32::MIN_POSITIVE..=1e6;
     config.embedding_scale = keys.float("embedding_scale", scales.clone())?.unwrap_or(1.0);
     config.residual_scale = keys.float("residual_scale", scales.clone())?.unwrap_or(1.0);
@@ -45,5 +44,5 @@ pub(super) fn multipliers(keys: &Keys<'_>, config: &mut Config) -> Result<(), Lo
     if keys.flag("rope.scaling.finetuned")? == Some(false) {
         config.rope = Rope::NONE;
     }
-    Ok(())
+    Ok(config)
 }

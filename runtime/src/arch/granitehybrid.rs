@@ -2,10 +2,9 @@
 //! heads in the place of attention, and nothing else may tell positions.
 
 use super::{Architecture, Keys, granite};
-use crate::config::{Config, NormKind};
+use crate::config::Config;
 use crate::error::LoadError;
 use crate::weights::Slot;
-use mote_kernels::RopeLayout;
 
 pub static GRANITE_HYBRID: Architecture = Architecture {
     name: "granitehybrid",
@@ -24,9 +23,8 @@ pub static GRANITE_HYBRID: Architecture = Architecture {
 };
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
-    let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Interleaved))?;
     keys.refuse("expert_count")?;
+    let mut config = granite::scaled(keys)?;
     config.recurrence = keys.state_heads()?;
-    granite::multipliers(keys, &mut config)?;
     Ok(config)
 }
