@@ -174,9 +174,11 @@ impl Pass<'_> {
 /// The dot product of what is kept and what is read: in 16 lanes by index, then halved.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0; 16];
-    for (a, b) in a.chunks(16).zip(b.chunks(16)) {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    for (a, b) in a.iter().zip(b) {
         lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
     }
+    lanes.iter_mut().zip(a_rest.iter().zip(b_rest)).for_each(|(sum, (a, b))| *sum += a * b);
     for half in [8, 4, 2, 1] {
         let (low, high) = lanes.split_at_mut(half);
         low.iter_mut().zip(high).for_each(|(a, b)| *a += *b);

@@ -424,7 +424,6 @@ fn dims(transform: Transform, shape: &[u64], sizes: &Sizes) -> Vec<u64> {
         (Transform::Half(_), [row, ..]) => *row /= 2,
         (Transform::Packed { step, .. }, [_, rows, ..]) => *rows /= step,
         (Transform::Skip(rows), [.., last]) => *last -= rows,
-        (Transform::HalfOfRows(_), [.., last]) => *last /= 2,
         _ => {}
     }
     dims

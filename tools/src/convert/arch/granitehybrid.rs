@@ -5,7 +5,7 @@ use mote_formats::hf::{Config, ConfigError};
 use super::Width::{
     Channels, Embd, Ff, GateUp, Inner, KeyValue, MixGroup, MixIn, One, Query, Steps, Taps,
 };
-use super::granite::multipliers;
+use super::granitemoe::half;
 use super::mamba::no_limit;
 use super::{Mapping, MixerSizes, Rule, Sizes, Transform, decoder, tensor};
 use crate::convert::keys::{Defaults, Keys};
@@ -43,9 +43,12 @@ const LAYER: &[Rule] = &[
     tensor("mamba.out_proj.bias", "ssm_out.bias", &[Embd]).recurrent().optional(),
     tensor("post_attention_layernorm.weight", "ffn_norm.weight", &[Embd]),
     tensor("shared_mlp.input_linear.weight", "ffn_gate.weight", &[GateUp, Embd])
-        .transform(Transform::HalfOfRows(0)),
-    tensor("shared_mlp.input_linear.weight", "ffn_up.weight", &[GateUp, Embd])
-        .transform(Transform::HalfOfRows(1)),
+        .transform(half(One, None, Ff)),
+    tensor("shared_mlp.input_linear.weight", "ffn_up.weight", &[GateUp, Embd]).transform(half(
+        One,
+        Some(Ff),
+        Ff,
+    )),
     tensor("shared_mlp.output_linear.weight", "ffn_down.weight", &[Embd, Ff]),
 ];
 
@@ -70,7 +73,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     let mut sizes = keys.decoder(config, &Defaults { ff, ..DEFAULTS })?;
     keys.count("vocab_size", sizes.n_vocab);
     keys.count("rope.dimension_count", sizes.head_dim);
-    multipliers(config, keys)?;
+    super::granite::multipliers(config, keys)?;
     let rope = config.text("position_embedding_type")? == Some("rope");
     keys.flag("rope.scaling.finetuned", rope);
 

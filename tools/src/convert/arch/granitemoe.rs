@@ -17,7 +17,7 @@ pub static GRANITEMOE: Mapping = decoder(
 );
 
 /// The gate's or the other half of the rows, for each of `count` networks.
-const fn half(count: Width, before: Option<Width>, rows: Width) -> Transform {
+pub(super) const fn half(count: Width, before: Option<Width>, rows: Width) -> Transform {
     Transform::Blocks { count, before, rows, transposed: false }
 }
 
