@@ -15,6 +15,8 @@ pub trait Observer {
 pub enum Site {
     /// Queries, keys and values.
     Attention,
+    /// From the narrow vector that queries are made of to all of them.
+    LatentQueries,
     /// The output of attention.
     AttentionOutput,
     /// The first projections of a recurrent mixer.
@@ -29,6 +31,8 @@ pub enum Site {
     FeedForward,
     /// Its last one.
     Down,
+    /// The last one of the network that every token goes through besides experts.
+    DownShared,
     /// From the last state to logits.
     Head,
 }

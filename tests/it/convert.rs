@@ -32,6 +32,7 @@ const MODELS: &[&str] = &[
     "gemma",
     "gemma2",
     "qwen3_moe",
+    "deepseek_v2",
     "mixtral",
     "gpt_oss",
     "starcoder2",

@@ -20,10 +20,17 @@ slots! {
     AttentionNormBias = "attn_norm.bias", Embd, One;
     AttentionNorm2 = "attn_norm_2.weight", Embd, One;
     AttentionNorm2Bias = "attn_norm_2.bias", Embd, One;
-    Q = "attn_q.weight", Embd, Query;
+    Q = "attn_q.weight", Embd, Projected;
     K = "attn_k.weight", Embd, KeyValue;
     V = "attn_v.weight", Embd, KeyValue;
-    O = "attn_output.weight", Query, Embd;
+    O = "attn_output.weight", Attended, Embd;
+    LatentQuery = "attn_q_a.weight", Embd, LatentQuery;
+    LatentQueryNorm = "attn_q_a_norm.weight", LatentQuery, One;
+    LatentQueries = "attn_q_b.weight", LatentQuery, Projected;
+    LatentKeyValue = "attn_kv_a_mqa.weight", Embd, KeyValue;
+    LatentKeyValueNorm = "attn_kv_a_norm.weight", LatentKeyValue, One;
+    LatentKeys = "attn_k_b.weight", LatentStill, LatentKeyValue;
+    LatentValues = "attn_v_b.weight", LatentKeyValue, LatentValue;
     QBias = "attn_q.bias", Query, One;
     KBias = "attn_k.bias", KeyValue, One;
     VBias = "attn_v.bias", KeyValue, One;
@@ -55,12 +62,17 @@ slots! {
     PostFfnNorm = "post_ffw_norm.weight", Embd, One;
     Router = "ffn_gate_inp.weight", Embd, Experts;
     RouterBias = "ffn_gate_inp.bias", Experts, One;
+    RouterChoice = "exp_probs_b.bias", Experts, One;
     GateExperts = "ffn_gate_exps.weight", Embd, ExpertFf;
     UpExperts = "ffn_up_exps.weight", Embd, ExpertFf;
     DownExperts = "ffn_down_exps.weight", ExpertFf, Embd;
     GateExpertsBias = "ffn_gate_exps.bias", ExpertFf, One;
     UpExpertsBias = "ffn_up_exps.bias", ExpertFf, One;
     DownExpertsBias = "ffn_down_exps.bias", Embd, One;
+    SharedGateScore = "ffn_gate_inp_shexp.weight", Embd, One;
+    GateShared = "ffn_gate_shexp.weight", Embd, SharedFf;
+    UpShared = "ffn_up_shexp.weight", Embd, SharedFf;
+    DownShared = "ffn_down_shexp.weight", SharedFf, Embd;
 }
 
 impl Slot {
@@ -94,6 +106,7 @@ impl Slot {
                 _ => 1,
             },
             Slot::MixNorm => config.recurrence.groups(),
+            Slot::LatentKeys | Slot::LatentValues => config.n_heads,
             Slot::QNorm => heads(config.n_heads),
             Slot::KNorm => heads(config.n_kv_heads),
             _ => 1,
@@ -124,6 +137,28 @@ const HEADS: &[Slot] = &[
     Slot::MixOut,
 ];
 
+/// Attention's tensors where keys and values are made of a narrow vector.
+const LATENT: &[Slot] = &[
+    Slot::Q,
+    Slot::LatentKeyValue,
+    Slot::LatentKeyValueNorm,
+    Slot::LatentKeys,
+    Slot::LatentValues,
+    Slot::O,
+];
+
+/// The same where queries are made of one, too.
+const LATENT_QUERIES: &[Slot] = &[
+    Slot::LatentQuery,
+    Slot::LatentQueryNorm,
+    Slot::LatentQueries,
+    Slot::LatentKeyValue,
+    Slot::LatentKeyValueNorm,
+    Slot::LatentKeys,
+    Slot::LatentValues,
+    Slot::O,
+];
+
 /// What a layer of a decoder with these facts has.
 pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let biased = config.norm == NormKind::Layer;
@@ -132,18 +167,24 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let two_norms = config.pre_norm && !config.parallel_residual;
     let recurrent = config.recurrent.contains(layer);
     let mixer: &[Slot] = match config.recurrence {
-        _ if !recurrent => &[Slot::Q, Slot::K, Slot::V, Slot::O],
+        _ if !recurrent => match config.latent.map(|latent| latent.query) {
+            None => &[Slot::Q, Slot::K, Slot::V, Slot::O],
+            Some(0) => LATENT,
+            Some(_) => LATENT_QUERIES,
+        },
         Recurrence::None => &[],
         Recurrence::ShortConvolution { .. } => &[Slot::MixIn, Slot::Convolution, Slot::MixOut],
         Recurrence::Selective { .. } => SELECTIVE,
         Recurrence::Heads { .. } => HEADS,
     };
-    let ffn: &[Slot] = match (config.experts, config.gated) {
+    let experts = config.experts_of(layer);
+    let ffn: &[Slot] = match (experts, config.gated) {
         _ if !config.has_ff() => &[],
         (Some(_), _) => &[Slot::Router, Slot::GateExperts, Slot::UpExperts, Slot::DownExperts],
         (None, true) => &[Slot::Up, Slot::Gate, Slot::Down],
         (None, false) => &[Slot::Up, Slot::Down],
     };
+    let shared = experts.filter(|experts| experts.shared_ff > 0);
     let all = [
         when(config.pre_norm, &[Slot::AttentionNorm]),
         when(config.pre_norm && biased, &[Slot::AttentionNormBias]),
@@ -152,6 +193,8 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         when(two_norms && config.has_ff(), &[Slot::FfnNorm]),
         when(two_norms && config.has_ff() && biased, &[Slot::FfnNormBias]),
         ffn,
+        when(shared.is_some(), &[Slot::GateShared, Slot::UpShared, Slot::DownShared]),
+        when(shared.is_some_and(|it| it.shared_gate), &[Slot::SharedGateScore]),
     ];
     all.into_iter().flatten().copied()
 }
@@ -185,7 +228,13 @@ pub(super) enum Width {
     One,
     Embd,
     Query,
+    Projected,
+    Attended,
     KeyValue,
+    LatentQuery,
+    LatentKeyValue,
+    LatentStill,
+    LatentValue,
     QueryNorm,
     KeyNorm,
     Heads,
@@ -202,6 +251,7 @@ pub(super) enum Width {
     Rates,
     Skips,
     MixGroup,
+    SharedFf,
 }
 
 impl Width {
@@ -210,6 +260,12 @@ impl Width {
             Width::One => 1,
             Width::Embd => config.n_embd,
             Width::Query => config.q_dim(),
+            Width::Projected => config.projected_dim(),
+            Width::Attended => config.attended_dim(),
+            Width::LatentQuery => config.latent.map_or(0, |latent| latent.query),
+            Width::LatentKeyValue => config.latent.map_or(0, |latent| latent.key_value),
+            Width::LatentStill => config.latent.map_or(0, |latent| latent.still),
+            Width::LatentValue => config.latent.map_or(0, |latent| latent.value),
             Width::KeyValue => config.kv_dim(),
             Width::QueryNorm if config.qk_norm == QkNorm::Whole => config.q_dim(),
             Width::KeyNorm if config.qk_norm == QkNorm::Whole => config.kv_dim(),
@@ -217,7 +273,8 @@ impl Width {
             Width::Heads => config.n_heads,
             Width::Ff => config.n_ff,
             Width::Experts => config.n_experts(),
-            Width::ExpertFf => config.ff_dim(),
+            Width::ExpertFf => config.experts.map_or(0, |experts| experts.n_ff),
+            Width::SharedFf => config.experts.map_or(0, |experts| experts.shared_ff),
             Width::MixIn => config.recurrence.projected(),
             Width::Taps => config.recurrence.taps(),
             Width::Channels => config.recurrence.channels(),

@@ -184,9 +184,14 @@ impl<'a> Plan<'a> {
             let rest = name.strip_prefix(layers)?.strip_prefix('.')?;
             let (number, rest) = rest.split_once('.')?;
             let number: u64 = number.parse().ok().filter(|n: &u64| n.to_string() == number)?;
-            (number < self.sizes.n_layers).then_some((number, rest))
+            Some((number, rest))
         };
+        let (n_layers, extra) = (self.sizes.n_layers, self.sizes.extra_layers);
         let in_layer = in_layer();
+        if in_layer.is_some_and(|(number, _)| (n_layers..n_layers + extra).contains(&number)) {
+            return Ok(Vec::new());
+        }
+        let in_layer = in_layer.filter(|(number, _)| *number < n_layers);
         // Numbers that cannot be would pile up under one name.
         let number = |rule: &Rule, name: &str| {
             let most = rule.stack.map(|count| count.of(&self.sizes));
@@ -217,6 +222,8 @@ impl<'a> Plan<'a> {
             Layers::All => true,
             Layers::Attending => !self.keys.is_recurrent(layer),
             Layers::Recurrent => self.keys.is_recurrent(layer),
+            Layers::Dense => layer < self.sizes.dense_layers,
+            Layers::Sparse => layer >= self.sizes.dense_layers,
         }
     }
 
@@ -247,7 +254,7 @@ impl<'a> Plan<'a> {
         let widths = rule.shape.iter().zip(&expected);
         let shape: Vec<u64> =
             widths.filter(|(width, _)| **width != Width::One).map(|(_, &n)| n).collect();
-        let mut dims = dims(rule.transform, &shape);
+        let mut dims = dims(rule.transform, &shape, &self.sizes);
         if let Some(width) = rule.rows_of {
             let row = width.of(&self.sizes).max(1);
             dims = vec![row, dims.iter().product::<u64>() / row];
@@ -281,6 +288,7 @@ impl<'a> Plan<'a> {
             || !name.ends_with(".weight")
             || name.ends_with("_norm.weight")
             || name.ends_with(".ffn_gate_inp.weight")
+            || name.ends_with(".ffn_gate_inp_shexp.weight")
             || name.ends_with("conv1d.weight")
             || name.ends_with(".shortconv.conv.weight")
             || name == "position_embd.weight";
@@ -317,7 +325,7 @@ impl<'a> Plan<'a> {
             return Err(missing(sentence));
         }
         for number in 0..self.sizes.n_layers {
-            let needed = |rule: &&Rule| !rule.optional && self.has(number, rule);
+            let needed = |rule: &&Rule| rule.is_needed(&self.sizes) && self.has(number, rule);
             for rule in self.mapping.layer.iter().filter(needed) {
                 if !names.contains(&format!("blk.{number}.{}", rule.to)) {
                     return Err(missing(&format!(
@@ -348,8 +356,15 @@ fn stored(source: &Source) -> Result<Stored> {
 }
 
 /// The dimensions of a tensor of the output, neighbours first, by the shape of one in the checkpoint.
-fn dims(transform: Transform, shape: &[u64]) -> Vec<u64> {
+fn dims(transform: Transform, shape: &[u64], sizes: &Sizes) -> Vec<u64> {
     let mut dims: Vec<u64> = shape.iter().rev().copied().collect();
+    if let Transform::Blocks { count, rows, transposed, .. } = transform {
+        let (cols, rows) = (dims.first().copied().unwrap_or(1), rows.of(sizes));
+        let (cols, rows) = if transposed { (rows, cols) } else { (cols, rows) };
+        let all = [cols, rows, count.of(sizes)];
+        // One block is a matrix.
+        return if count == Width::One { all[..2].to_vec() } else { all.to_vec() };
+    }
     match (transform, dims.as_mut_slice()) {
         (Transform::Transpose { step, .. }, [outputs, inputs, ..]) => {
             (*outputs, *inputs) = (*inputs, *outputs / step);

@@ -58,7 +58,15 @@ pub fn stream<E: From<io::Error>>(
             Transform::Transpose { step, first } => {
                 let matrices = output.dims.get(2).copied().unwrap_or(1) / parts.len().max(1) as u64;
                 for matrix in 0..matrices.max(1) {
-                    job.transposed(weights, (step, first), (matrix, matrices), threads, sink)?;
+                    let from = matrix * rows * cols / matrices.max(1) * step;
+                    job.transposed(weights, (step, first), (from, matrices), threads, sink)?;
+                }
+            }
+            Transform::Blocks { count, transposed: true, .. } => {
+                let count = count.of(sizes);
+                for block in 0..count {
+                    let from = job.block_row(block) * rows / count.max(1);
+                    job.transposed(weights, (1, 0), (from, count), threads, sink)?;
                 }
             }
             _ => job.in_order(weights, threads, sink)?,
@@ -91,6 +99,7 @@ impl Job<'_> {
             Transform::Interleave => self.piece_rows(head),
             // Heads come from different places.
             Transform::Ungroup => head,
+            Transform::Blocks { rows, .. } => rows.of(self.sizes),
             _ => self.piece_rows(1),
         };
         let (mut raw, mut moved, mut encoded) = (Vec::new(), Vec::new(), Vec::new());
@@ -100,6 +109,7 @@ impl Job<'_> {
             let from = match self.transform {
                 Transform::Ungroup => self.grouped(first / head) * head,
                 Transform::Skip(rows) => first + rows,
+                Transform::Blocks { .. } => self.block_row(first / step.max(1)),
                 _ => first,
             };
             weights.read(self.source, from * self.row_bytes() as u64, &mut raw)?;
@@ -124,6 +134,15 @@ impl Job<'_> {
         Ok(())
     }
 
+    /// The stored row that is the first one taken of a block.
+    fn block_row(&self, block: u64) -> u64 {
+        let Transform::Blocks { count, before, .. } = self.transform else { return 0 };
+        let all =
+            self.source.tensor.shape().split_last().map_or(1, |(_, rows)| rows.iter().product());
+        let before = before.map_or(0, |width| width.of(self.sizes));
+        block * (all / count.of(self.sizes).max(1)) + before
+    }
+
     /// Which head of the stored order is this one of the output: all queries, all keys, all values.
     fn grouped(&self, head: u64) -> u64 {
         let Sizes { n_heads, n_kv_heads, .. } = *self.sizes;
@@ -135,19 +154,20 @@ impl Job<'_> {
         group * (queries + 2) + place
     }
 
-    /// The output's rows are stored columns: of one of several matrices, every `step`-th.
+    /// The output's rows are stored columns: of one of several matrices, which begins with element
+    /// `from`, every `step`-th.
     fn transposed<E: From<io::Error>>(
         &self,
         weights: &Weights,
         (step, column): (u64, u64),
-        (matrix, matrices): (u64, u64),
+        (from, matrices): (u64, u64),
         threads: usize,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let all_rows = self.rows / matrices.max(1);
         let stored_row = (all_rows * step) as usize * self.element;
         let mut stored = vec![0; self.cols as usize * stored_row];
-        weights.read(self.source, matrix * stored.len() as u64, &mut stored)?;
+        weights.read(self.source, from * self.element as u64, &mut stored)?;
         let pieces = self.piece_rows(1);
         let (mut piece, mut encoded) = (Vec::new(), Vec::new());
         for first in (0..all_rows).step_by(pieces as usize) {

@@ -200,14 +200,25 @@ impl Observed {
                 names.iter().map(|name| format!("blk.{layer}.{name}.weight")).collect()
             };
             let names = match site {
-                Site::Attention => in_layer(&["attn_q", "attn_k", "attn_v", "attn_qkv"]),
+                Site::Attention => in_layer(&[
+                    "attn_q",
+                    "attn_k",
+                    "attn_v",
+                    "attn_qkv",
+                    "attn_q_a",
+                    "attn_kv_a_mqa",
+                ]),
+                Site::LatentQueries => in_layer(&["attn_q_b"]),
                 Site::AttentionOutput => in_layer(&["attn_output"]),
                 Site::Mixer => in_layer(&["ssm_in", "shortconv.in_proj"]),
                 Site::Selection => in_layer(&["ssm_x"]),
                 Site::Step => in_layer(&["ssm_dt"]),
                 Site::MixerOutput => in_layer(&["ssm_out", "shortconv.out_proj"]),
-                Site::FeedForward => in_layer(&["ffn_gate", "ffn_up"]),
+                Site::FeedForward => {
+                    in_layer(&["ffn_gate", "ffn_up", "ffn_gate_shexp", "ffn_up_shexp"])
+                }
                 Site::Down => in_layer(&["ffn_down"]),
+                Site::DownShared => in_layer(&["ffn_down_shexp"]),
                 Site::Head if !head => continue,
                 Site::Head if gguf.tensor("output.weight").is_some() => {
                     vec!["output.weight".to_owned()]

@@ -9,6 +9,7 @@ use super::keys::Keys;
 
 mod bloom;
 mod cohere;
+mod deepseek2;
 mod exaone4;
 mod falcon;
 mod gemma;
@@ -19,6 +20,7 @@ mod gpt2;
 mod gpt_oss;
 mod gptneox;
 mod granite;
+mod granitemoe;
 mod lfm2;
 mod llama;
 mod mamba;
@@ -30,6 +32,7 @@ mod olmoe;
 mod opt;
 mod phi3;
 mod qwen2;
+mod qwen2moe;
 mod qwen3;
 mod qwen3moe;
 mod smollm3;
@@ -45,11 +48,13 @@ pub static MAPPINGS: &[&Mapping] = &[
     &gemma3::GEMMA3,
     &qwen2::QWEN2,
     &qwen3::QWEN3,
+    &qwen2moe::QWEN2MOE,
     &qwen3moe::QWEN3MOE,
     &gpt2::GPT2,
     &phi3::PHI3,
     &smollm3::SMOLLM3,
     &granite::GRANITE,
+    &granitemoe::GRANITEMOE,
     &olmo2::OLMO2,
     &olmoe::OLMOE,
     &gpt_oss::GPT_OSS,
@@ -63,6 +68,7 @@ pub static MAPPINGS: &[&Mapping] = &[
     &cohere::COMMAND_R,
     &cohere::COHERE2,
     &exaone4::EXAONE4,
+    &deepseek2::DEEPSEEK2,
     &glm4::GLM4,
     &nemotron::NEMOTRON,
     &lfm2::LFM2,
@@ -119,7 +125,7 @@ const fn decoder(
 }
 
 /// The sizes of a model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Sizes {
     /// Layers.
     pub n_layers: u64,
@@ -137,6 +143,14 @@ pub struct Sizes {
     pub n_experts: u64,
     /// Width of one of them.
     pub expert_ff: u64,
+    /// Width of the network besides them that every token goes through; 0: there is none.
+    pub shared_ff: u64,
+    /// So many of the first layers have no experts.
+    pub dense_layers: u64,
+    /// So many layers behind the others are left out: what guesses further tokens.
+    pub extra_layers: u64,
+    /// What queries, keys and values are made of, where they go through narrower vectors.
+    pub latent: Latent,
     /// Tokens in the vocabulary.
     pub n_vocab: u64,
     /// Positions.
@@ -168,6 +182,21 @@ pub struct MixerSizes {
     pub group: u64,
 }
 
+/// The sizes of multi-head latent attention; all 0: there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Latent {
+    /// The vector that queries are made of; 0: they are made of the state.
+    pub query: u64,
+    /// The vector that keys and values are made of.
+    pub key_value: u64,
+    /// Dimensions of a query's and a key's head that do not turn.
+    pub still: u64,
+    /// Those that turn.
+    pub turning: u64,
+    /// Dimensions of a value's head.
+    pub value: u64,
+}
+
 /// A dimension of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
@@ -195,6 +224,28 @@ pub enum Width {
     ExpertFf,
     /// Gate and up of one expert in one.
     ExpertGateUp,
+    /// That of the network besides the experts.
+    SharedFf,
+    /// Its gate and up in one.
+    SharedGateUp,
+    /// See [`Latent`].
+    LatentQuery,
+    /// As above.
+    LatentKeyValue,
+    /// The same, and the dimensions of a key that turn.
+    LatentKeyTurning,
+    /// All heads' queries, what turns and what does not.
+    LatentQueries,
+    /// The same, if they are made of the state, or else 0.
+    LatentDirect,
+    /// All heads' keys, without what turns, and values.
+    LatentKeysValues,
+    /// Of one head: the key without what turns.
+    LatentStill,
+    /// Of one head: the value.
+    LatentValue,
+    /// All heads' values.
+    LatentValues,
     /// The vocabulary.
     Vocab,
     /// Positions.
@@ -226,6 +277,8 @@ impl Width {
     pub fn of(self, sizes: &Sizes) -> u64 {
         let query = sizes.n_heads.saturating_mul(sizes.head_dim);
         let key_value = sizes.n_kv_heads.saturating_mul(sizes.head_dim);
+        let Latent { query: latent_query, key_value: latent, still, turning, value } = sizes.latent;
+        let all = |head: u64| sizes.n_heads.saturating_mul(head);
         match self {
             Width::Embd => sizes.n_embd,
             Width::Query => query,
@@ -239,6 +292,18 @@ impl Width {
             Width::Experts => sizes.n_experts,
             Width::ExpertFf => sizes.expert_ff,
             Width::ExpertGateUp => sizes.expert_ff.saturating_mul(2),
+            Width::SharedFf => sizes.shared_ff,
+            Width::SharedGateUp => sizes.shared_ff.saturating_mul(2),
+            Width::LatentQuery => latent_query,
+            Width::LatentKeyValue => latent,
+            Width::LatentKeyTurning => latent.saturating_add(turning),
+            Width::LatentQueries => all(still.saturating_add(turning)),
+            Width::LatentDirect if latent_query > 0 => 0,
+            Width::LatentDirect => all(still.saturating_add(turning)),
+            Width::LatentKeysValues => all(still.saturating_add(value)),
+            Width::LatentStill => still,
+            Width::LatentValue => value,
+            Width::LatentValues => all(value),
             Width::Vocab => sizes.n_vocab,
             Width::Context => sizes.n_ctx,
             Width::One => 1,
@@ -278,6 +343,17 @@ pub enum Transform {
     Ungroup,
     /// The first rows are left out.
     Skip(u64),
+    /// The rows are so many blocks of equal size, of each of which some are taken.
+    Blocks {
+        /// How many blocks.
+        count: Width,
+        /// Rows of a block before those that are taken, if there are any.
+        before: Option<Width>,
+        /// Rows that are taken.
+        rows: Width,
+        /// Whether they become columns.
+        transposed: bool,
+    },
     /// The model multiplies by 1 + w, the GGUF architecture by w.
     PlusOne,
     /// Of a rate its logarithm is stored, without the sign: the GGUF architecture has -exp(w).
@@ -322,6 +398,10 @@ pub enum Layers {
     Attending,
     /// Those that have a recurrent mixer instead.
     Recurrent,
+    /// Those without experts.
+    Dense,
+    /// Those with experts.
+    Sparse,
 }
 
 /// A tensor that every model has.
@@ -350,6 +430,23 @@ impl Rule {
     const fn recurrent(mut self) -> Rule {
         self.layers = Layers::Recurrent;
         self
+    }
+
+    /// Layers with experts have it.
+    const fn sparse(mut self) -> Rule {
+        self.layers = Layers::Sparse;
+        self
+    }
+
+    /// Layers without experts have it.
+    const fn dense(mut self) -> Rule {
+        self.layers = Layers::Dense;
+        self
+    }
+
+    /// Whether a model of these sizes cannot be without it.
+    pub fn is_needed(&self, sizes: &Sizes) -> bool {
+        !self.optional && self.shape.iter().all(|width| width.of(sizes) > 0)
     }
 
     const fn interleaved(mut self) -> Rule {
