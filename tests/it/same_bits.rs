@@ -164,6 +164,13 @@ fn encoded_models_give_the_same_bits_everywhere() {
     }
 }
 
+/// A model whose matrices are in IQ1 to IQ3.
+#[test]
+fn grids_give_the_same_bits_everywhere() {
+    let file = fixture("quantize/points.gguf");
+    assert_same_everywhere(("points", &file), &text(17), &[CacheType::F16]);
+}
+
 #[test]
 fn every_encoding_gives_the_same_bits_everywhere() {
     let Some(folder) = shared("reference/quant") else { return };

@@ -45,6 +45,7 @@ struct Report {
 struct Encoding {
     name: &'static str,
     bits: f64,
+    written: bool,
 }
 
 /// Lists.
@@ -52,6 +53,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let encodings = QuantType::ALL.iter().map(|kind| Encoding {
         name: kind.name(),
         bits: 8.0 * kind.block_bytes() as f64 / kind.block_len() as f64,
+        written: kind.is_written(),
     });
     let report = Report {
         architectures: architectures().collect(),
@@ -61,11 +63,14 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     if command.json {
         return write_json(&report, streams);
     }
-    let encodings = report.encodings.iter().map(|it| format!("{} ({})", it.name, it.bits));
+    let encodings = report.encodings.iter().map(|it| {
+        let star = if it.written { "" } else { "*" };
+        format!("{}{star} ({})", it.name, it.bits)
+    });
     let out = &mut *streams.output;
     writeln!(out, "architectures   {}", wrapped(report.architectures.iter().copied()))?;
     writeln!(out, "encodings       {}", wrapped(encodings))?;
-    writeln!(out, "                (in brackets: bits of a weight)")?;
+    writeln!(out, "                (in brackets: bits of a weight; * is read, not written)")?;
     Ok(writeln!(out, "pre-tokenizers  {}", wrapped(report.pre_tokenizers.iter().copied()))?)
 }
 

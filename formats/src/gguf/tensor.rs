@@ -165,14 +165,12 @@ impl TensorType {
         QuantType::from_gguf_id(self.id)
     }
 
-    /// The encoding with which mote computes that is most like it: about as large, and not worse.
+    /// The encoding that mote writes which is most like it: about as large, and not worse.
     pub fn nearest(&self) -> QuantType {
         match (self.quant_type(), self.name) {
-            (Some(kind), _) => kind,
-            (None, "iq1_s" | "iq1_m" | "iq2_xxs" | "iq2_xs" | "iq2_s" | "q1_0" | "q2_0") => {
-                QuantType::Q2_K
-            }
-            (None, "iq3_xxs" | "iq3_s") => QuantType::Q3_K,
+            (Some(kind), _) if kind.is_written() => kind,
+            (_, "iq3_xxs" | "iq3_s") => QuantType::Q3_K,
+            (Some(_), _) | (None, "q1_0" | "q2_0") => QuantType::Q2_K,
             (None, "nvfp4") => QuantType::MXFP4,
             (None, "q8_1" | "q8_k") => QuantType::Q8_0,
             (None, _) => QuantType::F32,
@@ -265,21 +263,14 @@ const fn other(id: u32, name: &'static str, block_len: u32, block_bytes: u32) ->
 
 /// The encodings of ggml (ggml.h and ggml-common.h of llama.cpp, mid-2026). Those that mote has
 /// come from `QuantType` first, so a type need not leave this list when it enters that one.
-static OTHER_TYPES: [TensorType; 17] = [
+static OTHER_TYPES: [TensorType; 10] = [
     other(9, "q8_1", 32, 36),
     other(15, "q8_k", 256, 292),
-    other(16, "iq2_xxs", 256, 66),
-    other(17, "iq2_xs", 256, 74),
-    other(18, "iq3_xxs", 256, 98),
-    other(19, "iq1_s", 256, 50),
-    other(21, "iq3_s", 256, 110),
-    other(22, "iq2_s", 256, 82),
     other(24, "i8", 1, 1),
     other(25, "i16", 1, 2),
     other(26, "i32", 1, 4),
     other(27, "i64", 1, 8),
     other(28, "f64", 1, 8),
-    other(29, "iq1_m", 256, 56),
     other(40, "nvfp4", 64, 36),
     other(41, "q1_0", 128, 18),
     other(42, "q2_0", 64, 18),

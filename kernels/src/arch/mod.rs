@@ -5,6 +5,8 @@ use crate::Kernels;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod apart;
 mod fused;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod generic;

@@ -9,7 +9,7 @@
 //! codes of the common form are the levels themselves, 128 above.
 
 use super::search::{EQUAL, Grid, Levels, fit_symmetric, half, inverse, to_half};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// What the codes stand for, here and in IQ4_XS.
 const LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
@@ -68,7 +68,9 @@ impl Integer for IQ4_NL {
         }
         out.scales[0] = half(block.d);
     }
+}
 
+impl Encode for IQ4_NL {
     fn encode(x: &[f32], block: &mut Block) {
         Self::encode_weighted(x, &EQUAL, block);
     }

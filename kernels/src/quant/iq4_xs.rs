@@ -11,7 +11,7 @@
 
 use super::iq4_nl::{GRID, RAISED};
 use super::search::{EQUAL, Symmetric, half, search_symmetric};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -56,7 +56,9 @@ impl Integer for IQ4_XS {
             out.scales[u] = d * ((low | high << 4) as i32 - 32) as f32;
         }
     }
+}
 
+impl Encode for IQ4_XS {
     fn encode(x: &[f32], block: &mut Block) {
         Self::encode_weighted(x, &EQUAL, block);
     }

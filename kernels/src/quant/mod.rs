@@ -9,6 +9,14 @@
 mod bf16;
 mod f16;
 mod f32;
+mod grids;
+pub(crate) mod iq1_m;
+pub(crate) mod iq1_s;
+pub(crate) mod iq2_s;
+pub(crate) mod iq2_xs;
+pub(crate) mod iq2_xxs;
+pub(crate) mod iq3_s;
+pub(crate) mod iq3_xxs;
 pub(crate) mod iq4_nl;
 mod iq4_xs;
 pub(crate) mod mxfp4;
@@ -23,10 +31,10 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 pub(crate) mod search;
-mod tq1_0;
+pub(crate) mod tq1_0;
 mod tq2_0;
 
-use crate::scalar::{float, integer};
+use crate::scalar::{codebook, float, integer};
 use crate::table::{Gemv, Unpack};
 
 /// Weights in the largest block.
@@ -67,12 +75,17 @@ pub trait Integer: Encoding {
     const BIAS: i32;
     /// Whether units have a minimum beside the scale.
     const MINIMUM: bool;
+    /// One block into codes, scales and minima.
+    fn unpack(block: &Self::Block, out: &mut Unpacked);
+}
+
+/// Most encodings of integers are written, too. Those whose codes are numbers of points in a grid are read
+/// only: to choose points well takes a search of its own.
+pub trait Encode: Integer {
     /// Whether errors of large weights count more where columns are weighted: measured, that brings the
     /// model's probabilities nearer to the original's where there are few codes, and farther where
     /// there are many.
     const EMPHASIS: bool = false;
-    /// One block into codes, scales and minima.
-    fn unpack(block: &Self::Block, out: &mut Unpacked);
     /// `LEN` weights into a block, as near as this encoding gets with little search.
     fn encode(x: &[f32], block: &mut Self::Block);
     /// The same, where the squared error of weight `i` counts `weights[i]` times: positive numbers
@@ -82,6 +95,7 @@ pub trait Integer: Encoding {
 
 /// One block in the common form. Only the first `LEN` codes and `LEN / UNIT` scales are used.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Unpacked {
     /// Unsigned codes, in the order of the weights.
     pub codes: [u8; MAX_BLOCK],
@@ -169,13 +183,17 @@ macro_rules! quant_types {
                 let data = &data[..data.len() - data.len() % self.block_bytes()];
                 match self { $(Self::$variant => $family::first_not_finite::<$module::$variant>(data)),* }
             }
-            /// Encodes whole blocks. Panics unless `data` has room for exactly the weights in `x`.
+            /// Whether weights can be encoded in it, not only decoded.
+            pub const fn is_written(self) -> bool {
+                match self { $(Self::$variant => $family::IS_WRITTEN),* }
+            }
+            /// Encodes whole blocks. Panics unless [`QuantType::is_written`] and `data` has room for exactly the weights in `x`.
             pub fn encode(self, x: &[f32], data: &mut [u8]) {
                 match self { $(Self::$variant => $family::encode::<$module::$variant>(x, data)),* }
             }
             /// Encodes whole rows of `weights.len()` columns: the squared error of a column's weights
             /// counts as much as `weights` says (only the proportions
-            /// matter). Float encodings take no notice. Panics unless rows are whole
+            /// matter). Float encodings take no notice. Panics unless [`QuantType::is_written`], rows are whole
             /// blocks and `data` has room for exactly the weights in `x`.
             pub fn encode_weighted(self, x: &[f32], weights: &[f32], data: &mut [u8]) {
                 match self {
@@ -212,9 +230,45 @@ quant_types! {
     integer MXFP4 = mxfp4;
     integer TQ1_0 = tq1_0;
     integer TQ2_0 = tq2_0;
+    codebook IQ2_XXS = iq2_xxs;
+    codebook IQ2_XS = iq2_xs;
+    codebook IQ2_S = iq2_s;
+    codebook IQ3_XXS = iq3_xxs;
+    codebook IQ3_S = iq3_s;
+    codebook IQ1_S = iq1_s;
+    codebook IQ1_M = iq1_m;
 }
 
+/// The type of an encoding.
+#[allow(dead_code)] // on CPUs that have only the scalar table
+pub(crate) const fn kind<E: Encoding>() -> QuantType {
+    match QuantType::from_gguf_id(E::ID) {
+        Some(kind) => kind,
+        None => panic!("an encoding of the list"),
+    }
+}
+
+/// `$with::<E>(table)` for every encoding that targets take apart by [`Integer::unpack`], so that there is
+/// nothing else to write for one of them: blocks of 256 weights, codes of 8 bits, 128 above the weights.
+#[allow(unused_macros)] // on CPUs that have only the scalar table
+macro_rules! with_apart {
+    ($with:ident, $table:expr) => {{
+        use crate::quant::{iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs, tq1_0};
+        let table = $with::<iq1_m::IQ1_M>($with::<iq1_s::IQ1_S>($table));
+        let table = $with::<iq2_xs::IQ2_XS>($with::<iq2_xxs::IQ2_XXS>(table));
+        let table = $with::<iq3_xxs::IQ3_XXS>($with::<iq2_s::IQ2_S>(table));
+        $with::<tq1_0::TQ1_0>($with::<iq3_s::IQ3_S>(table))
+    }};
+}
+#[allow(unused_imports)] // as above
+pub(crate) use with_apart;
+
 impl QuantType {
+    /// Those in which weights can be encoded.
+    pub fn written() -> impl Iterator<Item = QuantType> {
+        Self::ALL.iter().copied().filter(|kind| kind.is_written())
+    }
+
     /// By the name of [`QuantType::name`], in any case.
     pub fn from_name(name: &str) -> Option<QuantType> {
         Self::ALL.iter().copied().find(|kind| kind.name().eq_ignore_ascii_case(name))

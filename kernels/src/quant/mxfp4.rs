@@ -9,7 +9,7 @@
 //! that they are integers. `e` = 255 is NaN.
 
 use super::search::{EQUAL, Grid, Levels, extreme};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// What the codes stand for; two of them for 0.
 const LEVELS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
@@ -60,7 +60,9 @@ impl Integer for MXFP4 {
         }
         out.scales[0] = scale(block.exponent);
     }
+}
 
+impl Encode for MXFP4 {
     fn encode(x: &[f32], block: &mut Block) {
         Self::encode_weighted(x, &EQUAL, block);
     }

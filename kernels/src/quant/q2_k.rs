@@ -9,7 +9,7 @@
 //! ```
 
 use super::search::{Affine, EQUAL, half, search_affine};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -38,7 +38,6 @@ impl Integer for Q2_K {
     const BITS: u32 = 2;
     const BIAS: i32 = 0;
     const MINIMUM: bool = true;
-    const EMPHASIS: bool = true;
 
     #[inline(always)]
     fn unpack(block: &Block, out: &mut Unpacked) {
@@ -53,6 +52,10 @@ impl Integer for Q2_K {
             out.minima[u] = -(dmin * (byte >> 4) as f32);
         }
     }
+}
+
+impl Encode for Q2_K {
+    const EMPHASIS: bool = true;
 
     fn encode(x: &[f32], block: &mut Block) {
         Self::encode_weighted(x, &EQUAL, block);

@@ -11,7 +11,7 @@
 //! ```
 
 use super::search::{EQUAL, Integers, Symmetric, half, search_symmetric};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -40,7 +40,6 @@ impl Integer for Q3_K {
     const BITS: u32 = 3;
     const BIAS: i32 = 4;
     const MINIMUM: bool = false;
-    const EMPHASIS: bool = true;
 
     #[inline(always)]
     fn unpack(block: &Block, out: &mut Unpacked) {
@@ -58,6 +57,10 @@ impl Integer for Q3_K {
             out.scales[u] = d * ((low | high << 4) as i32 - 32) as f32;
         }
     }
+}
+
+impl Encode for Q3_K {
+    const EMPHASIS: bool = true;
 
     fn encode(x: &[f32], block: &mut Block) {
         Self::encode_weighted(x, &EQUAL, block);

@@ -6,7 +6,7 @@
 //! ```
 
 use super::search::{Integers, extreme, fit_symmetric, half, nearest, pack_nibbles, to_half};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -42,7 +42,9 @@ impl Integer for Q4_0 {
         }
         out.scales[0] = half(block.d);
     }
+}
 
+impl Encode for Q4_0 {
     /// The value of largest magnitude gets the code 0 (-8): the only end without a counterpart.
     fn encode(x: &[f32], block: &mut Block) {
         store(x, extreme(x) / -8.0, block);

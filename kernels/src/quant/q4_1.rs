@@ -6,7 +6,7 @@
 //! ```
 
 use super::search::{fit_affine, half, nearest, pack_nibbles, range, to_half};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -44,7 +44,9 @@ impl Integer for Q4_1 {
         out.scales[0] = half(block.d);
         out.minima[0] = half(block.m);
     }
+}
 
+impl Encode for Q4_1 {
     fn encode(x: &[f32], block: &mut Block) {
         let (low, high) = range(x);
         let low = to_half(low);

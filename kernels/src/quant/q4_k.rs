@@ -8,7 +8,7 @@
 //! ```
 
 use super::search::{Affine, EQUAL, half, k_scales, pack_k_scales, search_affine};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -47,7 +47,9 @@ impl Integer for Q4_K {
         }
         k_scales(half(block.d), half(block.dmin), &block.scales, out);
     }
+}
 
+impl Encode for Q4_K {
     fn encode(x: &[f32], block: &mut Block) {
         Self::encode_weighted(x, &EQUAL, block);
     }

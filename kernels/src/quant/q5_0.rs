@@ -7,7 +7,7 @@
 //! ```
 
 use super::search::{Integers, extreme, fit_symmetric, half, nearest, to_half};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -41,7 +41,9 @@ impl Integer for Q5_0 {
         unpack_codes(&block.codes, block.high, out);
         out.scales[0] = half(block.d);
     }
+}
 
+impl Encode for Q5_0 {
     fn encode(x: &[f32], block: &mut Block) {
         store(x, extreme(x) / -16.0, block);
     }

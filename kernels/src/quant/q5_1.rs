@@ -8,7 +8,7 @@
 
 use super::q5_0::{pack_codes, unpack_codes};
 use super::search::{fit_affine, half, nearest, range, to_half};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -44,7 +44,9 @@ impl Integer for Q5_1 {
         out.scales[0] = half(block.d);
         out.minima[0] = half(block.m);
     }
+}
 
+impl Encode for Q5_1 {
     fn encode(x: &[f32], block: &mut Block) {
         let (low, high) = range(x);
         let (_, low) = to_half(low);

@@ -9,7 +9,7 @@
 //! ```
 
 use super::search::{EQUAL, Integers, Symmetric, half, search_symmetric};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -57,7 +57,9 @@ impl Integer for Q6_K {
             *scale = d * s as f32;
         }
     }
+}
 
+impl Encode for Q6_K {
     fn encode(x: &[f32], block: &mut Block) {
         Self::encode_weighted(x, &EQUAL, block);
     }

@@ -6,7 +6,7 @@
 //! ```
 
 use super::search::{half, nearest, to_half};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -41,7 +41,9 @@ impl Integer for Q8_0 {
         }
         out.scales[0] = half(block.d);
     }
+}
 
+impl Encode for Q8_0 {
     fn encode(x: &[f32], block: &mut Block) {
         let largest = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
         // The codes belong to the exact scale: rounding it to f16 first is no better (measured on

@@ -11,7 +11,7 @@
 //! ```
 
 use super::search::{EQUAL, half, search_ternary};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -36,8 +36,8 @@ impl Encoding for TQ1_0 {
 
 impl Integer for TQ1_0 {
     const UNIT: usize = 32;
-    const BITS: u32 = 2;
-    const BIAS: i32 = 1;
+    const BITS: u32 = 8;
+    const BIAS: i32 = 128;
     const MINIMUM: bool = false;
 
     #[inline(always)]
@@ -48,7 +48,9 @@ impl Integer for TQ1_0 {
         digits(&block.fours, &mut out.codes[240..]);
         out.scales[..8].fill(half(block.d));
     }
+}
 
+impl Encode for TQ1_0 {
     fn encode(x: &[f32], block: &mut Block) {
         Self::encode_weighted(x, &EQUAL, block);
     }
@@ -69,7 +71,7 @@ fn digits(bytes: &[u8], codes: &mut [u8]) {
     let mut power = 1u8;
     for codes in codes.chunks_exact_mut(bytes.len()) {
         for (code, &byte) in codes.iter_mut().zip(bytes) {
-            *code = (3 * u16::from(byte.wrapping_mul(power)) / 256) as u8;
+            *code = 127 + (3 * u16::from(byte.wrapping_mul(power)) / 256) as u8;
         }
         power = power.wrapping_mul(3);
     }

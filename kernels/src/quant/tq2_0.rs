@@ -10,7 +10,7 @@
 //! The fourth code would be 2; the encoder leaves it out, as the format is for ternary weights.
 
 use super::search::{EQUAL, half, search_ternary};
-use super::{Encoding, Integer, Unpacked};
+use super::{Encode, Encoding, Integer, Unpacked};
 
 /// The encoding.
 #[allow(non_camel_case_types)]
@@ -47,7 +47,9 @@ impl Integer for TQ2_0 {
         }
         out.scales[..8].fill(half(block.d));
     }
+}
 
+impl Encode for TQ2_0 {
     fn encode(x: &[f32], block: &mut Block) {
         Self::encode_weighted(x, &EQUAL, block);
     }

@@ -6,6 +6,9 @@ use crate::fma;
 use crate::quant::{Float, IntegerFacts};
 use crate::table::{FLOAT_PANEL_ROWS, Panel};
 
+/// See [`crate::QuantType::is_written`].
+pub(crate) const IS_WRITTEN: bool = true;
+
 /// See [`crate::QuantType::integer`].
 #[allow(clippy::extra_unused_type_parameters)] // called beside the integer family's, which uses it
 pub(crate) const fn facts<E: Float>() -> Option<IntegerFacts> {

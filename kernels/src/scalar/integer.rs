@@ -1,10 +1,12 @@
 //! Dot products of integer encodings with quantised activations (NUMERICS.md, "Unit and chains").
 
+use core::num::NonZeroUsize;
+
 use crate::activation::Activations;
 use crate::cast::Tile;
 use crate::fma;
 use crate::quant::search::{EQUAL, emphasis, importances};
-use crate::quant::{Integer, IntegerFacts, Unpacked};
+use crate::quant::{Encode, Integer, IntegerFacts, Unpacked};
 use crate::table::{PANEL_ROWS, Panel};
 
 /// See [`crate::QuantType::integer`].
@@ -12,17 +14,64 @@ pub(crate) const fn facts<E: Integer>() -> Option<IntegerFacts> {
     Some(IntegerFacts { unit: E::UNIT, bits: E::BITS, bias: E::BIAS, minimum: E::MINIMUM })
 }
 
+/// How an encoding is taken apart. Whatever else the bodies below need to know of it they are compiled
+/// for: encodings of equal blocks, units and minima share one, which calls this for each block. (One for
+/// each encoding would be faster without SIMD, and 40 KB more code.)
+pub(crate) struct Blocks {
+    bytes: NonZeroUsize,
+    bias: i32,
+    unpack: fn(&[u8], &mut Unpacked),
+}
+
+impl Blocks {
+    const fn of<E: Integer>() -> Blocks {
+        let Some(bytes) = NonZeroUsize::new(size_of::<E::Block>()) else {
+            panic!("a block of nothing")
+        };
+        Blocks { bytes, bias: E::BIAS, unpack: unpack_block::<E> }
+    }
+}
+
+/// [`Integer::unpack`] of exactly a block's bytes; of others nothing is made.
+pub(crate) fn unpack_block<E: Integer>(data: &[u8], out: &mut Unpacked) {
+    if let Ok(block) = bytemuck::try_from_bytes(data) {
+        E::unpack(block, out);
+    }
+}
+
+/// `$body::<weights in a block, in a unit, whether it has a minimum>` for `E`.
+macro_rules! for_shape {
+    ($body:ident($($argument:expr),*)) => {{
+        let blocks = &const { Blocks::of::<E>() };
+        match (E::LEN, E::UNIT, E::MINIMUM) {
+            (32, _, false) => $body::<32, 32, false>(blocks, $($argument),*),
+            (32, _, true) => $body::<32, 32, true>(blocks, $($argument),*),
+            (_, 32, false) => $body::<256, 32, false>(blocks, $($argument),*),
+            (_, 32, true) => $body::<256, 32, true>(blocks, $($argument),*),
+            (_, _, false) => $body::<256, 16, false>(blocks, $($argument),*),
+            (_, _, true) => $body::<256, 16, true>(blocks, $($argument),*),
+        }
+    }};
+}
+
 /// See [`crate::QuantType::decode`].
 pub(crate) fn decode<E: Integer>(data: &[u8], out: &mut [f32]) {
-    let blocks: &[E::Block] = bytemuck::cast_slice(data);
-    assert_eq!(blocks.len() * E::LEN, out.len());
+    for_shape!(decode_blocks(data, out))
+}
+
+fn decode_blocks<const LEN: usize, const UNIT: usize, const MINIMUM: bool>(
+    by: &Blocks,
+    data: &[u8],
+    out: &mut [f32],
+) {
+    assert_eq!((data.len() / by.bytes * LEN, data.len() % by.bytes), (out.len(), 0));
     let mut unpacked = Unpacked::new();
-    for (block, out) in blocks.iter().zip(out.chunks_exact_mut(E::LEN)) {
-        E::unpack(block, &mut unpacked);
+    for (block, out) in data.chunks_exact(by.bytes.get()).zip(out.chunks_exact_mut(LEN)) {
+        (by.unpack)(block, &mut unpacked);
         for (i, w) in out.iter_mut().enumerate() {
-            let u = i / E::UNIT;
-            *w = unpacked.scales[u] * (unpacked.codes[i] as i32 - E::BIAS) as f32;
-            if E::MINIMUM {
+            let u = i / UNIT;
+            *w = unpacked.scales[u] * (unpacked.codes[i] as i32 - by.bias) as f32;
+            if MINIMUM {
                 *w += unpacked.minima[u];
             }
         }
@@ -42,8 +91,11 @@ pub(crate) fn first_not_finite<E: Integer>(data: &[u8]) -> Option<usize> {
     })
 }
 
+/// See [`crate::QuantType::is_written`].
+pub(crate) const IS_WRITTEN: bool = true;
+
 /// See [`crate::QuantType::encode`].
-pub(crate) fn encode<E: Integer>(x: &[f32], data: &mut [u8]) {
+pub(crate) fn encode<E: Encode>(x: &[f32], data: &mut [u8]) {
     let blocks: &mut [E::Block] = bytemuck::cast_slice_mut(data);
     assert_eq!(blocks.len() * E::LEN, x.len());
     for (block, x) in blocks.iter_mut().zip(x.chunks_exact(E::LEN)) {
@@ -52,7 +104,7 @@ pub(crate) fn encode<E: Integer>(x: &[f32], data: &mut [u8]) {
 }
 
 /// See [`crate::QuantType::encode_weighted`].
-pub(crate) fn encode_weighted<E: Integer>(x: &[f32], weights: &[f32], data: &mut [u8]) {
+pub(crate) fn encode_weighted<E: Encode>(x: &[f32], weights: &[f32], data: &mut [u8]) {
     let blocks: &mut [E::Block] = bytemuck::cast_slice_mut(data);
     assert_eq!(blocks.len() * E::LEN, x.len());
     assert!(!weights.is_empty() || x.is_empty());
@@ -115,12 +167,15 @@ impl Chains {
         let at = unit * facts.unit;
         let dot = |plane: &[i8]| -> i32 {
             let pairs = codes.iter().zip(&plane[at..at + facts.unit]);
-            pairs.map(|(&w, &a)| (w as i32 - facts.bias) * a as i32).sum()
+            pairs.map(|(&w, &a)| w as i32 * a as i32).sum()
         };
         let mut sum = dot(x.high);
         if let Some(low) = x.low {
             sum = 255 * sum + dot(low);
         }
+        // The bias is the same for all codes.
+        let sums = &x.sums[at / 16..][..facts.unit / 16];
+        sum -= facts.bias * sums.iter().sum::<i32>();
         let chain = &mut self.0[unit % 4];
         *chain = fma(sum as f32, scale * x.scales[at / 32], *chain);
         if facts.minimum {
@@ -140,20 +195,28 @@ impl Chains {
 
 /// Every row of `w` times every token of `x`.
 pub(crate) fn gemv<E: Integer>(w: &[u8], x: &crate::Rows<'_>, out: &mut Tile<'_>) {
+    for_shape!(rows(w, x, out))
+}
+
+fn rows<const LEN: usize, const UNIT: usize, const MINIMUM: bool>(
+    by: &Blocks,
+    w: &[u8],
+    x: &crate::Rows<'_>,
+    out: &mut Tile<'_>,
+) {
     let Some(x) = x.quantized else { return };
-    let row_blocks = x.k / E::LEN;
-    let blocks: &[E::Block] = bytemuck::cast_slice(w);
-    let facts = IntegerFacts { unit: E::UNIT, bits: E::BITS, bias: E::BIAS, minimum: E::MINIMUM };
+    let facts = IntegerFacts { unit: UNIT, bits: 8, bias: by.bias, minimum: MINIMUM };
+    let row_bytes = x.k / LEN * by.bytes.get();
     let mut unpacked = Unpacked::new();
     for token in 0..x.tokens {
         let row = Row::of(&x, token);
-        for (out, blocks) in out.token(token).iter_mut().zip(blocks.chunks_exact(row_blocks)) {
+        for (out, blocks) in out.token(token).iter_mut().zip(w.chunks_exact(row_bytes)) {
             let mut chains = Chains([0.0; 4]);
-            for (b, block) in blocks.iter().enumerate() {
-                E::unpack(block, &mut unpacked);
-                for (u, codes) in unpacked.codes[..E::LEN].chunks_exact(E::UNIT).enumerate() {
+            for (b, block) in blocks.chunks_exact(by.bytes.get()).enumerate() {
+                (by.unpack)(block, &mut unpacked);
+                for (u, codes) in unpacked.codes[..LEN].chunks_exact(UNIT).enumerate() {
                     let scale = (unpacked.scales[u], unpacked.minima[u]);
-                    chains.add(facts, b * (E::LEN / E::UNIT) + u, codes, scale, &row);
+                    chains.add(facts, b * (LEN / UNIT) + u, codes, scale, &row);
                 }
             }
             *out = chains.result();
@@ -163,18 +226,27 @@ pub(crate) fn gemv<E: Integer>(w: &[u8], x: &crate::Rows<'_>, out: &mut Tile<'_>
 
 /// Up to [`PANEL_ROWS`] rows of `w` into a panel, row after row.
 pub(crate) fn unpack<E: Integer>(w: &[u8], panel: &mut Panel<'_>) {
-    let (k, units) = (panel.k, panel.k / E::UNIT);
-    let blocks: &[E::Block] = bytemuck::cast_slice(w);
+    for_shape!(unpack_rows(w, panel))
+}
+
+fn unpack_rows<const LEN: usize, const UNIT: usize, const MINIMUM: bool>(
+    by: &Blocks,
+    w: &[u8],
+    panel: &mut Panel<'_>,
+) {
+    let (k, per_block) = (panel.k, LEN / UNIT);
+    let (units, row_bytes) = (k / UNIT, k / LEN * by.bytes.get());
     let mut unpacked = Unpacked::new();
-    let per_block = E::LEN / E::UNIT;
-    for (row, blocks) in blocks.chunks_exact(k / E::LEN).enumerate().take(PANEL_ROWS) {
-        for (b, block) in blocks.iter().enumerate() {
-            E::unpack(block, &mut unpacked);
-            let codes = &mut panel.codes[row * k + b * E::LEN..][..E::LEN];
-            codes.copy_from_slice(&unpacked.codes[..E::LEN]);
+    for (row, blocks) in w.chunks_exact(row_bytes).enumerate().take(PANEL_ROWS) {
+        for (b, block) in blocks.chunks_exact(by.bytes.get()).enumerate() {
+            (by.unpack)(block, &mut unpacked);
+            let codes = &mut panel.codes[row * k + b * LEN..][..LEN];
+            codes.copy_from_slice(&unpacked.codes[..LEN]);
             let at = row * units + b * per_block;
             panel.scales[at..][..per_block].copy_from_slice(&unpacked.scales[..per_block]);
-            panel.minima[at..][..per_block].copy_from_slice(&unpacked.minima[..per_block]);
+            if MINIMUM {
+                panel.minima[at..][..per_block].copy_from_slice(&unpacked.minima[..per_block]);
+            }
         }
     }
 }

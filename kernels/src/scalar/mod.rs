@@ -3,6 +3,7 @@
 
 pub mod activation;
 pub mod attend;
+pub mod codebook;
 pub mod exp;
 pub mod float;
 pub mod integer;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mote_formats::Gguf;
 use mote_formats::gguf::{Builder, CHECKSUMS_KEY, TensorType};
 use mote_kernels::QuantType;
-use mote_tests::shared::shared;
+use mote_tests::shared::{root, shared};
 
 use super::*;
 
@@ -51,19 +51,9 @@ fn inspect_sums_up_and_shows_what_is_asked_for() {
 /// Encodings of ggml that mote cannot compute with are named, and those that ggml gave up.
 #[test]
 fn inspect_names_foreign_encodings() {
-    for (id, name, nearest) in [
-        (15, "q8_k", "q8_0"),
-        (16, "iq2_xxs", "q2_k"),
-        (17, "iq2_xs", "q2_k"),
-        (18, "iq3_xxs", "q3_k"),
-        (19, "iq1_s", "q2_k"),
-        (21, "iq3_s", "q3_k"),
-        (22, "iq2_s", "q2_k"),
-        (29, "iq1_m", "q2_k"),
-        (40, "nvfp4", "mxfp4"),
-        (41, "q1_0", "q2_k"),
-        (42, "q2_0", "q2_k"),
-    ] {
+    for (id, name, nearest) in
+        [(15, "q8_k", "q8_0"), (40, "nvfp4", "mxfp4"), (41, "q1_0", "q2_k"), (42, "q2_0", "q2_k")]
+    {
         let mut builder = Builder::new();
         builder.set("general.architecture", "llama").unwrap();
         let foreign = TensorType::from_id(id).unwrap();
@@ -84,6 +74,44 @@ fn inspect_names_foreign_encodings() {
         bytes[end - 12] = 31;
         let withdrawn = mote(&["inspect", &file("withdrawn.gguf", &bytes)]);
         assert!(withdrawn.errors.contains("q4_0_4_4"), "{}", withdrawn.errors);
+    }
+}
+
+/// Encodings that are read only: shown, verified, compared, and quantised from; what is written instead is
+/// told.
+#[test]
+fn encodings_of_grids_are_read() {
+    let points = root().join("tests/fixtures/quantize/points.gguf").into_os_string();
+    let points = points.into_string().unwrap();
+    let shown = mote(&["inspect", &points, "--tensors"]);
+    for name in ["iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s"] {
+        assert!(shown.text().contains(name), "{}", shown.out);
+    }
+    assert!(!shown.out.contains("cannot"), "{}", shown.out);
+    assert!(mote(&["verify", &points]).text().contains("finite"));
+    let exact = file("points_f32.gguf", b"");
+    assert_eq!(
+        mote(&["quantize", &points, "-o", &exact, "F32", "--force", "--requantize"]).code,
+        0
+    );
+    let compared = mote(&["diff", &points, &exact, "--json"]);
+    let compared: Value = serde_json::from_str(&compared.out).unwrap();
+    for tensor in compared["tensors"]["compared"].as_array().unwrap() {
+        assert_eq!(tensor["relative_rmse"], 0.0, "{tensor}");
+    }
+    for (name, nearest) in [("IQ2_XXS", "q2_k"), ("iq3_s", "q3_k")] {
+        for args in [
+            &["quantize", &points, "-o", "x", name][..],
+            &["quantize", &points, "-o", "x", "Q8_0", "--tensor-type", &format!("*={name}")],
+            &["convert", "x", "-o", "x", "--type", name],
+        ] {
+            let refused = mote(args);
+            assert_eq!(refused.code, 2, "{}", refused.errors);
+            assert!(
+                refused.errors.contains("reads") && refused.errors.contains(nearest),
+                "{args:?}"
+            );
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! The encodings, a second time: one weight at a time, bit by bit, in f64, from the description of
 //! the GGUF format. Slow on purpose.
 
+use std::sync::LazyLock;
+
+use mote_tests::models::fixture;
+
 /// A weight is the sum of both.
 pub struct Weight {
     pub product: f64,
@@ -28,6 +32,13 @@ pub fn facts(name: &str) -> (u32, usize, usize) {
         "mxfp4" => (39, 32, 1 + 16),
         "tq1_0" => (34, 256, 48 + 4 + 2),
         "tq2_0" => (35, 256, 64 + 2),
+        "iq2_xxs" => (16, 256, 2 + 8 * 8),
+        "iq2_xs" => (17, 256, 2 + 64 + 8),
+        "iq2_s" => (22, 256, 2 + 32 + 32 + 8 + 8),
+        "iq3_xxs" => (18, 256, 2 + 64 + 32),
+        "iq3_s" => (21, 256, 2 + 64 + 8 + 32 + 4),
+        "iq1_s" => (19, 256, 2 + 32 + 16),
+        "iq1_m" => (29, 256, 32 + 16 + 8),
         _ => panic!("{name} needs its facts here"),
     }
 }
@@ -111,8 +122,94 @@ fn weight(name: &str, block: &[u8], i: usize) -> Weight {
             let code = block[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
             plain(half(64) * (code as f64 - 1.0))
         }
+        _ => plain(point_weight(name, block, i)),
+    }
+}
+
+/// Encodings whose codes are numbers of points in a grid. Eight weights have a point (IQ3: two points of
+/// four) and eight signs (IQ1: an eighth up or down).
+fn point_weight(name: &str, block: &[u8], i: usize) -> f64 {
+    let half = |at: usize| binary(u16_at(block, at).into(), 5, 10);
+    let (eight, lane, unit) = (i / 8, i % 8, i / 32);
+    let nibble = |at: usize, n: usize| block[at + n / 2] >> (n % 2 * 4) & 15;
+    let bit = |at: usize, n: usize| block[at + n / 8] >> (n % 8) & 1;
+    // Of seven signs in 32 bits, 28 of them for the unit; the eighth makes their number even.
+    let sign_of_seven = |signs: u32| match lane {
+        7 => (signs & 127).count_ones() % 2,
+        _ => signs >> lane & 1,
+    };
+    let negative = |sign: u32| if sign == 1 { -1.0 } else { 1.0 };
+    let odd_eighths = |scale: u8| (scale as f64 + 0.5) / 4.0;
+    match name {
+        "iq2_xxs" => {
+            let at = 2 + 8 * unit;
+            let signs = u32_at(block, at + 4);
+            let level = [8.0, 25.0, 43.0][digit(name, block[at + eight % 4] as usize, lane)];
+            let sign = negative(sign_of_seven(signs >> (7 * (eight % 4))));
+            half(0) * odd_eighths((signs >> 28) as u8) * level * sign
+        }
+        "iq2_xs" => {
+            let both = u16_at(block, 2 + 2 * eight);
+            let level = [8.0, 25.0, 43.0][digit(name, (both % 512) as usize, lane)];
+            let sign = negative(sign_of_seven((both / 512) as u32));
+            half(0) * odd_eighths(nibble(66, i / 16)) * level * sign
+        }
+        "iq2_s" => {
+            let high = block[66 + unit] as usize >> (2 * (eight % 4)) & 3;
+            let point = block[2 + eight] as usize + 256 * high;
+            let sign = negative(bit(34, i) as u32);
+            half(0)
+                * odd_eighths(nibble(74, i / 16))
+                * [8.0, 25.0, 43.0][digit(name, point, lane)]
+                * sign
+        }
+        "iq3_xxs" => {
+            let signs = u32_at(block, 66 + 4 * unit);
+            let levels = [4.0, 12.0, 20.0, 28.0, 36.0, 44.0, 52.0, 62.0];
+            let level = levels[digit(name, block[2 + i / 4] as usize, i % 4)];
+            let sign = negative(sign_of_seven(signs >> (7 * (eight % 4))));
+            half(0) * 2.0 * odd_eighths((signs >> 28) as u8) * level * sign
+        }
+        "iq3_s" => {
+            let point = block[2 + i / 4] as usize + 256 * bit(66, i / 4) as usize;
+            let level = (2 * digit(name, point, i % 4) + 1) as f64;
+            let scale = (2 * nibble(106, unit) + 1) as f64;
+            half(0) * scale * level * negative(bit(74, i) as u32)
+        }
+        "iq1_s" => {
+            let rest = u16_at(block, 34 + 2 * unit);
+            let point = block[2 + eight] as usize + 256 * (rest as usize >> (3 * (eight % 4)) & 7);
+            let scale = (2 * (rest >> 12 & 7) + 1) as f64;
+            let level = digit(name, point, lane) as f64 - 1.0;
+            half(0) * scale * (level + 0.125 * negative((rest >> 15).into()))
+        }
+        "iq1_m" => {
+            let high = nibble(32, eight);
+            let point = block[eight] as usize + 256 * (high as usize & 7);
+            let scales = |n: usize| u16_at(block, 48 + 2 * n);
+            let scale = (2 * (scales(i / 64) >> (3 * (i / 16 % 4)) & 7) + 1) as f64;
+            let factor = (0..4).map(|n| (scales(n) as u32 >> 12) << (4 * n)).sum();
+            let level = digit("iq1_s", point, lane) as f64 - 1.0;
+            binary(factor, 5, 10) * scale * (level + 0.125 * negative((high >> 3).into()))
+        }
         _ => panic!("{name} needs its definition here"),
     }
+}
+
+/// A digit of a point: from a text, a point a line.
+fn digit(name: &str, point: usize, lane: usize) -> usize {
+    static GRIDS: LazyLock<Vec<u8>> = LazyLock::new(|| fixture("quantize/grids.txt"));
+    static STARTS: LazyLock<Vec<(&str, usize)>> = LazyLock::new(|| {
+        let text = str::from_utf8(&GRIDS).unwrap();
+        let lines = text.split_inclusive('\n').scan(0, |end, line| {
+            *end += line.len();
+            Some((line.trim(), *end))
+        });
+        lines.filter(|(line, _)| line.starts_with("iq")).collect()
+    });
+    let start = STARTS.iter().find(|(grid, _)| *grid == name).expect("a grid").1;
+    let digits = if name.starts_with("iq3") { 4 } else { 8 };
+    (GRIDS[start + point * (digits + 1) + lane] - b'0') as usize
 }
 
 /// The sixteen levels of the non-linear encodings.

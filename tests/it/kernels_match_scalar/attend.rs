@@ -103,14 +103,16 @@ fn check(shape: &Shape) {
     let row = shape.heads * shape.head_dim;
     let query_stride = row + [0, 16][random.below(2)];
     let length = (shape.tokens - 1) * query_stride + row;
-    // Large queries make some probabilities vanish.
-    let large = [1.0, 8.0][random.below(2)];
+    // Large queries make some probabilities vanish, and very large ones scores infinite.
+    let large = [1.0, 8.0, 1.0, 3e38][random.below(if shape.poisoned { 4 } else { 2 })];
     let queries: Vec<_> = random.normals(length).iter().map(|q| q * large).collect();
     let queries = Guarded::new(&queries);
     // Half of all jobs have none of these.
     let softcap = [0.0, 0.0, 0.0, 2.5][random.below(4)];
     let (with_slopes, with_sinks) = (random.below(4) == 0, random.below(4) == 0);
-    let [slopes, sinks] = [(); 2].map(|_| random.normals(shape.heads));
+    let [slopes, mut sinks] = [(); 2].map(|_| random.normals(shape.heads));
+    let size = [1.0, 100.0, 1e38, f32::INFINITY][random.below(if shape.poisoned { 4 } else { 3 })];
+    sinks.iter_mut().for_each(|sink| *sink *= size);
     let kinds = [CacheType::F32, CacheType::F16, CacheType::Q8_0].into_iter();
     for kind in kinds.filter(|kind| shape.head_dim.is_multiple_of(kind.block())) {
         let job = Attend {

@@ -39,7 +39,7 @@ impl Weights {
         let (len, bytes) = (self.kind.block_len(), self.kind.block_bytes());
         let mut data = vec![0; k / len * bytes * rows];
         for (row, data) in data.chunks_exact_mut(k / len * bytes).enumerate() {
-            if row % 8 == 1 {
+            if row % 8 == 1 && self.kind.is_written() {
                 let x: Vec<_> = (0..k).map(|_| random.normal() * 0.05).collect();
                 self.kind.encode(&x, data);
                 continue;

@@ -157,6 +157,25 @@ fn matmul_equals_scalar_at_every_alignment() {
     }
 }
 
+/// Where a scale begins, or an exponent is the whole scale: 0 is subnormal, 255 no number.
+#[test]
+fn matmul_equals_scalar_for_every_first_byte() {
+    for &kind in QuantType::ALL.iter().filter(|kind| kind.integer().is_some()) {
+        let k = kind.block_len().max(32);
+        let shape = [256, k, 9];
+        let mut case = Case::new(&Weights::new(kind), kind, Precision::Bits8, shape);
+        for (first, row) in (0..=255).zip(case.data.chunks_exact_mut(kind.row_bytes(k).unwrap())) {
+            row[0] = first;
+        }
+        let data = case.data.clone();
+        case.want = case.run(scalar(), &data, (0, 256), (0, 9));
+        for by in arch::available() {
+            case.check(by, (0, 256), (0, 1), 0);
+            case.check(by, (0, 256), (0, 9), 0);
+        }
+    }
+}
+
 /// Nothing to multiply.
 #[test]
 fn matmul_of_no_rows_or_tokens_writes_nothing() {

@@ -138,6 +138,17 @@ fn norms_equal_scalar() {
     }
 }
 
+/// Caps whose halves and reciprocals are near the ends of f32, too.
+#[test]
+fn softcap_equals_scalar_for_every_exponent() {
+    for cap in [1e-30, 30.0, 1e6] {
+        for low in [0, 0x5bd1u32] {
+            let all: Vec<_> = (0..1 << 16).map(|i| f32::from_bits(i << 16 | low)).collect();
+            check("softcap of every exponent", &all, |by, x| by.softcap(cap, x));
+        }
+    }
+}
+
 const GATES: [Gate; 8] = [
     Gate::Silu,
     Gate::GeluTanh,
@@ -210,6 +221,7 @@ fn gates_equal_scalar() {
             let all: Vec<_> = (0..1 << 16).map(|i| f32::from_bits(i << 16 | low)).collect();
             check("gate of every exponent", &all, |by, x| by.gate(kind, x, &up));
             check("activation of every exponent", &all, |by, x| by.activate(kind, x));
+            check("other factor of every exponent", &up, |by, x| by.gate(kind, x, &all));
         }
         let near: Vec<_> = (0..1 << 16).map(|i| -104.0 + i as f32 / 300.0).collect();
         check("gate in exp's range", &near, |by, x| by.gate(kind, x, &up));

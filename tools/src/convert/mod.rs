@@ -28,6 +28,7 @@ use crate::facts::{Bytes, Count};
 use crate::failure::{Code, Failure, Result, shown};
 use crate::host::{available_threads, unknown_rules};
 use crate::output;
+use crate::quantize::written;
 use crate::streams::Streams;
 use input::Checkpoint;
 use plan::Plan;
@@ -95,11 +96,8 @@ fn wanted(name: &str) -> std::result::Result<Wanted, String> {
     if name == "auto" {
         return Ok(Wanted(None));
     }
-    QuantType::from_name(name).map(|kind| Wanted(Some(kind))).ok_or_else(|| {
-        let names: Vec<&str> = QuantType::ALL.iter().map(|kind| kind.name()).collect();
-        let names = names.join(", ");
-        format!("there are auto, {names} (mixes of types: mote quantize)")
-    })
+    let kind = written(name);
+    kind.map(|kind| Wanted(Some(kind))).map_err(|why| format!("{why} (auto; mixes: mote quantize)"))
 }
 
 impl Command {

@@ -151,7 +151,6 @@ impl Job<'_> {
                 Transform::Ungroup => self.grouped(first / head) * head,
                 Transform::Skip(rows) => first + rows,
                 Transform::Blocks { .. } => self.block_row(first / step.max(1)),
-                Transform::HalfOfRows(half) => first + half * self.rows,
                 Transform::Tile(tile) => self.tiled_row(tile, first),
                 _ => first,
             };

@@ -13,6 +13,7 @@ use std::time::Instant;
 use clap::Args;
 use mote_formats::gguf::checksum::{CHECKSUMS_KEY, VERSION_KEY};
 use mote_formats::gguf::{BuildError, Builder, Gguf, Sink, Tensor, Text};
+use mote_kernels::QuantType;
 
 use crate::environment;
 use crate::failure::{Code, Failure, Result};
@@ -23,6 +24,7 @@ use crate::streams::Streams;
 use choose::{Choice, Wish, choose, is_quantized};
 use mix::{MIXES, Mix};
 use pattern::Override;
+pub use pattern::written;
 
 /// Make a model smaller
 #[derive(Args, Debug)]
@@ -93,6 +95,9 @@ fn kind(name: &str) -> std::result::Result<Kind, String> {
         return Ok(Kind(None));
     }
     Mix::by_name(name).map(|mix| Kind(Some(mix))).ok_or_else(|| {
+        if QuantType::from_name(name).is_some_and(|kind| !kind.is_written()) {
+            return written(name).err().unwrap_or_default();
+        }
         let names: Vec<&str> = MIXES.iter().map(|mix| mix.name).collect();
         format!("no such type; there are {}, COPY", names.join(", "))
     })

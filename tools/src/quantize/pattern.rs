@@ -1,5 +1,6 @@
 //! `--tensor-type PATTERN=TYPE`.
 
+use mote_formats::gguf::TensorType;
 use mote_kernels::QuantType;
 
 /// An encoding for the matrices of some names.
@@ -10,14 +11,27 @@ pub struct Override {
     pub kind: QuantType,
 }
 
+/// The encoding of that name to write, or why not.
+pub fn written(name: &str) -> Result<QuantType, String> {
+    let kind = QuantType::from_name(name).ok_or_else(|| {
+        let names: Vec<&str> = QuantType::written().map(QuantType::name).collect();
+        format!("no such encoding; there are {}", names.join(", "))
+    })?;
+    if kind.is_written() {
+        return Ok(kind);
+    }
+    let nearest = TensorType::from(kind).nearest().name();
+    Err(format!(
+        "mote reads {}, but does not write it; the nearest that it writes is {nearest}",
+        kind.name()
+    ))
+}
+
 impl Override {
     /// As on the command line.
     pub fn parse(text: &str) -> Result<Override, String> {
         let (pattern, kind) = text.rsplit_once('=').ok_or("not of the form PATTERN=TYPE")?;
-        let kind = QuantType::from_name(kind).ok_or_else(|| {
-            let names: Vec<&str> = QuantType::ALL.iter().map(|kind| kind.name()).collect();
-            format!("no such encoding; there are {}", names.join(", "))
-        })?;
+        let kind = written(kind)?;
         if pattern.is_empty() {
             return Err("the pattern is empty".into());
         }

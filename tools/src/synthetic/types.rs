@@ -38,7 +38,7 @@ const MIXES: [(&str, Types); 3] = [
 impl Types {
     /// All of them, with their names.
     pub fn all() -> impl Iterator<Item = (&'static str, Types)> {
-        QuantType::ALL.iter().map(|&kind| (kind.name(), Types::One(kind))).chain(MIXES)
+        QuantType::written().map(|kind| (kind.name(), Types::One(kind))).chain(MIXES)
     }
 
     /// As on the command line.

@@ -147,6 +147,20 @@ unsafe fn some_rows<F: Format, D: Dots, const R: usize, const T: usize, const WI
             }
             add_step::<F, D, R, T, WIDE>(step, x, tokens, steps * Facts::<F>::STEP, &mut chains);
         }
+        results(&chains)
+    }
+}
+
+/// The sums of four chains, that of row `r` and token `t` being number `r T + t`.
+///
+/// # Safety
+/// The CPU has NEON.
+#[inline(always)]
+pub(super) unsafe fn results<const R: usize, const T: usize>(
+    chains: &[[float32x4_t; T]; R],
+) -> [f32; 4] {
+    // SAFETY: the caller's promise.
+    unsafe {
         let chain = |i: usize| chains[i / T][i % T];
         let sums = vpaddq_f32(vpaddq_f32(chain(0), chain(1)), vpaddq_f32(chain(2), chain(3)));
         let mut results = [0.0; 4];
@@ -178,7 +192,13 @@ unsafe fn ahead(here: *const u8, bytes: usize) {
 
 /// One step of every row, whose activations begin at column `k`.
 #[inline(always)]
-unsafe fn add_step<F: Format, D: Dots, const R: usize, const T: usize, const WIDE: bool>(
+pub(super) unsafe fn add_step<
+    F: Format,
+    D: Dots,
+    const R: usize,
+    const T: usize,
+    const WIDE: bool,
+>(
     rows: [*const u8; R],
     x: &Activations<'_>,
     tokens: [usize; T],

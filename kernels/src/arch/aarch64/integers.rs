@@ -15,7 +15,22 @@ macro_rules! gemv_entries {
             let table = with_gemv::<Q5_K>(with_gemv::<Q4_K>(with_gemv::<Q8_0>(table)));
             let table = with_gemv::<IQ4_XS>(with_gemv::<IQ4_NL>(with_gemv::<MXFP4>(table)));
             let table = with_gemv::<TQ2_0>(with_gemv::<Q3_K>(table));
-            with_gemv::<Q6_K>(table)
+            with_apart!(with_gemv_apart, with_gemv::<Q6_K>(table))
+        }
+
+        const fn with_gemv_apart<E: Integer>(table: Kernels) -> Kernels {
+            table.with_gemv(kind::<E>(), gemv_apart::<E>)
+        }
+
+        unsafe fn gemv_apart<E: Integer>(w: &[u8], x: &Rows<'_>, out: &mut Tile<'_>) {
+            // SAFETY: the same promises.
+            unsafe { products(E::UNIT, &const { apart::<E>(unpack_block::<E>) }, w, x, out) }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn products(unit: usize, by: &Apart, w: &[u8], x: &Rows<'_>, out: &mut Tile<'_>) {
+            // SAFETY: the features are enabled here; the rest the caller promises.
+            unsafe { crate::arch::aarch64::apart::gemv::<$dots>(unit, by, w, x, out) }
         }
 
         const fn with_gemv<F: Format>(table: Kernels) -> Kernels {
@@ -45,7 +60,23 @@ macro_rules! panel_entries {
             let table = with_unpack::<Q5_K>(with_unpack::<Q4_K>(with_unpack::<Q8_0>(table)));
             let table = with_unpack::<IQ4_XS>(with_unpack::<IQ4_NL>(with_unpack::<MXFP4>(table)));
             let table = with_unpack::<TQ2_0>(with_unpack::<Q3_K>(table));
-            Kernels { gemm, ..with_unpack::<Q6_K>(table) }
+            let table = with_apart!(with_unpack_apart, with_unpack::<Q6_K>(table));
+            Kernels { gemm, ..table }
+        }
+
+        const fn with_unpack_apart<E: Integer>(table: Kernels) -> Kernels {
+            table.with_unpack(kind::<E>(), unpack_apart::<E>)
+        }
+
+        unsafe fn unpack_apart<E: Integer>(w: &[u8], panel: &mut Panel<'_>) {
+            // SAFETY: the same promises.
+            unsafe { all_rows(E::UNIT, &const { apart::<E>(unpack_block::<E>) }, w, panel) }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn all_rows(unit: usize, by: &Apart, w: &[u8], panel: &mut Panel<'_>) {
+            // SAFETY: the features are enabled here; the rest the caller promises.
+            unsafe { crate::arch::aarch64::apart::unpack::<$dots, $stripes>(unit, by, w, panel) }
         }
 
         const fn with_unpack<F: Format>(table: Kernels) -> Kernels {

@@ -4,6 +4,7 @@
 // Counters index several arrays of registers.
 #![allow(clippy::needless_range_loop)]
 
+mod apart;
 pub mod dotprod;
 mod formats;
 mod formats_low;

@@ -124,7 +124,7 @@ pub(super) unsafe fn unpack<F: Format, D: PanelDots, const S: usize>(
 
 /// A step of four rows, whose first weights belong to column `first`.
 #[inline(always)]
-unsafe fn unpack_step<F: Format, D: PanelDots>(
+pub(super) unsafe fn unpack_step<F: Format, D: PanelDots>(
     steps: &[*const u8; ROWS],
     stripe: usize,
     first: usize,
@@ -206,8 +206,10 @@ pub(super) unsafe fn gemm<D: PanelDots, const S: usize, const T: usize>(
     // SAFETY: sizes checked above.
     unsafe {
         match (unit, minimum, small, wide) {
-            (16, _, _, false) => all_tokens::<D, S, T, 16, false, true, false>(panel, x, out),
-            (16, _, _, true) => all_tokens::<D, S, T, 16, false, true, true>(panel, x, out),
+            (16, _, true, false) => all_tokens::<D, S, T, 16, false, true, false>(panel, x, out),
+            (16, _, true, true) => all_tokens::<D, S, T, 16, false, true, true>(panel, x, out),
+            (16, _, false, false) => all_tokens::<D, S, T, 16, false, false, false>(panel, x, out),
+            (16, _, false, true) => all_tokens::<D, S, T, 16, false, false, true>(panel, x, out),
             (_, false, true, false) => all_tokens::<D, S, T, 32, false, true, false>(panel, x, out),
             (_, false, true, true) => all_tokens::<D, S, T, 32, false, true, true>(panel, x, out),
             (_, false, false, false) => {

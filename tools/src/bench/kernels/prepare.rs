@@ -119,6 +119,17 @@ impl Planes {
     }
 }
 
+/// Encodes a row, or makes one up for encodings that are read only.
+fn encode(kind: QuantType, x: &[f32], row: &mut [u8]) {
+    if kind.is_written() {
+        return kind.encode(x, row);
+    }
+    // Without the highest bit of the exponent all halves are numbers below 2.
+    for (byte, at) in row.iter_mut().zip(0..) {
+        *byte = (2_654_435_761_u32.wrapping_mul(at) >> 24) as u8 & 0xbf;
+    }
+}
+
 /// A matrix product.
 fn product(kind: QuantType, precision: Precision, [rows, k, tokens]: [usize; 3]) -> Prepared {
     let x = values(tokens * k);
@@ -128,7 +139,7 @@ fn product(kind: QuantType, precision: Precision, [rows, k, tokens]: [usize; 3])
     }
     // Where no weight is read twice, equal rows are as good as others.
     let mut row = vec![0; row_bytes(kind, k)];
-    kind.encode(&x[..k], &mut row);
+    encode(kind, &x[..k], &mut row);
     let mut data = Aligned::new(rows * row.len(), 0);
     data.chunks_exact_mut(row.len()).for_each(|to| to.copy_from_slice(&row));
     let bytes = data.len();

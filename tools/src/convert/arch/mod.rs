@@ -374,8 +374,6 @@ pub enum Transform {
         /// Which of them this is.
         first: u64,
     },
-    /// Of the rows the first half (0) or the second one (1).
-    HalfOfRows(u64),
     /// The model multiplies by 1 + w, the GGUF architecture by w.
     PlusOne,
     /// Of a rate its logarithm is stored, without the sign: the GGUF architecture has -exp(w).

@@ -96,7 +96,8 @@ fn wide_unit(codes: &Codes, x: &Codes, at: usize) -> int32x4_t {
 #[inline]
 #[target_feature(enable = "neon")]
 fn quarter_units(codes: &Codes, x: &Codes, at: usize) -> int32x4_t {
-    // Words of four products: 4 * 63 * 127 = 32004.
+    // Words of four products: 4 * 63 * 127 = 32004. (Codes of 8 bits in such units are points of grids, below
+    // 64, too.)
     let pair = |at: usize| vpaddq_s16(two(codes[at], x[at]), two(codes[at + 1], x[at + 1]));
     vpaddq_s32(vpaddlq_s16(pair(at)), vpaddlq_s16(pair(at + 2)))
 }

@@ -70,7 +70,7 @@ pub(super) unsafe fn pair_sums<E: Groups, const WIDE: bool>(
     // SAFETY: the caller's promise; `low` is as long.
     let (high, low) = unsafe { (arranged(x.high), arranged(x.low)) };
     if matches!(E::CODES, Codes::Signed) {
-        return word_sums(codes, &high, &low);
+        return word_sums::<E>(codes, &high, &low);
     }
     let high = plane_sums::<E>(codes, &high, _mm256_set1_epi16(255));
     let low = plane_sums::<E>(codes, &low, one);
@@ -109,13 +109,10 @@ fn plane_sums<E: Groups>(
                 let units = add_words_by_four(products(row, i), products(row, i + 1));
                 _mm256_madd_epi16(units, factor)
             };
-            // A0 B0 A1 B1 | A4 B4 A5 B5, and A2 B2 A3 B3 | A6 B6 A7 B7.
-            let first = add_dwords_by_two(dwords(0, 0), dwords(1, 0));
-            let second = add_dwords_by_two(dwords(0, 2), dwords(1, 2));
-            [
-                _mm256_permute2x128_si256::<0x20>(first, second),
-                _mm256_permute2x128_si256::<0x31>(first, second),
-            ]
+            units_of_16(
+                add_dwords_by_two(dwords(0, 0), dwords(1, 0)),
+                add_dwords_by_two(dwords(0, 2), dwords(1, 2)),
+            )
         }
         Codes::Signed => {
             // The weight's magnitude is the unsigned side, because only it may be 128, and its
@@ -124,13 +121,7 @@ fn plane_sums<E: Groups>(
                 let (codes, x) = (codes[row][i], _mm256_sign_epi8(x[i], codes[row][i]));
                 _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(codes), x), factor)
             };
-            let dwords = |row: usize| {
-                let even = _mm256_add_epi32(products(row, 0), products(row, 1));
-                let odd = _mm256_add_epi32(products(row, 2), products(row, 3));
-                let [even, odd] = swapped_by_qwords(even, odd);
-                _mm256_add_epi32(even, odd)
-            };
-            [add_dwords_by_two(dwords(0), dwords(1)), zero]
+            unit_sums::<E>(products)
         }
     }
 }
@@ -139,7 +130,11 @@ fn plane_sums<E: Groups>(
 /// multiplications that one plane after the other needs, and no signs to move.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn word_sums(codes: &[[__m256i; 4]; 2], high: &[__m256i; 4], low: &[__m256i; 4]) -> [__m256i; 2] {
+fn word_sums<E: Groups>(
+    codes: &[[__m256i; 4]; 2],
+    high: &[__m256i; 4],
+    low: &[__m256i; 4],
+) -> [__m256i; 2] {
     // 255 * high + low, at most 32512.
     let places = _mm256_set1_epi16(0x01ff);
     let activations = |i: usize| {
@@ -154,13 +149,36 @@ fn word_sums(codes: &[[__m256i; 4]; 2], high: &[__m256i; 4], low: &[__m256i; 4])
         let second = _mm256_srai_epi16::<8>(_mm256_unpackhi_epi8(code, code));
         _mm256_add_epi32(_mm256_madd_epi16(first, x[i][0]), _mm256_madd_epi16(second, x[i][1]))
     };
-    let dwords = |row: usize| {
+    unit_sums::<E>(products)
+}
+
+/// The sums of units of `products`: those of row `row` and vector `i` of its codes, four in a dword.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn unit_sums<E: Groups>(products: impl Fn(usize, usize) -> __m256i) -> [__m256i; 2] {
+    if E::UNIT == 16 {
+        let dwords = |row, i| add_dwords_by_four(products(row, i), products(row, i + 1));
+        return units_of_16(
+            add_dwords_by_two(dwords(0, 0), dwords(1, 0)),
+            add_dwords_by_two(dwords(0, 2), dwords(1, 2)),
+        );
+    }
+    let dwords = |row| {
         let even = _mm256_add_epi32(products(row, 0), products(row, 1));
         let odd = _mm256_add_epi32(products(row, 2), products(row, 3));
-        let [even, odd] = swapped_by_qwords(even, odd);
-        _mm256_add_epi32(even, odd)
+        add_dwords_by_four(even, odd)
     };
     [add_dwords_by_two(dwords(0), dwords(1)), _mm256_setzero_si256()]
+}
+
+/// `A0 B0 A1 B1 | A4 B4 A5 B5` and `A2 B2 A3 B3 | A6 B6 A7 B7`, as [`Scales`] have them.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn units_of_16(first: __m256i, second: __m256i) -> [__m256i; 2] {
+    [
+        _mm256_permute2x128_si256::<0x20>(first, second),
+        _mm256_permute2x128_si256::<0x31>(first, second),
+    ]
 }
 
 /// In each half of a vector: `a0 b1` and `a1 b0`, of two qwords each. Their sum is the horizontal
@@ -184,6 +202,13 @@ fn swapped_by_dwords(a: __m256i, b: __m256i) -> [__m256i; 2] {
 fn add_words_by_four(a: __m256i, b: __m256i) -> __m256i {
     let [a, b] = swapped_by_qwords(a, b);
     _mm256_add_epi16(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_dwords_by_four(a: __m256i, b: __m256i) -> __m256i {
+    let [a, b] = swapped_by_qwords(a, b);
+    _mm256_add_epi32(a, b)
 }
 
 #[inline]

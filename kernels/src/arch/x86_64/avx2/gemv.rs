@@ -12,7 +12,7 @@ use crate::arch::x86_64::ahead::ahead;
 use crate::cast::Tile;
 
 /// Most tokens that share the decoded weights.
-const TOKENS: usize = 8;
+pub(super) const TOKENS: usize = 8;
 
 /// See [`crate::table::Gemv`].
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -61,7 +61,7 @@ fn all_rows<E: Groups, const PAIRS: usize, const T: usize, const WIDE: bool>(
 /// Not inlined: it would be there in every form of every encoding.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn store(chains: &[__m256], at: usize, token: usize, out: &mut Tile<'_>) {
+pub(super) fn store(chains: &[__m256], at: usize, token: usize, out: &mut Tile<'_>) {
     for (t, chains) in chains.iter().enumerate() {
         let sums = sum_of_chains(*chains);
         for (out, sum) in out.token(token + t).iter_mut().skip(at).zip(sums) {
@@ -159,7 +159,7 @@ fn first_blocks<E: Groups>(blocks: usize) -> __m256 {
 /// The chunks are readable, and rows of `x` have `PARTS * GROUP` values from `k` on.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn add_chunk<E: Groups, const T: usize, const WIDE: bool>(
+pub(super) unsafe fn add_chunk<E: Groups, const T: usize, const WIDE: bool>(
     [a, b]: [*const u8; 2],
     x: &Activations<'_>,
     k: usize,

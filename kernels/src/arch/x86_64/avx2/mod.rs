@@ -1,6 +1,7 @@
 //! The avx2 target.
 #![allow(unsafe_code)]
 
+pub(super) mod apart;
 pub(super) mod chains;
 mod dots;
 mod float;

@@ -15,7 +15,7 @@ use crate::arch::x86_64::ahead::next_panel;
 use crate::table::{PANEL_ROWS, Panel};
 
 /// Rows that are transposed together.
-const ROWS: usize = 8;
+pub(super) const ROWS: usize = 8;
 
 /// See [`crate::table::Unpack`].
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -63,7 +63,7 @@ pub(in crate::arch::x86_64) fn unpack<E: Groups>(w: &[u8], panel: &mut Panel<'_>
 /// Each of `chunks` starts a whole readable chunk.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack_group<E: Groups>(
+pub(super) unsafe fn unpack_group<E: Groups>(
     chunks: &[*const u8; ROWS],
     part: usize,
     first: usize,

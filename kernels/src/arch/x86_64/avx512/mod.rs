@@ -1,6 +1,7 @@
 //! The avx512 target.
 #![allow(unsafe_code)]
 
+mod apart;
 mod float;
 mod gemm;
 mod gemv;

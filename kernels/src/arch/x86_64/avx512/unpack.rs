@@ -42,7 +42,12 @@ pub(super) unsafe fn unpack<F: Format>(w: &[u8], panel: &mut Panel<'_>) {
 /// One step of four rows.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-unsafe fn four_rows<F: Format>(step: &F::Step, column: usize, first: usize, panel: &mut Panel<'_>) {
+pub(super) unsafe fn four_rows<F: Format>(
+    step: &F::Step,
+    column: usize,
+    first: usize,
+    panel: &mut Panel<'_>,
+) {
     let unit_len = Facts::<F>::FACTS.unit;
     let units = panel.k / unit_len;
     let [starts @ .., _] = chain_starts(units);

@@ -10,7 +10,8 @@ use crate::arch::x86_64::avx2::groups::{
     Codes, Groups, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0,
 };
 use crate::arch::x86_64::avx2::groups_low::{IQ4_NL, IQ4_XS, MXFP4, Q2_K, Q3_K, TQ2_0};
-use crate::arch::x86_64::avx2::unpack;
+use crate::arch::x86_64::avx2::{apart, unpack};
+use crate::quant::{Integer, kind, with_apart};
 use crate::table::{PANEL_ROWS, Panel};
 
 /// `table`, which is avx2's, with this target's products.
@@ -20,6 +21,7 @@ pub(super) const fn with_integers(table: Kernels) -> Kernels {
     let table = with::<Q8_0>(with::<Q6_K>(table));
     let table = with::<Q3_K>(with::<Q2_K>(with::<IQ4_NL>(table)));
     let table = with::<TQ2_0>(with::<MXFP4>(with::<IQ4_XS>(table)));
+    let table = with_apart!(with_unpacked, table);
     Kernels { gemm, peak_integer, ..table }
 }
 
@@ -27,13 +29,31 @@ const fn with<E: Groups>(table: Kernels) -> Kernels {
     table.with_unpack(E::KIND, unpack::<E>)
 }
 
+const fn with_unpacked<E: Integer>(table: Kernels) -> Kernels {
+    table.with_unpack(kind::<E>(), unpack_apart::<E>)
+}
+
 /// avx2's panel, in which signed codes become unsigned ones with a bias of 128.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn unpack<E: Groups>(w: &[u8], panel: &mut Panel<'_>) {
     unpack::unpack::<E>(w, panel);
     if matches!(E::CODES, Codes::Signed) {
-        panel.codes[..PANEL_ROWS * panel.k].iter_mut().for_each(|code| *code ^= 0x80);
+        without_signs(panel);
     }
+}
+
+/// The same.
+unsafe fn unpack_apart<E: Integer>(w: &[u8], panel: &mut Panel<'_>) {
+    // SAFETY: the same promise.
+    unsafe {
+        apart::unpack::<E>(w, panel);
+        without_signs(panel);
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn without_signs(panel: &mut Panel<'_>) {
+    panel.codes[..PANEL_ROWS * panel.k].iter_mut().for_each(|code| *code ^= 0x80);
 }
 
 /// Sums that fill the registers, with the codes beside them.
