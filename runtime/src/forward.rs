@@ -273,11 +273,8 @@ impl Pass<'_> {
 
     /// The norm before the mixer.
     fn mixer_norm<'a>(&self, w: &Layer<'a>) -> Option<Norm<'a>> {
-        self.either_norm(
-            w,
-            (Slot::AttentionNorm2, Slot::AttentionNorm2Bias),
-            (Slot::AttentionNorm, Slot::AttentionNormBias),
-        )
+        let second = (Slot::AttentionNorm2, Slot::AttentionNorm2Bias);
+        self.either_norm(w, second, (Slot::AttentionNorm, Slot::AttentionNormBias))
     }
 
     /// The norm before the feed-forward network: where it has none of its own, attention's.

@@ -188,10 +188,8 @@ fn row_widths(c: &Config) -> [usize; 21] {
     // Queries with their gates are projected where a recurrent mixer projects to.
     recurrent[0] = recurrent[0].max(when(c.attention_gate, 2 * q));
     let usual = [x, x, x, aside, q, kv, kv, q, gate, ff, c.n_experts(), gathered];
-    let all = usual.into_iter().chain(latent_widths(c)).chain(recurrent);
-    let mut widths = [0; 21];
-    widths.iter_mut().zip(all).for_each(|(to, width)| *to = width);
-    widths
+    let mut widths = usual.into_iter().chain(latent_widths(c)).chain(recurrent);
+    core::array::from_fn(|_| widths.next().unwrap_or(0))
 }
 
 /// Those of what only [`Latent`](crate::config::Latent) needs.

@@ -117,12 +117,19 @@ pub fn of(gguf: &Gguf<'_>) -> Result<&'static Architecture, LoadError> {
 pub struct Keys<'a> {
     gguf: Gguf<'a>,
     prefix: &'static str,
+    /// Whether YaRN's bounds are rounded where no key says so.
+    truncate: bool,
 }
 
 impl<'a> Keys<'a> {
     /// Keys that begin with `prefix` and a dot.
     pub fn new(gguf: &Gguf<'a>, prefix: &'static str) -> Self {
-        Keys { gguf: *gguf, prefix }
+        Keys { gguf: *gguf, prefix, truncate: true }
+    }
+
+    /// The same where YaRN's bounds are not rounded unless a key says so.
+    fn untruncated(self) -> Self {
+        Keys { truncate: false, ..self }
     }
 
     fn get(&self, key: &str) -> Option<Value<'a>> {
@@ -444,7 +451,7 @@ impl<'a> Keys<'a> {
             rope.dims as f64 * libm::log(context as f64 / turns) / (2.0 * libm::log(rope.base))
         };
         let (mut low, mut high) = (pair(fast), pair(slow));
-        if self.flag("rope.scaling.yarn_truncate")?.unwrap_or(true) {
+        if self.flag("rope.scaling.yarn_truncate")?.unwrap_or(self.truncate) {
             (low, high) = (libm::floor(low), libm::ceil(high));
         }
         (low, high) = (low.max(0.0), high.min(rope.dims as f64 - 1.0));

@@ -67,12 +67,14 @@ impl Pass<'_> {
             let up_gate = [of(Slot::UpExperts, ff), of(Slot::GateExperts, ff)];
             let planes = self.planes(&mut b.planes, &up_gate, m);
             let input = self.engine.quantize(c.n_embd, gathered, planes);
+            tell(&mut self.observer, Site::UpExpert(expert), layer, &input);
             let (up, gate) = (&mut b.up[..m * ff], &mut b.gate[..m * ff]); // (m, n_ff) each
             self.engine.project(up_gate, &input, [up, gate]);
             let down = of(Slot::DownExperts, c.n_embd);
             let planes = self.planes(&mut b.planes, &[down], m);
             let biases = (bias(Slot::GateExpertsBias, ff), bias(Slot::UpExpertsBias, ff));
             let input = self.engine.gate(c.gate, gate, up, biases, (ff, planes));
+            tell(&mut self.observer, Site::DownExpert(expert), layer, &input);
             let gathered = &mut b.gathered[..m * c.n_embd]; // (m, n_embd)
             self.engine.project([down], &input, [&mut *gathered]);
             let weight = |token: usize| routes[token * experts.n + expert];

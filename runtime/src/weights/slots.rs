@@ -87,6 +87,9 @@ impl Slot {
             Slot::Q | Slot::K | Slot::V | Slot::O | Slot::Sinks => !recurrent,
             Slot::QBias | Slot::KBias | Slot::VBias | Slot::OBias => !recurrent,
             Slot::QNorm | Slot::KNorm => !recurrent,
+            Slot::LatentQuery | Slot::LatentQueryNorm | Slot::LatentQueries => !recurrent,
+            Slot::LatentKeyValue | Slot::LatentKeyValueNorm => !recurrent,
+            Slot::LatentKeys | Slot::LatentValues => !recurrent,
             Slot::MixIn | Slot::MixInBias | Slot::MixOut | Slot::MixOutBias => recurrent,
             Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
             Slot::MixGate | Slot::Keep | Slot::Learn => recurrent,
@@ -103,6 +106,7 @@ impl Slot {
             Slot::GateExpertsBias | Slot::UpExpertsBias | Slot::DownExpertsBias => {
                 config.n_experts()
             }
+            Slot::LatentKeys | Slot::LatentValues => config.n_heads,
             Slot::Convolution => config.recurrence.channels(),
             Slot::Rates | Slot::Skip => match config.recurrence {
                 Recurrence::Selective { inner, .. } if self == Slot::Rates => inner,
@@ -110,13 +114,34 @@ impl Slot {
                 _ => 1,
             },
             Slot::MixNorm => config.recurrence.groups(),
-            Slot::LatentKeys | Slot::LatentValues => config.n_heads,
             Slot::QNorm => heads(config.n_heads),
             Slot::KNorm => heads(config.n_kv_heads),
             _ => 1,
         }
     }
 }
+
+/// Attention's tensors where keys and values are made of a narrow vector.
+const LATENT: &[Slot] = &[
+    Slot::Q,
+    Slot::LatentKeyValue,
+    Slot::LatentKeyValueNorm,
+    Slot::LatentKeys,
+    Slot::LatentValues,
+    Slot::O,
+];
+
+/// The same where queries are made of one, too.
+const LATENT_QUERIES: &[Slot] = &[
+    Slot::LatentQuery,
+    Slot::LatentQueryNorm,
+    Slot::LatentQueries,
+    Slot::LatentKeyValue,
+    Slot::LatentKeyValueNorm,
+    Slot::LatentKeys,
+    Slot::LatentValues,
+    Slot::O,
+];
 
 /// What selective state spaces have.
 const SELECTIVE: &[Slot] = &[
@@ -154,28 +179,6 @@ const DELTA: &[Slot] = &[
     Slot::MixOut,
 ];
 
-/// Attention's tensors where keys and values are made of a narrow vector.
-const LATENT: &[Slot] = &[
-    Slot::Q,
-    Slot::LatentKeyValue,
-    Slot::LatentKeyValueNorm,
-    Slot::LatentKeys,
-    Slot::LatentValues,
-    Slot::O,
-];
-
-/// The same where queries are made of one, too.
-const LATENT_QUERIES: &[Slot] = &[
-    Slot::LatentQuery,
-    Slot::LatentQueryNorm,
-    Slot::LatentQueries,
-    Slot::LatentKeyValue,
-    Slot::LatentKeyValueNorm,
-    Slot::LatentKeys,
-    Slot::LatentValues,
-    Slot::O,
-];
-
 /// What a layer of a decoder with these facts has.
 pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let biased = config.norm == NormKind::Layer;
@@ -183,12 +186,13 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     // Where both branches begin alike, one norm may serve both.
     let two_norms = config.pre_norm && !config.parallel_residual;
     let recurrent = config.recurrent.contains(layer);
+    let attention: &[Slot] = match config.latent.map(|latent| latent.query) {
+        None => &[Slot::Q, Slot::K, Slot::V, Slot::O],
+        Some(0) => LATENT,
+        Some(_) => LATENT_QUERIES,
+    };
     let mixer: &[Slot] = match config.recurrence {
-        _ if !recurrent => match config.latent.map(|latent| latent.query) {
-            None => &[Slot::Q, Slot::K, Slot::V, Slot::O],
-            Some(0) => LATENT,
-            Some(_) => LATENT_QUERIES,
-        },
+        _ if !recurrent => attention,
         Recurrence::None => &[],
         Recurrence::ShortConvolution { .. } => &[Slot::MixIn, Slot::Convolution, Slot::MixOut],
         Recurrence::Selective { .. } => SELECTIVE,
@@ -259,6 +263,7 @@ pub(super) enum Width {
     Ff,
     Experts,
     ExpertFf,
+    SharedFf,
     MixIn,
     Taps,
     Channels,
@@ -269,7 +274,6 @@ pub(super) enum Width {
     Rates,
     Skips,
     MixGroup,
-    SharedFf,
 }
 
 impl Width {

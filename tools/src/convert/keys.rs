@@ -22,12 +22,12 @@ pub struct Keys {
     tensors: Vec<(&'static str, Vec<f32>)>,
     /// The base of the layers with a window, to be written beside the other.
     sliding_theta: Option<f64>,
-    /// Of each layer whether its mixer is recurrent; empty: none is.
-    recurrent: Vec<bool>,
     /// Counts that say how experts are chosen, to be written behind their number.
     pub routing: Vec<(&'static str, u64)>,
     /// YaRN's multiplier of what scores are scaled by. (The caller writes its key.)
     pub log_multiplier: Option<f64>,
+    /// Of each layer whether its mixer is recurrent; empty: none is.
+    recurrent: Vec<bool>,
 }
 
 #[derive(Debug)]
@@ -136,9 +136,9 @@ impl Keys {
             entries: Vec::new(),
             tensors: Vec::new(),
             sliding_theta: None,
-            recurrent: Vec::new(),
             routing: Vec::new(),
             log_multiplier: None,
+            recurrent: Vec::new(),
         }
     }
 
@@ -304,10 +304,20 @@ impl Keys {
         let sizes = Sizes {
             n_layers: Keys::layers(config, n_layers)?,
             n_embd,
+            n_heads: 0,
+            n_kv_heads: 0,
+            head_dim: 0,
+            n_ff: 0,
+            n_experts: 0,
+            expert_ff: 0,
             n_vocab,
             // There is no end to it.
             n_ctx: 1 << 20,
-            ..Sizes::default()
+            shared_ff: 0,
+            dense_layers: 0,
+            extra_layers: 0,
+            latent: Latent::default(),
+            mixer: MixerSizes::default(),
         };
         self.recurrent = vec![true; sizes.n_layers as usize];
         self.count("context_length", sizes.n_ctx);

@@ -129,11 +129,7 @@ impl<'a> Plan<'a> {
         weights: &'a Weights,
         wanted: Option<QuantType>,
     ) -> Result<Plan<'a>> {
-        config.expect("quantization_config", &[]).map_err(|_| {
-            let sentence = "config.json: the checkpoint is quantised already, which is not \
-                supported; convert the original";
-            Failure::new(Code::Model, sentence)
-        })?;
+        check_quantization(mapping, config)?;
         let mut keys = Keys::new(mapping.name);
         let sizes = (mapping.describe)(config, &mut keys).map_err(refused)?;
         let tied = config.flag("tie_word_embeddings").map_err(refused)?.unwrap_or(mapping.tied);
@@ -239,6 +235,9 @@ impl<'a> Plan<'a> {
         if let (Transform::Skip(rows), Some(all)) = (rule.transform, expected.first_mut()) {
             *all = all.saturating_add(rows);
         }
+        if let Transform::Packed { .. } = rule.transform {
+            return self.add_packed(name, rule, (&expected, sources), wanted);
+        }
         let mut parts = Vec::new();
         for (_, source) in sources {
             let tensor = &source.tensor;
@@ -270,6 +269,43 @@ impl<'a> Plan<'a> {
         }
         let Some(first) = parts.first() else { return Ok(()) };
         let kind = self.kind(&name, &dims, first.stored, wanted);
+        let origin = Origin::Stored { parts, transform: rule.transform };
+        self.outputs.push(Output { name, dims, kind, origin });
+        Ok(())
+    }
+
+    /// As [`Plan::add`], for the two tensors that are MXFP4 together.
+    fn add_packed(
+        &mut self,
+        name: String,
+        rule: &Rule,
+        (expected, sources): (&[u64], &[(u64, &'a Source)]),
+        wanted: Option<QuantType>,
+    ) -> Result<()> {
+        let wrong = |source: &Source, why: &str| {
+            let tensor = shown(source.name());
+            Failure::new(Code::Format, format_args!("{tensor} {why}"))
+        };
+        let &[(0, blocks), (1, scales)] = sources else {
+            let sentence = format_args!("{name} is made of blocks and scales, and one is missing");
+            return Err(Failure::new(Code::Format, sentence));
+        };
+        let &[matrices, rows, cols] = expected else { return Ok(()) };
+        let units = [matrices, rows, cols / MXFP4_LEN];
+        let shapes: [&[&[u64]]; 2] =
+            [&[&[units[0], units[1], units[2], 16], &[units[0], units[1], cols / 2]], &[&units]];
+        for (source, shapes) in [blocks, scales].into_iter().zip(shapes) {
+            if source.dtype() != Dtype::U8 {
+                return Err(wrong(source, "is not made of bytes"));
+            }
+            if !cols.is_multiple_of(MXFP4_LEN) || !shapes.contains(&source.tensor.shape()) {
+                return Err(wrong(source, "has another shape than by config.json"));
+            }
+        }
+        let stored = Stored::As(QuantType::MXFP4);
+        let dims = dims(rule.transform, expected, &self.sizes);
+        let kind = self.kind(&name, &dims, stored, wanted);
+        let parts = [blocks, scales].map(|source| Part { source, stored }).to_vec();
         let origin = Origin::Stored { parts, transform: rule.transform };
         self.outputs.push(Output { name, dims, kind, origin });
         Ok(())
@@ -339,6 +375,22 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Weights of a block of MXFP4.
+const MXFP4_LEN: u64 = 32;
+
+/// Refuses checkpoints that are quantised, but in a form that the mapping takes.
+fn check_quantization(mapping: &Mapping, config: &Config) -> Result<()> {
+    let Some(quantization) = config.get("quantization_config") else { return Ok(()) };
+    let packed = |rule: &Rule| matches!(rule.transform, Transform::Packed { .. });
+    let taken = mapping.layer.iter().any(packed);
+    if taken && quantization.get("quant_method").is_some_and(|it| it == "mxfp4") {
+        return Ok(());
+    }
+    let sentence = "config.json: the checkpoint is quantised already, which is not supported; \
+        convert the original";
+    Err(Failure::new(Code::Model, sentence))
+}
+
 /// How a tensor's elements are read.
 fn stored(source: &Source) -> Result<Stored> {
     match source.dtype() {
@@ -363,13 +415,14 @@ fn dims(transform: Transform, shape: &[u64], sizes: &Sizes) -> Vec<u64> {
         let (cols, rows) = if transposed { (rows, cols) } else { (cols, rows) };
         let all = [cols, rows, count.of(sizes)];
         // One block is a matrix.
-        return if count == Width::One { all[..2].to_vec() } else { all.to_vec() };
+        return if count == Width::Single { all[..2].to_vec() } else { all.to_vec() };
     }
     match (transform, dims.as_mut_slice()) {
         (Transform::Transpose { step, .. }, [outputs, inputs, ..]) => {
             (*outputs, *inputs) = (*inputs, *outputs / step);
         }
         (Transform::Half(_), [row, ..]) => *row /= 2,
+        (Transform::Packed { step, .. }, [_, rows, ..]) => *rows /= step,
         (Transform::Skip(rows), [.., last]) => *last -= rows,
         _ => {}
     }

@@ -50,7 +50,14 @@ pub fn stream<E: From<io::Error>>(
         ([cols, rows @ ..], _) => (rows.iter().product(), *cols),
         ([], _) => (1, 1),
     };
-    let (rows, kind) = (rows / parts.len().max(1) as u64, output.kind);
+    let kind = output.kind;
+    if let (Transform::Packed { step, first }, [blocks, scales]) = (transform, parts.as_slice()) {
+        let (source, stored) = (blocks.source, blocks.stored);
+        // Elements have no whole bytes, and are not asked for theirs.
+        let job = Job { source, stored, transform, kind, rows, cols, element: 1, sizes };
+        return job.packed(weights, scales.source, (step, first), threads, sink);
+    }
+    let rows = rows / parts.len().max(1) as u64;
     for &Part { source, stored } in parts {
         let element = source.dtype().bytes() as usize;
         let job = Job { source, stored, transform, kind, rows, cols, element, sizes };
@@ -85,6 +92,39 @@ impl Job<'_> {
     fn row_bytes(&self) -> usize {
         let step = if matches!(self.transform, Transform::Half(_)) { 2 } else { 1 };
         self.cols as usize * self.element * step
+    }
+
+    /// Rows of blocks whose codes and scales are stored apart.
+    fn packed<E: From<io::Error>>(
+        &self,
+        weights: &Weights,
+        scales: &Source,
+        (step, taken): (u64, u64),
+        threads: usize,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let units = self.cols / 32;
+        let row = units as usize * CODES;
+        let (mut codes, mut exponents) = (Vec::new(), Vec::new());
+        let (mut blocks, mut encoded) = (Vec::new(), Vec::new());
+        let pieces = self.piece_rows(1);
+        for first in (0..self.rows).step_by(pieces as usize) {
+            let rows = pieces.min(self.rows - first);
+            codes.resize((rows * step) as usize * row, 0);
+            exponents.resize((rows * step * units) as usize, 0);
+            weights.read(self.source, first * step * row as u64, &mut codes)?;
+            weights.read(scales, first * step * units, &mut exponents)?;
+            blocks.clear();
+            let stored = codes.chunks_exact(row).zip(exponents.chunks_exact(units as usize));
+            for (codes, exponents) in stored.skip(taken as usize).step_by(step as usize) {
+                for (codes, &exponent) in codes.chunks_exact(CODES).zip(exponents) {
+                    blocks.push(exponent);
+                    blocks.extend(in_halves(codes));
+                }
+            }
+            sink(self.encode(&blocks, rows as usize, threads, &mut encoded))?;
+        }
+        Ok(())
     }
 
     /// Rows whose place depends on their neighbours' alone, or on their head's.
@@ -233,17 +273,21 @@ impl Job<'_> {
         let cols = self.cols as usize;
         // The plan chose an encoding of which the rows are whole blocks; a column is f32.
         let row_bytes = cols / self.kind.block_len() * self.kind.block_bytes();
+        let stored_row = match self.transform {
+            Transform::Packed { .. } => cols / 32 * (1 + CODES),
+            _ => cols * self.element,
+        };
         encoded.resize(rows * row_bytes, 0);
         let share = rows.div_ceil(threads.max(1));
         let of_thread = |(input, output): (&[u8], &mut [u8])| {
             let mut row = vec![0.0_f32; cols];
-            let inputs = input.chunks_exact(cols * self.element);
+            let inputs = input.chunks_exact(stored_row);
             for (input, output) in inputs.zip(output.chunks_exact_mut(row_bytes)) {
                 self.decode(input, &mut row);
                 self.kind.encode(&row, output);
             }
         };
-        let shares = piece.chunks(share * cols * self.element);
+        let shares = piece.chunks(share * stored_row);
         let n_shares = shares.len();
         let shares = Mutex::new(shares.zip(encoded.chunks_mut(share * row_bytes)));
         let work = || {
@@ -281,6 +325,15 @@ impl Job<'_> {
             _ => {}
         }
     }
+}
+
+/// Bytes of the codes of a block of MXFP4.
+const CODES: usize = 16;
+
+/// Codes that lie in pairs of neighbours, each with the one half a block behind it.
+fn in_halves(codes: &[u8]) -> impl Iterator<Item = u8> {
+    let code = |i: usize| codes[i / 2] >> (i % 2 * 4) & 15;
+    (0..CODES).map(move |i| code(i) | code(i + CODES) << 4)
 }
 
 /// In each head of `head` rows: 0, head / 2, 1, head / 2 + 1, ...

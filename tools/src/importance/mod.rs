@@ -93,9 +93,6 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     output::check_absent(&command.output, command.force)?;
     with_model(&command.model.model, command.rules.name(), |model| {
         tell_unknown_rules(model.tokenizer(), streams);
-        if model.config().experts.is_some() {
-            streams.note("the experts' matrices are not measured: they get no importance");
-        }
         let text = input::read_file(&command.file)?;
         let most = command.windows.map(NonZeroUsize::get);
         let windows = Windows::new(model.tokenizer(), &text, window, most)?;
@@ -225,6 +222,8 @@ impl Observed {
                     in_layer(&["ffn_gate", "ffn_up", "ffn_gate_shexp", "ffn_up_shexp"])
                 }
                 Site::Down => in_layer(&["ffn_down"]),
+                Site::UpExpert(_) => in_layer(&["ffn_gate_exps", "ffn_up_exps"]),
+                Site::DownExpert(_) => in_layer(&["ffn_down_exps"]),
                 Site::DownShared => in_layer(&["ffn_down_shexp"]),
                 Site::Head if !head => continue,
                 Site::Head if gguf.tensor("output.weight").is_some() => {
@@ -232,9 +231,23 @@ impl Observed {
                 }
                 Site::Head => vec!["token_embd.weight".to_owned()],
             };
-            let values: Vec<f32> = column.sums.iter().map(|&sum| sum as f32).collect();
-            for name in names.into_iter().filter(|name| gguf.tensor(name).is_some()) {
-                all.insert(name, Sums { values: values.clone(), rows: column.rows });
+            let expert = match site {
+                Site::UpExpert(expert) | Site::DownExpert(expert) => expert,
+                _ => 0,
+            };
+            for name in names {
+                let Some(tensor) = gguf.tensor(&name) else { continue };
+                let experts = tensor.shape()[2] as usize;
+                let cols = column.sums.len();
+                let sums = all.entry(name).or_insert_with(Sums::default);
+                // An expert that no token went through has zeros.
+                sums.values.resize(experts * cols, 0.0);
+                sums.rows.resize(experts, 0);
+                let values = sums.values.iter_mut().skip(expert * cols);
+                values.zip(&column.sums).for_each(|(value, &sum)| *value = sum as f32);
+                if let Some(rows) = sums.rows.get_mut(expert) {
+                    *rows = column.rows;
+                }
             }
         }
         all

@@ -3,7 +3,7 @@
 use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{
-    Embd, ExpertFf, ExpertGateUp, Experts, KeyValue, One, Query, SharedFf, SharedGateUp,
+    Embd, ExpertFf, ExpertGateUp, Experts, KeyValue, Query, SharedFf, SharedGateUp, Single,
 };
 use super::{Mapping, Rule, Sizes, Transform, Width, decoder, granite, tensor};
 use crate::convert::keys::Keys;
@@ -46,9 +46,9 @@ const LAYER: &[Rule] = &[
         &[Experts, Embd, ExpertFf],
     ),
     tensor(SHARED, "ffn_gate_shexp.weight", &[SharedGateUp, Embd])
-        .transform(half(One, None, SharedFf)),
+        .transform(half(Single, None, SharedFf)),
     tensor(SHARED, "ffn_up_shexp.weight", &[SharedGateUp, Embd]).transform(half(
-        One,
+        Single,
         Some(SharedFf),
         SharedFf,
     )),

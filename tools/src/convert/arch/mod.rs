@@ -129,7 +129,7 @@ const fn decoder(
 }
 
 /// The sizes of a model.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     /// Layers.
     pub n_layers: u64,
@@ -206,6 +206,8 @@ pub struct Latent {
 /// A dimension of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
+    /// 1: a dimension that the output has, too.
+    Single,
     /// The residual stream's.
     Embd,
     /// All query heads.
@@ -288,6 +290,7 @@ impl Width {
         let Latent { query: latent_query, key_value: latent, still, turning, value } = sizes.latent;
         let all = |head: u64| sizes.n_heads.saturating_mul(head);
         match self {
+            Width::Single => 1,
             Width::Embd => sizes.n_embd,
             Width::Query => query,
             Width::KeyValue => key_value,
@@ -363,6 +366,14 @@ pub enum Transform {
         /// Whether they become columns.
         transposed: bool,
     },
+    /// Two tensors of bytes, NAME_blocks and NAME_scales: MXFP4, of which every `step`-th row from `first` on
+    /// is taken. The shape is that of the numbers they stand for.
+    Packed {
+        /// How many outputs of different tensors alternate.
+        step: u64,
+        /// Which of them this is.
+        first: u64,
+    },
     /// The model multiplies by 1 + w, the GGUF architecture by w.
     PlusOne,
     /// Of a rate its logarithm is stored, without the sign: the GGUF architecture has -exp(w).
@@ -425,9 +436,9 @@ pub enum Layers {
     Attending,
     /// Those that have a recurrent mixer instead.
     Recurrent,
-    /// Those without experts.
+    /// Those without experts, where others have some.
     Dense,
-    /// Those with experts.
+    /// Those with experts, where others have none.
     Sparse,
 }
 
@@ -459,13 +470,11 @@ impl Rule {
         self
     }
 
-    /// Layers with experts have it.
     const fn sparse(mut self) -> Rule {
         self.layers = Layers::Sparse;
         self
     }
 
-    /// Layers without experts have it.
     const fn dense(mut self) -> Rule {
         self.layers = Layers::Dense;
         self
@@ -498,6 +507,10 @@ impl Rule {
 
     /// The number that stands for `{}` in a name that is the rule's (0 where there is none).
     pub fn number(&self, name: &str) -> Option<u64> {
+        if let Transform::Packed { .. } = self.transform {
+            let end = name.strip_prefix(self.from)?;
+            return ["_blocks", "_scales"].iter().position(|it| *it == end).map(|at| at as u64);
+        }
         let Some((start, end)) = self.from.split_once("{}") else {
             return (self.from == name).then_some(0);
         };

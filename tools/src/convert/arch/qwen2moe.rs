@@ -2,7 +2,7 @@
 
 use mote_formats::hf::{Config, ConfigError};
 
-use super::Width::{Embd, ExpertFf, Experts, KeyValue, One, Query, SharedFf};
+use super::Width::{Embd, ExpertFf, Experts, KeyValue, Query, SharedFf, Single};
 use super::{Mapping, Rule, Sizes, decoder, tensor};
 use crate::convert::keys::{Defaults, Keys, KvHeads};
 
@@ -26,7 +26,7 @@ const LAYER: &[Rule] = &[
         .stacked(Experts),
     tensor("mlp.experts.{}.down_proj.weight", "ffn_down_exps.weight", &[Embd, ExpertFf])
         .stacked(Experts),
-    tensor("mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight", &[One, Embd]),
+    tensor("mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight", &[Single, Embd]),
     tensor("mlp.shared_expert.gate_proj.weight", "ffn_gate_shexp.weight", &[SharedFf, Embd]),
     tensor("mlp.shared_expert.up_proj.weight", "ffn_up_shexp.weight", &[SharedFf, Embd]),
     tensor("mlp.shared_expert.down_proj.weight", "ffn_down_shexp.weight", &[Embd, SharedFf]),
