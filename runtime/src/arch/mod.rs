@@ -6,12 +6,13 @@ use mote_formats::gguf::{Gguf, ShortName, Value};
 
 use crate::config::{
     Config, Experts, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH, NormKind,
-    QkNorm, Rope, Stretch, Window,
+    Pooling, QkNorm, Rope, Stretch, Window,
 };
 use crate::error::{KeyError, LoadError};
-use crate::weights::{Fused, Slot};
+use crate::weights::{Fused, Slot, TOKEN_TYPES};
 use mote_kernels::RopeLayout;
 
+mod bert;
 mod bloom;
 mod cohere2;
 mod command_r;
@@ -67,6 +68,7 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &exaone4::EXAONE4,
     &glm4::GLM4,
     &nemotron::NEMOTRON,
+    &bert::BERT,
 ];
 
 /// What a file under this folder says.
@@ -190,6 +192,12 @@ impl<'a> Keys<'a> {
         self.gguf.tensor(name).is_some()
     }
 
+    /// Kinds of segments that have a learned embedding: the rows of a tensor, or none.
+    pub fn token_types(&self) -> usize {
+        let rows = self.gguf.tensor(TOKEN_TYPES).map_or(0, |tensor| tensor.shape()[1]);
+        rows.try_into().unwrap_or(usize::MAX)
+    }
+
     /// Positions that have a learned embedding: all of the context.
     pub fn learned_positions(&self) -> Result<usize, LoadError> {
         // Each is a row of a matrix.
@@ -244,7 +252,10 @@ impl<'a> Keys<'a> {
             n_ctx_train: self.required_count("context_length", usize::MAX)?,
             norm,
             norm_epsilon: norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?,
+            causal: true,
+            pooling: self.pooling()?,
             pre_norm: true,
+            residual_norm: false,
             embedding_norm: false,
             parallel_residual: false,
             qk_norm: QkNorm::Head,
@@ -263,9 +274,23 @@ impl<'a> Keys<'a> {
             gate: mote_kernels::Gate::Silu,
             gated: true,
             learned_positions: 0,
+            token_types: 0,
             rope: rope.map_or(Ok(Rope::NONE), |layout| self.rope(layout, head_dim))?,
             window: None,
         })
+    }
+
+    /// How the states of a text become one vector.
+    fn pooling(&self) -> Result<Option<Pooling>, LoadError> {
+        const KEY: &str = "pooling_type";
+        match self.get(KEY).map(|value| value.as_u64()) {
+            None | Some(Some(0)) => Ok(None),
+            Some(Some(1)) => Ok(Some(Pooling::Mean)),
+            Some(Some(2)) => Ok(Some(Pooling::First)),
+            Some(Some(3)) => Ok(Some(Pooling::Last)),
+            // 4: a score of a pair of texts.
+            _ => Err(LoadError::Key(KEY, KeyError::Unsupported)),
+        }
     }
 
     fn rope(&self, layout: RopeLayout, head_dim: usize) -> Result<Rope, LoadError> {

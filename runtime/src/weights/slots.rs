@@ -32,6 +32,8 @@ slots! {
     KNorm = "attn_k_norm.weight", KeyNorm, One;
     Sinks = "attn_sinks.weight", Heads, One;
     PostAttentionNorm = "post_attention_norm.weight", Embd, One;
+    AttentionOutputNorm = "attn_output_norm.weight", Embd, One;
+    AttentionOutputNormBias = "attn_output_norm.bias", Embd, One;
     FfnNorm = "ffn_norm.weight", Embd, One;
     FfnNormBias = "ffn_norm.bias", Embd, One;
     Gate = "ffn_gate.weight", Embd, Ff;
@@ -41,6 +43,8 @@ slots! {
     UpBias = "ffn_up.bias", Ff, One;
     DownBias = "ffn_down.bias", Embd, One;
     PostFfnNorm = "post_ffw_norm.weight", Embd, One;
+    LayerOutputNorm = "layer_output_norm.weight", Embd, One;
+    LayerOutputNormBias = "layer_output_norm.bias", Embd, One;
     Router = "ffn_gate_inp.weight", Embd, Experts;
     RouterBias = "ffn_gate_inp.bias", Experts, One;
     GateExperts = "ffn_gate_exps.weight", Embd, ExpertFf;
@@ -85,6 +89,11 @@ pub fn required(config: &Config) -> impl Iterator<Item = Slot> {
         when(config.sinks, &[Slot::Sinks]),
         when(two_norms, &[Slot::FfnNorm]),
         when(two_norms && biased, &[Slot::FfnNormBias]),
+        when(config.residual_norm, &[Slot::AttentionOutputNorm, Slot::LayerOutputNorm]),
+        when(
+            config.residual_norm && biased,
+            &[Slot::AttentionOutputNormBias, Slot::LayerOutputNormBias],
+        ),
         ffn,
     ];
     all.into_iter().flatten().copied()

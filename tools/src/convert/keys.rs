@@ -229,6 +229,18 @@ impl Keys {
         Ok(sizes)
     }
 
+    /// The keys of an encoder with learned positions.
+    pub fn encoder(&mut self, sizes: &Sizes, epsilon: f64) {
+        self.count("block_count", sizes.n_layers);
+        self.count("context_length", sizes.n_ctx);
+        self.count("embedding_length", sizes.n_embd);
+        self.count("feed_forward_length", sizes.n_ff);
+        self.count("attention.head_count", sizes.n_heads);
+        self.float("attention.layer_norm_epsilon", epsilon);
+        self.file_type();
+        self.flag("attention.causal", false);
+    }
+
     /// The norms' epsilon.
     pub fn epsilon(config: &Config, defaults: &Defaults) -> Result<f64, ConfigError> {
         let names: &[&str] = match defaults.norm {
@@ -322,6 +334,7 @@ impl Keys {
             expert_ff,
             n_vocab: or_default(&["vocab_size"], defaults.n_vocab)?,
             n_ctx: or_default(&CONTEXT, Some(defaults.n_ctx))?,
+            token_types: 0,
         })
     }
 

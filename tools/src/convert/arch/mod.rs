@@ -7,8 +7,10 @@ use mote_formats::hf::{Config, ConfigError};
 
 use super::keys::Keys;
 
+mod bert;
 mod bloom;
 mod cohere;
+mod distilbert;
 mod exaone4;
 mod falcon;
 mod gemma;
@@ -63,6 +65,9 @@ pub static MAPPINGS: &[&Mapping] = &[
     &exaone4::EXAONE4,
     &glm4::GLM4,
     &nemotron::NEMOTRON,
+    &bert::BERT,
+    &bert::ROBERTA,
+    &distilbert::DISTILBERT,
 ];
 
 /// What a file under this folder says.
@@ -84,6 +89,8 @@ pub struct Mapping {
     pub layers: &'static str,
     /// Tensors of a layer.
     pub layer: &'static [Rule],
+    /// What may be said in front of all tensors' names, beside what any model may have there.
+    pub prefixes: &'static [&'static str],
     /// Ends of the names of tensors that are left out: tables that can be computed.
     pub ignored: &'static [&'static str],
     /// Starts of the names of tensors that are left out: parts that are not about text.
@@ -108,6 +115,7 @@ const fn decoder(
         globals: GLOBALS,
         layers: "layers",
         layer,
+        prefixes: &[],
         ignored: IGNORED,
         other_parts: &[],
     }
@@ -136,6 +144,8 @@ pub struct Sizes {
     pub n_vocab: u64,
     /// Positions.
     pub n_ctx: u64,
+    /// Kinds of segments that have an embedding.
+    pub token_types: u64,
 }
 
 /// A dimension of a tensor.
@@ -169,6 +179,8 @@ pub enum Width {
     Vocab,
     /// Positions.
     Context,
+    /// Kinds of segments.
+    TokenTypes,
 }
 
 impl Width {
@@ -191,6 +203,7 @@ impl Width {
             Width::ExpertGateUp => sizes.expert_ff.saturating_mul(2),
             Width::Vocab => sizes.n_vocab,
             Width::Context => sizes.n_ctx,
+            Width::TokenTypes => sizes.token_types,
         }
     }
 }
