@@ -139,10 +139,10 @@ impl<'s> AnySession<'s> {
     }
 
     /// Writes the context to `out`, and returns the number of bytes.
-    pub fn save(&self, out: &mut [u8]) -> Result<usize, TooSmall> {
+    pub fn save(&mut self, out: &mut [u8]) -> Result<usize, TooSmall> {
         match self {
             AnySession::Transformer(session) => session.save(out),
-            AnySession::Ngram(session) => session.save(out),
+            AnySession::Ngram(session) => NgramSession::save(session, out),
         }
     }
 

@@ -145,7 +145,7 @@ pub(crate) fn tiles<'a, T: Element>(
 }
 
 impl Store<'_> {
-    /// One layer's keys and values, for reading.
+    /// Keys and values of one of `n_layers` layers that attend, for reading.
     pub fn layer(&self, layer: usize, n_layers: usize) -> (Cache<'_>, Cache<'_>) {
         fn part<T>(all: &[T], layer: usize, n_layers: usize) -> &[T] {
             let n = all.len() / n_layers;

@@ -1,7 +1,12 @@
 //! The facts that a forward pass may depend on. No architecture is named here: what a new one needs
 //! and these do not say becomes another fact.
 
+mod recurrence;
+
 use mote_kernels::{Gate, RopeLayout};
+
+pub(crate) use recurrence::{CHANNELS, ROWS};
+pub use recurrence::{LayerSet, MAX_STATE, MAX_TAPS, Recurrence};
 
 /// Largest width and layer count that are believed of a file.
 pub const MAX_WIDTH: usize = 1 << 17;
@@ -14,7 +19,7 @@ pub const MAX_POSITIONS: usize = 1 << 24;
 /// Most tokens of a vocabulary.
 pub const MAX_VOCABULARY: usize = 1 << 20;
 
-/// A Transformer of one stack of layers: a decoder, or an encoder.
+/// A stack of layers: a decoder, of a Transformer or something else, or an encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
     /// Decoder layers.
@@ -27,7 +32,11 @@ pub struct Config {
     pub n_kv_heads: usize,
     /// Dimensions of a head, of queries, keys and values alike.
     pub head_dim: usize,
-    /// Width of the feed-forward network.
+    /// Layers that do not attend: they have [`Config::recurrence`] in the place of attention.
+    pub recurrent: LayerSet,
+    /// How these layers remember what came before.
+    pub recurrence: Recurrence,
+    /// Width of the feed-forward network; 0: layers have none, unless they have experts.
     pub n_ff: usize,
     /// Tokens in the vocabulary.
     pub n_vocab: usize,
@@ -215,6 +224,11 @@ pub struct Window {
 }
 
 impl Config {
+    /// Whether layers have a feed-forward network.
+    pub fn has_ff(&self) -> bool {
+        self.ff_dim() > 0
+    }
+
     /// Experts in each layer; 0 where there is no choice.
     pub fn n_experts(&self) -> usize {
         self.experts.map_or(0, |experts| experts.n)
@@ -224,6 +238,21 @@ impl Config {
     /// several.
     pub fn ff_dim(&self) -> usize {
         self.experts.map_or(self.n_ff, |experts| experts.n_ff)
+    }
+
+    /// Layers that attend, and so have keys and values in the cache.
+    pub fn n_attending(&self) -> usize {
+        self.n_layers - self.recurrent.below(self.n_layers)
+    }
+
+    /// Which of them a layer that attends is.
+    pub fn attending(&self, layer: usize) -> usize {
+        layer - self.recurrent.below(layer)
+    }
+
+    /// Layers with a recurrent state.
+    pub fn n_recurrent(&self) -> usize {
+        self.recurrent.below(self.n_layers)
     }
 
     /// Floats of all query heads.
@@ -245,7 +274,7 @@ impl Config {
     /// series for the largest power of two of heads, and for the rest every other one of the series
     /// for twice as many.
     pub fn alibi_slopes(&self, slopes: &mut [f32]) {
-        let whole = 1 << self.n_heads.ilog2();
+        let whole = 1 << self.n_heads.checked_ilog2().unwrap_or(0);
         let ratio = |heads: usize| libm::exp2(-f64::from(self.alibi_max_bias) / heads as f64);
         let (mut step, mut product) = (ratio(whole), 1.0f64);
         for (head, slope) in slopes.iter_mut().enumerate() {

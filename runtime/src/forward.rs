@@ -2,16 +2,21 @@
 //! that go through together, and a comment gives the shape of what a line makes.
 
 mod attention;
+mod recurrence;
+mod selective;
+mod selective_heads;
+mod short_convolution;
 
 use core::ops::Range;
 
 use mote_kernels::{Matrix, Precision, Rows};
 
-use crate::config::Config;
+use crate::config::{Config, Recurrence};
 use crate::engine::{Engine, Norm, add, members, quantized};
 use crate::executor::{Chunks, Planes, for_each};
 use crate::observe::{Observer, Site, tell};
 use crate::plan::{Buffers, PlaneBuffers, Store};
+use crate::states::Running;
 use crate::weights::{Layer, Slot, Weights};
 
 /// What every step of a pass sees.
@@ -21,6 +26,8 @@ pub(crate) struct Pass<'p> {
     pub engine: Engine<'p>,
     /// Position of the first token.
     pub first: usize,
+    /// What recurrent mixers know of the tokens before, and will know of these.
+    pub states: Running<'p>,
     /// Bits of the tokens' activations.
     pub precision: Precision,
     /// Hears what enters the matrices.
@@ -48,21 +55,32 @@ impl Pass<'_> {
             }
             let w = weights.layer(index);
 
-            // Attention: what do the tokens before say about this one?
-            self.queries_keys_values(index, &w, t, store, b);
-            // Behind the cache, the last layer matters only for the tokens whose states are wanted.
+            // The mixer: what do the tokens before say about this one? Behind what it remembers, the
+            // last layer matters only for the tokens whose states are wanted.
             let from = if index + 1 == c.n_layers { wanted } else { 0 };
             let tokens = from..t;
+            let recurrent = c.recurrent.contains(index);
+            if recurrent {
+                self.recur(index, &w, (t, tokens.clone()), b);
+            } else {
+                self.queries_keys_values(index, &w, t, store, b);
+            }
             if tokens.is_empty() {
                 return true;
             }
-            self.look_back(index, &w, tokens.clone(), store, b);
+            if !recurrent {
+                self.look_back(index, &w, tokens.clone(), store, b);
+            }
+            let bias = w.vector(if recurrent { Slot::MixOutBias } else { Slot::OBias });
             if c.parallel_residual {
                 core::mem::swap(&mut b.branch, &mut b.aside);
             } else {
                 let sum = (Slot::AttentionOutputNorm, Slot::AttentionOutputNormBias);
                 let norms = (w.vector(Slot::PostAttentionNorm), self.sum_norm(&w, sum));
-                self.add_branch(tokens.clone(), (b.x, b.branch), w.vector(Slot::OBias), norms);
+                self.add_branch(tokens.clone(), (b.x, b.branch), bias, norms);
+            }
+            if !c.has_ff() {
+                continue;
             }
 
             // Feed-forward: what does this token's state call up?
@@ -72,7 +90,6 @@ impl Pass<'_> {
                 self.feed_forward(index, &w, tokens.clone(), b);
             }
             if c.parallel_residual {
-                let bias = w.vector(Slot::OBias);
                 self.add_branch(tokens.clone(), (b.x, b.aside), bias, (None, None));
             }
             let sum = (Slot::LayerOutputNorm, Slot::LayerOutputNormBias);
@@ -80,6 +97,22 @@ impl Pass<'_> {
             self.add_branch(tokens, (b.x, b.branch), w.vector(Slot::DownBias), norms);
         }
         true
+    }
+
+    /// What a recurrent mixer adds to `tokens` of the `t`, into `b.branch`; all of them change its state.
+    fn recur(
+        &mut self,
+        layer: usize,
+        w: &Layer<'_>,
+        tokens: (usize, Range<usize>),
+        b: &mut Buffers<'_>,
+    ) {
+        match self.config.recurrence {
+            Recurrence::None => {}
+            Recurrence::ShortConvolution { .. } => self.short_convolution(layer, w, tokens, b),
+            Recurrence::Selective { .. } => self.selective(layer, w, tokens, b),
+            Recurrence::Heads { .. } => self.selective_heads(layer, w, tokens, b),
+        }
     }
 
     /// Queries of `t` tokens into `b.q`; their keys and values into the cache.
@@ -93,11 +126,7 @@ impl Pass<'_> {
     ) {
         let c = self.config;
         let qkv = [w.matrix(Slot::Q), w.matrix(Slot::K), w.matrix(Slot::V)];
-        let norm = self.either_norm(
-            w,
-            (Slot::AttentionNorm2, Slot::AttentionNorm2Bias),
-            (Slot::AttentionNorm, Slot::AttentionNormBias),
-        );
+        let norm = self.mixer_norm(w);
         let input = self.branch_input(0..t, norm, &qkv, (b.x, b.normed, &mut b.planes));
         let q = &mut b.q[..t * c.q_dim()]; // (t, n_heads * head_dim)
         let k = &mut b.k[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
@@ -270,6 +299,15 @@ impl Pass<'_> {
     ) -> Option<Norm<'a>> {
         let (weight, bias) = if w.vector(first.0).is_some() { first } else { second };
         self.config.pre_norm.then(|| self.norm(w.vector(weight), w.vector(bias)))
+    }
+
+    /// The norm before the mixer.
+    fn mixer_norm<'a>(&self, w: &Layer<'a>) -> Option<Norm<'a>> {
+        self.either_norm(
+            w,
+            (Slot::AttentionNorm2, Slot::AttentionNorm2Bias),
+            (Slot::AttentionNorm, Slot::AttentionNormBias),
+        )
     }
 
     /// The norm before the feed-forward network: where it has none of its own, attention's.

@@ -115,7 +115,7 @@ pub trait LanguageModel<'m>: Debug {
     }
 
     /// Writes the context to `out`, as [`Session::save`](crate::Session::save).
-    fn save(&self, out: &mut [u8]) -> Result<usize, SessionError> {
+    fn save(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
         let _ = out;
         Err(SessionError::Option("this model's context cannot be saved"))
     }

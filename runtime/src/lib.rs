@@ -42,6 +42,7 @@ mod save;
 pub mod score;
 mod session;
 pub mod speculate;
+mod states;
 #[cfg(feature = "std")]
 pub mod threads;
 pub mod tokenizer;

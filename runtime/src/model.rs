@@ -3,8 +3,8 @@
 use mote_formats::gguf::Gguf;
 
 use crate::arch::{self, Keys};
-use crate::config::{Config, MAX_VOCABULARY};
-use crate::error::LoadError;
+use crate::config::{Config, MAX_VOCABULARY, Recurrence};
+use crate::error::{KeyError, LoadError};
 use crate::memory::{Carver, Measure};
 use crate::notes::note;
 use crate::tokenizer::Tokenizer;
@@ -86,6 +86,14 @@ fn tables(config: &Config) -> Measure {
 fn config(gguf: &Gguf<'_>) -> Result<(&'static arch::Architecture, Config), LoadError> {
     let architecture = arch::of(gguf)?;
     let mut config = (architecture.config)(&Keys::new(gguf, architecture.name))?;
+    if config.recurrence == Recurrence::None && !config.recurrent.is_empty() {
+        return Err(LoadError::Key("attention.head_count_kv", KeyError::Unsupported));
+    }
+    // What looks back alone cannot look ahead.
+    let looks_back = config.window.is_some() || config.alibi_max_bias > 0.0;
+    if !config.causal && (looks_back || config.n_recurrent() > 0) {
+        return Err(LoadError::Key("attention.causal", KeyError::Unsupported));
+    }
     config.n_vocab = weights::n_vocab(gguf)?;
     if config.n_vocab > MAX_VOCABULARY {
         return Err(LoadError::Vocabulary { tokens: 0, rows: config.n_vocab });

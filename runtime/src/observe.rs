@@ -17,6 +17,14 @@ pub enum Site {
     Attention,
     /// The output of attention.
     AttentionOutput,
+    /// The first projections of a recurrent mixer.
+    Mixer,
+    /// From what such a mixer has convolved to what its state is told.
+    Selection,
+    /// From the low rank of its steps to steps.
+    Step,
+    /// Its last one.
+    MixerOutput,
     /// The feed-forward network's first matrices: up, and gate if it has one.
     FeedForward,
     /// Its last one.

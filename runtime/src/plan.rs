@@ -10,6 +10,7 @@ use crate::error::SessionError;
 use crate::executor::Planes;
 use crate::memory::{Carver, Measure, TooSmall};
 use crate::precision::{Origins, Precision, origin_bytes};
+use crate::states::{STATES, States};
 
 /// Most tokens of a batch: sizes of buffers are products with it, and stay far from overflowing.
 pub const MAX_BATCH: usize = 1 << 16;
@@ -48,7 +49,8 @@ impl Default for Options {
 /// The bytes of a session, by what they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Keys and values of every layer and position, and every position's token and its origin.
+    /// Keys and values of every layer that attends and every position, recurrent states, and every
+    /// position's token and its origin.
     pub cache_bytes: usize,
     /// Everything that a batch of tokens passes through.
     pub activation_bytes: usize,
@@ -69,7 +71,9 @@ struct Sizes {
     two_planes: bool,
     /// Values in one layer's keys, and in its values.
     cache: usize,
-    n_layers: usize,
+    n_attending: usize,
+    /// Values in all recurrent states.
+    states: usize,
     cache_type: CacheType,
     n_ctx: usize,
     angles: usize,
@@ -106,13 +110,14 @@ impl Sizes {
         }
         // The tokens of an encoder's text see each other: all of them go through together.
         let t = if c.causal { batch.min(n_ctx) } else { n_ctx };
-        let longest = c.n_embd.max(c.q_dim()).max(c.ff_dim());
+        let longest = c.n_embd.max(c.q_dim()).max(c.ff_dim()).max(c.recurrence.inner());
         let kinds = 1 + usize::from(c.window.is_some());
         // A worker unpacks a panel or attends, never both at once. Multiples of 16 floats, so that
         // every worker's piece begins at a cache line.
         let worker = (Kernels::panel_bytes(longest) / 4)
             .max(attend_scratch_len(c.head_dim))
             .max(c.q_dim().max(c.n_embd).max(c.n_experts()))
+            .max(c.recurrence.scratch_len())
             .next_multiple_of(16);
         // One thread attends to a context as a whole, and so do several to a single chunk.
         let chunks = if threads == 1 || n_ctx <= CHUNK { 0 } else { n_ctx.div_ceil(CHUNK) };
@@ -122,7 +127,8 @@ impl Sizes {
             stride: ActivationsMut::stride(longest),
             two_planes: options.precision != Precision::Bits8,
             cache: positions.saturating_mul(c.kv_dim()),
-            n_layers: c.n_layers,
+            n_attending: c.n_attending(),
+            states: (STATES * c.n_recurrent()).saturating_mul(c.recurrence.state_len()),
             cache_type: options.cache,
             n_ctx,
             angles: kinds * c.rope.dims / 2,
@@ -141,7 +147,8 @@ impl Plan {
     pub fn new(config: &Config, options: &Options) -> Result<Plan, SessionError> {
         let s = Sizes::new(config, options)?;
         let mut cache = Measure::default();
-        cache.add::<u8>(s.cache_type.bytes(s.cache.saturating_mul(2 * s.n_layers)));
+        cache.add::<u8>(s.cache_type.bytes(s.cache.saturating_mul(2 * s.n_attending)));
+        cache.add::<f32>(s.states);
         cache.add::<u32>(s.n_ctx).add::<u8>(origin_bytes(s.n_ctx));
         let mut activations = Measure::default();
         for width in row_widths(config) {
@@ -171,22 +178,28 @@ impl Plan {
 }
 
 /// Widths of the f32 matrices (tokens × width) of [`Buffers`], in its order.
-fn row_widths(c: &Config) -> [usize; 12] {
+fn row_widths(c: &Config) -> [usize; 18] {
     let (x, q, kv, ff) = (c.n_embd, c.q_dim(), c.kv_dim(), c.ff_dim());
     let when = |fact: bool, width| if fact { width } else { 0 };
     let (aside, gathered) = (when(c.parallel_residual, x), when(c.experts.is_some(), x));
-    [x, x, x, aside, q, kv, kv, q, when(c.gated, ff), ff, c.n_experts(), gathered]
+    let gate = when(c.gated, ff);
+    let [mixed, convolved, selected, low, steps, inner] = c.recurrence.widths();
+    let usual = [x, x, x, aside, q, kv, kv, q, gate, ff, c.n_experts(), gathered];
+    let recurrent = [mixed, convolved, selected, low, steps, inner];
+    core::array::from_fn(|i| usual.iter().chain(&recurrent).nth(i).copied().unwrap_or(0))
 }
 
-/// Keys and values of all layers.
+/// Keys and values of all layers that attend.
 pub(crate) enum Store<'s> {
     F32 { keys: &'s mut [f32], values: &'s mut [f32] },
     F16 { keys: &'s mut [u16], values: &'s mut [u16] },
     Q8_0 { keys: &'s mut [u8], values: &'s mut [u8] },
 }
 
-/// What every position of the context holds, besides keys and values.
+/// What a session remembers, besides keys and values.
 pub(crate) struct Context<'s> {
+    pub states: States<'s>,
+    // What every position was.
     pub tokens: &'s mut [u32], // (n_ctx)
     pub origins: Origins<'s>,
 }
@@ -205,6 +218,12 @@ pub(crate) struct Buffers<'s> {
     pub up: &'s mut [f32],        // (t, ff_dim)
     pub routes: &'s mut [f32],    // (t, n_experts), or none
     pub gathered: &'s mut [f32],  // (t, n_embd), the tokens of one expert, or none
+    pub mixed: &'s mut [f32],     // (t, what a recurrent mixer projects its input to), or none
+    pub convolved: &'s mut [f32], // (t, channels), or none
+    pub selected: &'s mut [f32],  // (t, what that is projected to), or none
+    pub low: &'s mut [f32],       // (t, the low rank of steps), or none
+    pub steps: &'s mut [f32],     // (t, channels or heads), or none
+    pub inner: &'s mut [f32],     // (t, what enters the mixer's last projection), or none
     pub planes: PlaneBuffers<'s>,
     pub cos: &'s mut [f32],         // (kinds, t, rope dims / 2)
     pub sin: &'s mut [f32],         // (kinds, t, rope dims / 2)
@@ -252,7 +271,7 @@ pub(crate) fn carve<'s>(
         return Err(TooSmall { needed, given }.into());
     }
     let mut carver = Carver::new(memory);
-    let half = s.cache * s.n_layers;
+    let half = s.cache * s.n_attending;
     let store = match s.cache_type {
         CacheType::F32 => {
             let (keys, values) = carver.take::<f32>(2 * half)?.split_at_mut(half);
@@ -268,13 +287,16 @@ pub(crate) fn carve<'s>(
             Store::Q8_0 { keys, values }
         }
     };
+    let states = States::new(carver.take(s.states)?, c.recurrence.state_len());
     let tokens = carver.take(s.n_ctx)?;
-    let context = Context { tokens, origins: Origins(carver.take(origin_bytes(s.n_ctx))?) };
+    let context = Context { states, tokens, origins: Origins(carver.take(origin_bytes(s.n_ctx))?) };
     let mut rows = row_widths(c).into_iter();
     let mut matrix = || carver.take::<f32>(s.t * rows.next().unwrap_or(0));
     let (x, normed, branch, aside) = (matrix()?, matrix()?, matrix()?, matrix()?);
     let (q, k, v, attention) = (matrix()?, matrix()?, matrix()?, matrix()?);
     let (gate, up, routes, gathered) = (matrix()?, matrix()?, matrix()?, matrix()?);
+    let (mixed, convolved, selected) = (matrix()?, matrix()?, matrix()?);
+    let (low, steps, inner) = (matrix()?, matrix()?, matrix()?);
     let planes = PlaneBuffers {
         high: carver.take(s.t * s.stride)?,
         low: carver.take(if s.two_planes { s.t * s.stride } else { 0 })?,
@@ -299,6 +321,12 @@ pub(crate) fn carve<'s>(
         up,
         routes,
         gathered,
+        mixed,
+        convolved,
+        selected,
+        low,
+        steps,
+        inner,
         planes,
         cos,
         sin,

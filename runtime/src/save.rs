@@ -7,8 +7,8 @@
 //! 24  fingerprint of the model, u64
 //! 32  n_ctx, u64      40  tokens, u64
 //! 48  activation bits, u32 (0: 8, 1: 16, 2: mixed)         52  0, u32
-//! 56  tokens (u32 each); their origins (a bit each); layer by layer keys, in whole tiles of 16
-//!     positions, and values
+//! 56  tokens (u32 each); their origins (a bit each); of each layer that attends keys, in whole tiles
+//!     of 16 positions, and values; the recurrent state (f32) before the last token
 //!     checksum of everything before it, u64
 //! ```
 //!
@@ -167,19 +167,32 @@ impl Session<'_> {
     fn saved_bytes_of(&self, tokens: usize) -> usize {
         let config = self.model.config();
         let values = config.kv_dim() * (tokens.next_multiple_of(KEY_TILE) + tokens);
-        saved_bytes(tokens, self.options.cache.bytes(config.n_layers * values))
+        let state =
+            if tokens > 0 { config.n_recurrent() * config.recurrence.state_len() } else { 0 };
+        let cache = self.options.cache.bytes(config.n_attending() * values);
+        saved_bytes(tokens, cache + state * size_of::<f32>())
     }
 
     /// Writes the context to `out`, and returns the number of bytes. The same context gives the same
-    /// bytes.
-    pub fn save(&self, out: &mut [u8]) -> Result<usize, TooSmall> {
+    /// bytes. After a rewind a recurrent state may have to be computed first.
+    pub fn save(&mut self, out: &mut [u8]) -> Result<usize, TooSmall> {
         let (needed, given) = (self.saved_bytes(), out.len());
         let out = out.get_mut(..needed).ok_or(TooSmall { needed, given })?;
-        let size = (self.position, self.model.config().kv_dim(), self.model.config().n_layers);
-        let cache = |rest: &mut &mut [u8]| match &self.store {
-            Store::F32 { keys, values } => put_cache(keys, values, size, rest),
-            Store::F16 { keys, values } => put_cache(keys, values, size, rest),
-            Store::Q8_0 { keys, values } => put_cache(keys, values, size, rest),
+        let last = self.position.saturating_sub(1);
+        let has_state = self.position > 0 && self.model.config().n_recurrent() > 0;
+        if has_state && self.states.get(last).is_none() {
+            let end = core::mem::replace(&mut self.position, last);
+            self.catch_up(&mut || true);
+            self.position = end;
+        }
+        let state = self.states.get(last).filter(|_| has_state).unwrap_or_default();
+        let cache = |rest: &mut &mut [u8]| {
+            match &self.store {
+                Store::F32 { keys, values } => put_cache(keys, values, self.size(), rest),
+                Store::F16 { keys, values } => put_cache(keys, values, self.size(), rest),
+                Store::Q8_0 { keys, values } => put_cache(keys, values, self.size(), rest),
+            }
+            put(state, rest);
         };
         write_saved(&self.kind(), self.tokens(), &self.origins, out, cache);
         Ok(needed)
@@ -191,15 +204,25 @@ impl Session<'_> {
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
         let n_tokens = self.kind().check(bytes, &|tokens| self.saved_bytes_of(tokens))?;
         let mut rest = read_saved(n_tokens, bytes, self.tokens, &mut self.origins);
-        let size = (n_tokens, self.model.config().kv_dim(), self.model.config().n_layers);
+        self.position = n_tokens;
+        let size = self.size();
         match &mut self.store {
             Store::F32 { keys, values } => take_cache(keys, values, size, &mut rest),
             Store::F16 { keys, values } => take_cache(keys, values, size, &mut rest),
             Store::Q8_0 { keys, values } => take_cache(keys, values, size, &mut rest),
         }
-        self.position = n_tokens;
+        match n_tokens.checked_sub(1) {
+            None => self.states.clear(),
+            Some(last) => take(self.states.replace(last), &mut rest),
+        }
         (self.has_logits, self.drafted) = (false, 0);
         Ok(())
+    }
+
+    /// Tokens, floats of a token's keys, and layers that have some.
+    fn size(&self) -> (usize, usize, usize) {
+        let config = self.model.config();
+        (self.position, config.kv_dim(), config.n_attending())
     }
 
     fn kind(&self) -> Kind {
@@ -353,7 +376,7 @@ fn put_cache<T: Element>(
     (tokens, kv_dim, n_layers): (usize, usize, usize),
     out: &mut &mut [u8],
 ) {
-    let n = keys.len() / n_layers;
+    let n = (keys.len() / n_layers.max(1)).max(1);
     let (lanes, row) = (tokens % KEY_TILE, T::row(kv_dim));
     for (keys, values) in keys.chunks_exact(n).zip(values.chunks_exact(n)) {
         let (whole, rest) = keys.split_at((tokens - lanes) * row);
@@ -379,7 +402,7 @@ fn take_cache<T: Element>(
     (tokens, kv_dim, n_layers): (usize, usize, usize),
     from: &mut &[u8],
 ) {
-    let n = keys.len() / n_layers;
+    let n = (keys.len() / n_layers.max(1)).max(1);
     for (keys, values) in keys.chunks_exact_mut(n).zip(values.chunks_exact_mut(n)) {
         take(&mut keys[..tokens.next_multiple_of(KEY_TILE) * T::row(kv_dim)], from);
         take(&mut values[..tokens * T::row(kv_dim)], from);

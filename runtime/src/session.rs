@@ -19,6 +19,7 @@ use crate::plan::{Buffers, Options, Plan, Store, carve};
 use crate::precision::{Origin, Origins};
 use crate::save::RestoreError;
 use crate::speculate::MAX_DRAFTS;
+use crate::states::States;
 use crate::tokenizer::Tokenizer;
 
 pub use embed::normalize;
@@ -35,6 +36,7 @@ pub struct Session<'s> {
     threads: usize,
     pub(crate) options: Options,
     pub(crate) store: Store<'s>,
+    pub(crate) states: States<'s>,
     /// Every token in the cache, and what it was fed as; room for n_ctx of them.
     pub(crate) tokens: &'s mut [u32],
     pub(crate) origins: Origins<'s>,
@@ -94,6 +96,7 @@ impl<'s> Session<'s> {
             threads: executor.threads(),
             options: *options,
             store,
+            states: context.states,
             tokens: context.tokens,
             origins: context.origins,
             buffers,
@@ -186,6 +189,9 @@ impl<'s> Session<'s> {
             return Ok(1);
         }
         self.drafted = 0;
+        if !self.catch_up(&mut || go_on(0)) {
+            return Ok(0);
+        }
         let start = self.start(tokens);
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
@@ -282,6 +288,9 @@ impl<'s> Session<'s> {
         let n_vocab = self.model.config().n_vocab;
         let rows = self.rows();
         (self.has_logits, self.drafted) = (false, 0);
+        if !self.catch_up(&mut || go_on(0)) {
+            return Ok(0);
+        }
         self.threads = self.executor.threads();
         let mut done = 0;
         for batch in tokens.chunks(self.options.batch) {
@@ -352,7 +361,31 @@ impl<'s> Session<'s> {
         origin: Origin,
         go_on: &mut dyn FnMut() -> bool,
     ) -> bool {
-        self.pass(origin, |pass, store, buffers| pass.layers(batch, wanted, store, buffers, go_on))
+        self.states.begin(self.position, batch.len());
+        let finished = self
+            .pass(origin, |pass, store, buffers| pass.layers(batch, wanted, store, buffers, go_on));
+        if finished {
+            self.states.finish(self.position, batch.len());
+        }
+        finished
+    }
+
+    /// Where no recurrent state has seen the whole context, because it was rewound or a pass was ended:
+    /// computes the tokens again that are missing. `false` if `go_on` ended it.
+    pub(crate) fn catch_up(&mut self, go_on: &mut dyn FnMut() -> bool) -> bool {
+        let (end, tokens) = (self.position, core::mem::take(&mut self.tokens));
+        self.position = self.states.seen(end);
+        self.threads = self.executor.threads();
+        let mut goes_on = true;
+        while goes_on && self.position < end {
+            let (from, origin) = (self.position, self.origins.get(self.position));
+            let alike = (from..end).take_while(|&at| self.origins.get(at) == origin);
+            let n = alike.take(self.options.batch).count();
+            goes_on = self.layers(&tokens[from..from + n], n, origin, go_on);
+            self.position += n;
+        }
+        (self.position, self.tokens) = (end, tokens);
+        goes_on
     }
 
     /// Tokens that went through the layers become part of the context.
@@ -380,6 +413,7 @@ impl<'s> Session<'s> {
                 norm_epsilon: config.norm_epsilon,
             },
             first: self.position,
+            states: self.states.running(),
             precision: self.options.precision.of(origin),
             observer: self.observer.as_deref_mut().map(|observer| observer as &mut dyn Observer),
         };
@@ -470,7 +504,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for Session<'s> {
         Some(self.saved_bytes())
     }
 
-    fn save(&self, out: &mut [u8]) -> Result<usize, SessionError> {
+    fn save(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
         Ok(self.save(out)?)
     }
 

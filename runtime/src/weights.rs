@@ -154,7 +154,9 @@ impl<'a> Weights<'a> {
             }
         }
         for layer in 0..config.n_layers {
-            for slot in required(config).chain(architecture.required.iter().copied()) {
+            let fits = |slot: &Slot| slot.fits(config, layer);
+            let own = architecture.required.iter().copied().filter(fits);
+            for slot in required(config, layer).chain(own) {
                 if missing(GLOBALS.len() + layer * LAYER.len() + slot as usize) {
                     let name = LAYER[slot as usize].1;
                     return Err(LoadError::Tensor(name, Some(layer as u32), TensorError::Missing));
@@ -301,6 +303,11 @@ struct Place {
 impl Place {
     fn of(name: &str, architecture: &Architecture, config: &Config) -> Option<Place> {
         if let Some(&(global, name)) = GLOBALS.iter().find(|(_, global)| *global == name) {
+            // The norm before the head of models that have none behind the embedding may bear this name.
+            let global = match global {
+                Global::EmbeddingNorm if !config.embedding_norm => Global::OutputNorm,
+                _ => global,
+            };
             let (cols, rows) = global.shape(config)?;
             let is_matrix = matches!(
                 global,
@@ -326,8 +333,8 @@ impl Place {
         };
         let known = |slot| {
             let listed = [architecture.required, architecture.optional];
-            required(config).any(|known| known == slot)
-                || listed.iter().any(|slots| slots.contains(&slot))
+            let listed = listed.iter().any(|slots| slots.contains(&slot));
+            required(config, layer).any(|known| known == slot) || listed && slot.fits(config, layer)
         };
         let mut place = Place::new(name, Some(layer as u32), false);
         for (part, &slot) in slots.iter().enumerate() {

@@ -40,6 +40,8 @@ const MODELS: &[&str] = &[
     "falcon",
     "bloom",
     "opt",
+    "lfm2",
+    "mamba",
 ];
 
 /// Those of them that llama.cpp's converter has converted.

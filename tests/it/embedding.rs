@@ -229,6 +229,16 @@ fn encoders_that_cannot_be_are_refused() {
     };
     let key = |key: &str, value| load(&edited(&file, &[(key, value)], |_| ())).unwrap_err();
     assert!(key("bert.attention.causal", Value::Bool(true)).contains("attention.causal"));
+    // A decoder's weights may be an encoder's, but for windows.
+    let ahead = |name: &str| {
+        let key = format!("{name}.attention.causal");
+        edited(&fixture(&format!("models/{name}.gguf")), &[(&key, Value::Bool(false))], |_| ())
+    };
+    assert!(load(&ahead("gemma3")).unwrap_err().contains("attention.causal"));
+    let first = |file: &[u8], text: &[u32]| embed(&Run::default(), file, text, Pooling::First);
+    let (qwen3, decoder) = (ahead("qwen3"), fixture("models/qwen3.gguf"));
+    assert_ne!(first(&qwen3, &[3, 4, 5]), first(&qwen3, &[3, 4, 6]));
+    assert_eq!(first(&decoder, &[3, 4, 5]), first(&decoder, &[3, 4, 6]));
     assert!(key("bert.pooling_type", Value::U32(4)).contains("pooling_type"));
     assert!(key("bert.pooling_type", Value::from("mean")).contains("pooling_type"));
     for name in ["blk.1.layer_output_norm.bias", "token_embd_norm.weight", "blk.0.attn_q.weight"] {

@@ -13,7 +13,7 @@ fn text(len: u32) -> Vec<u32> {
     (0..len).map(|i| (i * 37 + i * i * 11) % 29 + 3).collect()
 }
 
-fn saved(session: &Session<'_>) -> Vec<u8> {
+fn saved(session: &mut Session<'_>) -> Vec<u8> {
     let mut bytes = vec![0xee; session.saved_bytes()];
     assert_eq!(session.save(&mut bytes), Ok(bytes.len()));
     bytes
@@ -38,7 +38,9 @@ fn bytes_of(run: Run, file: &[u8], n_ctx: usize, len: u32) -> Vec<u8> {
 
 #[test]
 fn a_restored_session_goes_on_with_the_same_bits() {
-    for file in ["llama-f32", "gemma3-bf16", "gemma3", "gpt2", "phi3", "qwen3"] {
+    let recurrent = ["lfm2", "mamba", "mamba2"];
+    let others = ["llama-f32", "gemma3-bf16", "gemma3", "gpt2", "phi3", "qwen3"];
+    for file in others.into_iter().chain(recurrent) {
         let file = fixture(&format!("models/{file}.gguf"));
         for cache in caches(&file) {
             let run = Run { cache, ..run() };
@@ -61,6 +63,29 @@ fn a_restored_session_goes_on_with_the_same_bits() {
                     assert_eq!(go_on(session), expected, "{len} tokens");
                 });
             }
+        }
+    }
+}
+
+/// A recurrent state is computed anew where a rewind has left none: the same bytes as of a session
+/// that never held more.
+#[test]
+fn a_rewound_session_saves_the_same_bytes() {
+    for name in ["lfm2", "mamba", "mamba2", "qwen3"] {
+        let file = fixture(&format!("models/{name}.gguf"));
+        for len in [1, 2, 9, 16] {
+            let expected = run().session(&file, 40, |session| {
+                session.feed(&text(len)).unwrap();
+                saved(session)
+            });
+            run().session(&file, 40, |session| {
+                session.feed(&text(30)).unwrap();
+                session.feed_generated(&[3]).unwrap();
+                session.rewind(len as usize);
+                assert!(saved(session) == expected, "{name}: {len} tokens");
+                assert_eq!(session.recall(|| true), Ok(true));
+                assert!(saved(session) == expected, "{name}: {len} tokens");
+            });
         }
     }
 }

@@ -226,11 +226,22 @@ fn a_text_ends_where_it_ends_without_drafts() {
 /// scoring, saving, a feeding that is ended.
 #[test]
 fn a_session_with_drafts_is_one_without() {
-    let file = encoded(&fixture("models/llama-f32.gguf"), QuantType::Q4_0);
+    same_with_drafts(&encoded(&fixture("models/llama-f32.gguf"), QuantType::Q4_0));
+}
+
+/// Recurrent states are those of the tokens that are in the context, whatever was in it before.
+#[test]
+fn a_recurrent_session_with_drafts_is_one_without() {
+    for name in ["lfm2", "mamba", "mamba2"] {
+        same_with_drafts(&encoded(&fixture(&format!("models/{name}.gguf")), QuantType::Q8_0));
+    }
+}
+
+fn same_with_drafts(file: &[u8]) {
     let run =
         Run { precision: Precision::Mixed, cache: CacheType::F16, batch: 6, ..Run::default() };
-    run.session(&file, 50, |session| {
-        run.session(&file, 50, |plain| {
+    run.session(file, 50, |session| {
+        run.session(file, 50, |plain| {
             /// The same to both.
             macro_rules! both {
                 (|$s:ident| $what:expr) => {{

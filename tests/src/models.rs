@@ -26,7 +26,10 @@ pub fn encoded(file: &[u8], kind: QuantType) -> Vec<u8> {
     for tensor in gguf.tensors() {
         let row = tensor.shape()[0] as usize;
         let from = tensor.kind().unwrap();
-        let is_matrix = tensor.dims().len() >= 2 && tensor.name().ends_with(".weight");
+        let name = tensor.name();
+        let is_matrix = tensor.dims().len() >= 2
+            && name.ends_with(".weight")
+            && !name.ends_with("_norm.weight");
         if !is_matrix || !row.is_multiple_of(kind.block_len()) {
             builder.add_tensor(tensor.name(), tensor.dims(), from).unwrap();
             contents.push(tensor.data().to_vec());

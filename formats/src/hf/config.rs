@@ -113,10 +113,35 @@ pub enum Scaling {
     },
 }
 
+/// Python writes numbers that JSON does not have; they become `null`.
+fn finite(text: &[u8]) -> Vec<u8> {
+    const OTHERS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let (mut out, mut rest, mut quoted) = (Vec::with_capacity(text.len()), text, false);
+    while let Some((&byte, tail)) = rest.split_first() {
+        let other = OTHERS.iter().find_map(|name| rest.strip_prefix(*name));
+        match (other.filter(|_| !quoted), tail.split_first()) {
+            (Some(behind), _) => {
+                out.extend_from_slice(b"null");
+                rest = behind;
+            }
+            (None, Some((&escaped, behind))) if quoted && byte == b'\\' => {
+                out.extend([byte, escaped]);
+                rest = behind;
+            }
+            _ => {
+                quoted ^= byte == b'"';
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
 impl Config {
     /// Reads the file's text.
     pub fn parse(text: &[u8]) -> Result<Config, ConfigError> {
-        match serde_json::from_slice(text) {
+        match serde_json::from_slice(text).or_else(|_| serde_json::from_slice(&finite(text))) {
             Ok(Value::Object(map)) => Ok(Config { map }),
             Ok(_) => Err(error("", ConfigReason::Json("not an object".to_string()))),
             Err(what) => Err(error("", ConfigReason::Json(what.to_string()))),

@@ -109,6 +109,10 @@ pub enum Gate {
     /// The gate g up to 7, times sigmoid(1.702 g); the other factor within -7 and 7, plus one
     /// (gpt-oss).
     ClampedSwish,
+    /// exp itself.
+    Exp,
+    /// 1 / (1 + exp(-x)).
+    Sigmoid,
 }
 
 impl Gate {
@@ -122,6 +126,8 @@ impl Gate {
             Gate::GeluErf => gelu_erf(x),
             Gate::Relu => positive,
             Gate::ReluSquared => positive * positive,
+            Gate::Exp => exp(x),
+            Gate::Sigmoid => 1.0 / (1.0 + exp(-x)),
             Gate::ClampedSwish => {
                 let x = if x > CLAMP { CLAMP } else { x };
                 x / (1.0 + exp(-(x * CLAMPED_ALPHA)))

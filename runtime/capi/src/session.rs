@@ -95,9 +95,9 @@ impl State {
     }
 
     /// The session, if its context is that of its fallback.
-    pub fn whole_session(&self) -> Result<&AnySession<'static>> {
+    pub fn whole_session(&mut self) -> Result<&mut AnySession<'static>> {
         if self.session.as_model().position() == self.context().position() {
-            return Ok(&self.session);
+            return Ok(&mut self.session);
         }
         let why = self.spare.as_ref().and_then(|spare| spare.state.degraded);
         Err(why.map_or(Code::Deadline, code_of).into())

@@ -18,10 +18,9 @@ pub static BERT: Architecture = Architecture {
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     let mut config = keys.decoder(NormKind::Layer, None)?;
-    if keys.flag("attention.causal")? != Some(false) {
+    if config.causal {
         return Err(LoadError::Key("attention.causal", KeyError::Unsupported));
     }
-    config.causal = false;
     config.pre_norm = false;
     config.residual_norm = true;
     config.embedding_norm = true;

@@ -5,8 +5,8 @@
 use mote_formats::gguf::{Gguf, ShortName, Value};
 
 use crate::config::{
-    Config, Experts, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH, NormKind,
-    Pooling, QkNorm, Rope, Stretch, Window,
+    Config, Experts, LayerSet, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS, MAX_STATE, MAX_TAPS,
+    MAX_VOCABULARY, MAX_WIDTH, NormKind, Pooling, QkNorm, Recurrence, Rope, Stretch, Window,
 };
 use crate::error::{KeyError, LoadError};
 use crate::weights::{Fused, Slot, TOKEN_TYPES};
@@ -26,7 +26,10 @@ mod gpt2;
 mod gpt_oss;
 mod gptneox;
 mod granite;
+mod lfm2;
 mod llama;
+mod mamba;
+mod mamba2;
 mod mpt;
 mod nemotron;
 mod olmo2;
@@ -68,6 +71,9 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &exaone4::EXAONE4,
     &glm4::GLM4,
     &nemotron::NEMOTRON,
+    &lfm2::LFM2,
+    &mamba::MAMBA,
+    &mamba2::MAMBA2,
     &bert::BERT,
 ];
 
@@ -217,9 +223,10 @@ impl<'a> Keys<'a> {
     /// The facts that nearly every decoder has under the same keys. `rope` says which dimensions
     /// form a pair, where positions are rotations.
     pub fn decoder(&self, norm: NormKind, rope: Option<RopeLayout>) -> Result<Config, LoadError> {
-        let n_embd = self.required_count("embedding_length", MAX_WIDTH)?;
+        let config = self.stack(norm)?;
+        let n_embd = config.n_embd;
         let n_heads = self.required_count("attention.head_count", MAX_WIDTH)?;
-        let n_kv_heads = self.count("attention.head_count_kv", MAX_WIDTH)?.unwrap_or(n_heads);
+        let (n_kv_heads, recurrent) = self.kv_heads(n_heads)?;
         if !n_heads.is_multiple_of(n_kv_heads) {
             return Err(LoadError::Key("attention.head_count_kv", KeyError::OutOfRange));
         }
@@ -235,6 +242,57 @@ impl<'a> Keys<'a> {
         if n_heads.saturating_mul(head_dim) > MAX_WIDTH {
             return Err(LoadError::Key("attention.key_length", KeyError::OutOfRange));
         }
+        Ok(Config {
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            recurrent,
+            n_ff: self.required_count("feed_forward_length", MAX_WIDTH)?,
+            attention_scale: 1.0 / libm::sqrtf(head_dim as f32),
+            rope: rope.map_or(Ok(Rope::NONE), |layout| self.rope(layout, head_dim))?,
+            ..config
+        })
+    }
+
+    /// Key-value heads of the layers that attend, and the layers that have none.
+    fn kv_heads(&self, n_heads: usize) -> Result<(usize, LayerSet), LoadError> {
+        const KEY: &str = "attention.head_count_kv";
+        let array = match self.get(KEY) {
+            Some(Value::Array(array)) if array.iter().any(|n| n.as_u64() == Some(0)) => array,
+            _ => return Ok((self.count(KEY, MAX_WIDTH)?.unwrap_or(n_heads), LayerSet::NONE)),
+        };
+        let n_layers = self.required_count("block_count", MAX_LAYERS)?;
+        let others = || array.iter().map(|n| n.as_u64()).filter(|&n| n != Some(0));
+        let n = others().next().unwrap_or(Some(n_heads as u64));
+        let same = array.len() == n_layers && others().all(|other| other == n);
+        let n = n.and_then(|n| usize::try_from(n).ok()).filter(|&n| same && n <= MAX_WIDTH);
+        let n = n.ok_or(LoadError::Key(KEY, KeyError::OutOfRange))?;
+        let zero = |layer: usize| array.iter().nth(layer).and_then(|n| n.as_u64()) == Some(0);
+        Ok((n, LayerSet::of(n_layers, zero)))
+    }
+
+    /// Selective state spaces in heads.
+    pub fn state_heads(&self) -> Result<Recurrence, LoadError> {
+        let inner = self.required_count("ssm.inner_size", MAX_WIDTH / 2)?;
+        let state = self.required_count("ssm.state_size", MAX_WIDTH / 4)?;
+        let heads = self.required_count("ssm.time_step_rank", inner)?;
+        let groups = self.count("ssm.group_count", heads)?.unwrap_or(1);
+        let taps = self.required_count("ssm.conv_kernel", MAX_TAPS)?;
+        let wrong = |key| Err(LoadError::Key(key, KeyError::OutOfRange));
+        if !inner.is_multiple_of(heads) {
+            return wrong("ssm.time_step_rank");
+        }
+        if !heads.is_multiple_of(groups) {
+            return wrong("ssm.group_count");
+        }
+        if inner * state > MAX_STATE || groups * state > MAX_WIDTH {
+            return wrong("ssm.state_size");
+        }
+        Ok(Recurrence::Heads { taps, inner, state, heads, groups })
+    }
+
+    /// The same facts without attention and without a feed-forward network.
+    pub fn stack(&self, norm: NormKind) -> Result<Config, LoadError> {
         self.count("vocab_size", MAX_VOCABULARY)?;
         let epsilon = match norm {
             NormKind::Rms => "attention.layer_norm_rms_epsilon",
@@ -243,16 +301,18 @@ impl<'a> Keys<'a> {
         let norm_epsilon = self.float(epsilon, f32::MIN_POSITIVE..=0.999)?;
         Ok(Config {
             n_layers: self.required_count("block_count", MAX_LAYERS)?,
-            n_embd,
-            n_heads,
-            n_kv_heads,
-            head_dim,
-            n_ff: self.required_count("feed_forward_length", MAX_WIDTH)?,
+            n_embd: self.required_count("embedding_length", MAX_WIDTH)?,
+            n_heads: 0,
+            n_kv_heads: 0,
+            head_dim: 0,
+            recurrent: LayerSet::NONE,
+            recurrence: Recurrence::None,
+            n_ff: 0,
             n_vocab: 0,
             n_ctx_train: self.required_count("context_length", usize::MAX)?,
             norm,
             norm_epsilon: norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?,
-            causal: true,
+            causal: self.flag("attention.causal")?.unwrap_or(true),
             pooling: self.pooling()?,
             pre_norm: true,
             residual_norm: false,
@@ -270,12 +330,12 @@ impl<'a> Keys<'a> {
             sinks: false,
             no_rope_period: usize::MAX,
             experts: None,
-            attention_scale: 1.0 / libm::sqrtf(head_dim as f32),
+            attention_scale: 1.0,
             gate: mote_kernels::Gate::Silu,
             gated: true,
             learned_positions: 0,
             token_types: 0,
-            rope: rope.map_or(Ok(Rope::NONE), |layout| self.rope(layout, head_dim))?,
+            rope: Rope::NONE,
             window: None,
         })
     }

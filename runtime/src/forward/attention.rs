@@ -62,8 +62,8 @@ impl Pass<'_> {
         let (c, first, kernels) = (self.config, self.first, self.engine.kernels);
         let (q_dim, kv_dim, pairs) = (c.q_dim(), c.kv_dim(), c.rope_pairs(layer));
         let t = v.len() / kv_dim;
-        let n = keys.len() / c.n_layers;
-        let (keys, values) = (&mut keys[layer * n..][..n], &mut values[layer * n..][..n]);
+        let (n, place) = (keys.len() / c.n_attending(), c.attending(layer));
+        let (keys, values) = (&mut keys[place * n..][..n], &mut values[place * n..][..n]);
         let heads =
             |bias, norm| Heads { kernels, config: c, bias: w.vector(bias), norm: w.vector(norm) };
         let queries = heads(Slot::QBias, Slot::QNorm);
@@ -107,7 +107,7 @@ impl Pass<'_> {
     ) {
         let (c, kernels) = (self.config, self.engine.kernels);
         let t = q.len() / c.q_dim();
-        let (keys, values) = store.layer(layer, c.n_layers);
+        let (keys, values) = store.layer(c.attending(layer), c.n_attending());
         let heads = c.n_heads / c.n_kv_heads;
         let window = c.window(layer).map_or(usize::MAX, |window| window.size);
         let job = |token: usize, tokens: usize, kv_head: usize| Attend {

@@ -270,8 +270,8 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
         Some(self.saved_bytes())
     }
 
-    fn save(&self, out: &mut [u8]) -> Result<usize, SessionError> {
-        Ok(self.save(out)?)
+    fn save(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
+        Ok(NgramSession::save(self, out)?)
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {

@@ -32,6 +32,9 @@ impl Session<'_> {
         let mut batch = [token; MAX_DRAFTS + 1];
         batch[1..=n].copy_from_slice(&drafts[..n]);
         self.drafted = 0;
+        if !self.catch_up(&mut || go_on(0)) {
+            return Ok(0);
+        }
         self.threads = match self.executor.clock() {
             Some(_) => self.pace.choice(),
             None => self.executor.threads(),

@@ -26,6 +26,9 @@ impl Session<'_> {
         check_tokens(tokens, n_vocab, (0, self.capacity()))?;
         self.rewind(0);
         (self.has_logits, self.drafted) = (false, 0);
+        if !self.catch_up(&mut || go_on(0)) {
+            return Ok(false);
+        }
         self.threads = self.executor.threads();
         let batch = if config.causal { self.options.batch } else { tokens.len() };
         let mut done = 0;

@@ -1,6 +1,6 @@
 //! **The list of a layer's tensors**: their names and shapes, and which of them a decoder must have.
 
-use crate::config::{Config, NormKind, QkNorm};
+use crate::config::{Config, NormKind, QkNorm, Recurrence};
 
 macro_rules! slots {
     ($($slot:ident = $name:literal, $cols:ident, $rows:ident;)*) => {
@@ -31,6 +31,18 @@ slots! {
     QNorm = "attn_q_norm.weight", QueryNorm, One;
     KNorm = "attn_k_norm.weight", KeyNorm, One;
     Sinks = "attn_sinks.weight", Heads, One;
+    MixIn = "ssm_in.weight", Embd, MixIn;
+    MixInBias = "ssm_in.bias", MixIn, One;
+    Convolution = "ssm_conv1d.weight", Taps, One;
+    ConvolutionBias = "ssm_conv1d.bias", Channels, One;
+    Select = "ssm_x.weight", Inner, Selected;
+    Step = "ssm_dt.weight", Rank, Steps;
+    StepBias = "ssm_dt.bias", Steps, One;
+    Rates = "ssm_a", Rates, One;
+    Skip = "ssm_d", Skips, One;
+    MixNorm = "ssm_norm.weight", MixGroup, One;
+    MixOut = "ssm_out.weight", Inner, Embd;
+    MixOutBias = "ssm_out.bias", Embd, One;
     PostAttentionNorm = "post_attention_norm.weight", Embd, One;
     AttentionOutputNorm = "attn_output_norm.weight", Embd, One;
     AttentionOutputNormBias = "attn_output_norm.bias", Embd, One;
@@ -56,6 +68,21 @@ slots! {
 }
 
 impl Slot {
+    /// Whether it can be in a layer: those of attention are in layers that attend alone, those of another
+    /// mixer in the others.
+    pub(super) fn fits(self, config: &Config, layer: usize) -> bool {
+        let recurrent = config.recurrent.contains(layer);
+        match self {
+            Slot::Q | Slot::K | Slot::V | Slot::O | Slot::Sinks => !recurrent,
+            Slot::QBias | Slot::KBias | Slot::VBias | Slot::OBias => !recurrent,
+            Slot::QNorm | Slot::KNorm => !recurrent,
+            Slot::MixIn | Slot::MixInBias | Slot::MixOut | Slot::MixOutBias => recurrent,
+            Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
+            Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
+            _ => true,
+        }
+    }
+
     /// How many tensors of the slot's shape lie in it, one after the other.
     pub(super) fn stacked(self, config: &Config) -> usize {
         let heads = |n| if config.qk_norm == QkNorm::EachHead { n } else { 1 };
@@ -64,6 +91,13 @@ impl Slot {
             Slot::GateExpertsBias | Slot::UpExpertsBias | Slot::DownExpertsBias => {
                 config.n_experts()
             }
+            Slot::Convolution => config.recurrence.channels(),
+            Slot::Rates | Slot::Skip => match config.recurrence {
+                Recurrence::Selective { inner, .. } if self == Slot::Rates => inner,
+                Recurrence::Heads { heads, .. } => heads,
+                _ => 1,
+            },
+            Slot::MixNorm => config.recurrence.groups(),
             Slot::QNorm => heads(config.n_heads),
             Slot::KNorm => heads(config.n_kv_heads),
             _ => 1,
@@ -71,13 +105,45 @@ impl Slot {
     }
 }
 
-/// What every layer of a decoder with these facts has.
-pub fn required(config: &Config) -> impl Iterator<Item = Slot> {
+/// What selective state spaces have.
+const SELECTIVE: &[Slot] = &[
+    Slot::MixIn,
+    Slot::Convolution,
+    Slot::Select,
+    Slot::Step,
+    Slot::StepBias,
+    Slot::Rates,
+    Slot::Skip,
+    Slot::MixOut,
+];
+
+/// The same in heads.
+const HEADS: &[Slot] = &[
+    Slot::MixIn,
+    Slot::Convolution,
+    Slot::StepBias,
+    Slot::Rates,
+    Slot::Skip,
+    Slot::MixNorm,
+    Slot::MixOut,
+];
+
+/// What a layer of a decoder with these facts has.
+pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let biased = config.norm == NormKind::Layer;
     let when = |fact: bool, slots: &'static [Slot]| if fact { slots } else { &[] };
     // Where both branches begin alike, one norm may serve both.
     let two_norms = config.pre_norm && !config.parallel_residual;
+    let recurrent = config.recurrent.contains(layer);
+    let mixer: &[Slot] = match config.recurrence {
+        _ if !recurrent => &[Slot::Q, Slot::K, Slot::V, Slot::O],
+        Recurrence::None => &[],
+        Recurrence::ShortConvolution { .. } => &[Slot::MixIn, Slot::Convolution, Slot::MixOut],
+        Recurrence::Selective { .. } => SELECTIVE,
+        Recurrence::Heads { .. } => HEADS,
+    };
     let ffn: &[Slot] = match (config.experts, config.gated) {
+        _ if !config.has_ff() => &[],
         (Some(_), _) => &[Slot::Router, Slot::GateExperts, Slot::UpExperts, Slot::DownExperts],
         (None, true) => &[Slot::Up, Slot::Gate, Slot::Down],
         (None, false) => &[Slot::Up, Slot::Down],
@@ -85,10 +151,10 @@ pub fn required(config: &Config) -> impl Iterator<Item = Slot> {
     let all = [
         when(config.pre_norm, &[Slot::AttentionNorm]),
         when(config.pre_norm && biased, &[Slot::AttentionNormBias]),
-        &[Slot::Q, Slot::K, Slot::V, Slot::O],
-        when(config.sinks, &[Slot::Sinks]),
-        when(two_norms, &[Slot::FfnNorm]),
-        when(two_norms && biased, &[Slot::FfnNormBias]),
+        mixer,
+        when(config.sinks && !recurrent, &[Slot::Sinks]),
+        when(two_norms && config.has_ff(), &[Slot::FfnNorm]),
+        when(two_norms && config.has_ff() && biased, &[Slot::FfnNormBias]),
         when(config.residual_norm, &[Slot::AttentionOutputNorm, Slot::LayerOutputNorm]),
         when(
             config.residual_norm && biased,
@@ -135,6 +201,16 @@ pub(super) enum Width {
     Ff,
     Experts,
     ExpertFf,
+    MixIn,
+    Taps,
+    Channels,
+    Inner,
+    Selected,
+    Rank,
+    Steps,
+    Rates,
+    Skips,
+    MixGroup,
 }
 
 impl Width {
@@ -151,6 +227,22 @@ impl Width {
             Width::Ff => config.n_ff,
             Width::Experts => config.n_experts(),
             Width::ExpertFf => config.ff_dim(),
+            Width::MixIn => config.recurrence.projected(),
+            Width::Taps => config.recurrence.taps(),
+            Width::Channels => config.recurrence.channels(),
+            Width::Inner => config.recurrence.inner(),
+            Width::Selected => config.recurrence.selected(),
+            Width::Rank => config.recurrence.rank(),
+            Width::Steps => config.recurrence.steps(),
+            Width::Rates => match config.recurrence {
+                Recurrence::Selective { state, .. } => state,
+                _ => 1,
+            },
+            Width::Skips => match config.recurrence {
+                Recurrence::Selective { inner, .. } => inner,
+                _ => 1,
+            },
+            Width::MixGroup => config.recurrence.group_len(),
         }
     }
 }

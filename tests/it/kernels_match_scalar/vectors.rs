@@ -138,8 +138,16 @@ fn norms_equal_scalar() {
     }
 }
 
-const GATES: [Gate; 6] =
-    [Gate::Silu, Gate::GeluTanh, Gate::GeluErf, Gate::Relu, Gate::ReluSquared, Gate::ClampedSwish];
+const GATES: [Gate; 8] = [
+    Gate::Silu,
+    Gate::GeluTanh,
+    Gate::GeluErf,
+    Gate::Relu,
+    Gate::ReluSquared,
+    Gate::ClampedSwish,
+    Gate::Exp,
+    Gate::Sigmoid,
+];
 
 #[test]
 fn exp_sum_and_softmax_equal_scalar() {

@@ -200,10 +200,13 @@ impl Cost {
     pub fn of(model: &Model<'_>, cache: CacheType) -> Cost {
         let (config, weights) = (model.config(), model.weights());
         let head = weights.output();
-        let window = |layer| config.window(layer).map_or(usize::MAX, |window| window.size);
+        let window = |layer| match config.recurrent.contains(layer) {
+            true => 0,
+            false => config.window(layer).map_or(usize::MAX, |window| window.size),
+        };
         let (mut layer_bytes, mut prefill_macs, mut kinds) = (0, 0, Vec::new());
         for layer in 0..config.n_layers {
-            for slot in required(config) {
+            for slot in required(config, layer) {
                 let matrix = weights.layer(layer).matrix(slot);
                 layer_bytes += matrix.data().len();
                 // One row is the vector of a norm.

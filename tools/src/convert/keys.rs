@@ -6,7 +6,7 @@ use mote_formats::hf::{Config, ConfigError};
 
 use mote_runtime::config::{MAX_EXPERTS, MAX_LAYERS, MAX_WIDTH};
 
-use super::arch::Sizes;
+use super::arch::{MixerSizes, Sizes};
 
 /// The widest head that is believed: tensors are computed in its size.
 const MAX_HEAD_DIM: u64 = 1 << 16;
@@ -22,6 +22,8 @@ pub struct Keys {
     tensors: Vec<(&'static str, Vec<f32>)>,
     /// The base of the layers with a window, to be written beside the other.
     sliding_theta: Option<f64>,
+    /// Of each layer whether its mixer is recurrent; empty: none is.
+    recurrent: Vec<bool>,
 }
 
 #[derive(Debug)]
@@ -31,6 +33,7 @@ enum Entry {
     Text(&'static str),
     Flag(bool),
     Flags(Vec<bool>),
+    Counts(Vec<i32>),
     /// Here stands the number of the type that most tensors have.
     FileType,
 }
@@ -52,6 +55,8 @@ pub struct Defaults {
     pub partial: Option<f64>,
     /// The width of the feed-forward network in widths of the residual stream, unless it must be given.
     pub ff_factor: Option<u64>,
+    /// That width, whatever a configuration says.
+    pub ff: Option<u64>,
     /// `rope_theta`.
     pub theta: f64,
     /// `vocab_size`, unless it must be given.
@@ -72,6 +77,7 @@ impl Defaults {
         norm: Norm::Rms,
         partial: None,
         ff_factor: None,
+        ff: None,
         theta: 10_000.0,
         n_vocab: None,
         n_heads: None,
@@ -115,7 +121,13 @@ pub enum HeadDim {
 impl Keys {
     /// None yet, of an architecture.
     pub fn new(prefix: &'static str) -> Keys {
-        Keys { prefix, entries: Vec::new(), tensors: Vec::new(), sliding_theta: None }
+        Keys {
+            prefix,
+            entries: Vec::new(),
+            tensors: Vec::new(),
+            sliding_theta: None,
+            recurrent: Vec::new(),
+        }
     }
 
     /// A whole number, at most 2^32 - 1.
@@ -163,6 +175,17 @@ impl Keys {
         self.sliding_theta = Some(theta);
     }
 
+    /// Of each layer whether its mixer is recurrent: [`decoder`](Self::decoder) will write that those have
+    /// no key-value heads.
+    pub fn set_recurrent(&mut self, layers: Vec<bool>) {
+        self.recurrent = layers;
+    }
+
+    /// Whether the mixer of a layer is recurrent.
+    pub fn is_recurrent(&self, layer: u64) -> bool {
+        usize::try_from(layer).ok().and_then(|layer| self.recurrent.get(layer)) == Some(&true)
+    }
+
     /// Adds all keys to a file's.
     pub fn write(&self, builder: &mut Builder, file_type: Option<u32>) -> Result<(), BuildError> {
         for (key, entry) in &self.entries {
@@ -173,6 +196,7 @@ impl Keys {
                 Entry::Text(text) => builder.set(&key, *text)?,
                 Entry::Flag(flag) => builder.set(&key, *flag)?,
                 Entry::Flags(flags) => builder.set_array(&key, flags)?,
+                Entry::Counts(counts) => builder.set_array(&key, counts)?,
                 Entry::FileType => {
                     if let Some(number) = file_type {
                         builder.set("general.file_type", number)?;
@@ -201,7 +225,7 @@ impl Keys {
         self.count("embedding_length", sizes.n_embd);
         self.count("feed_forward_length", sizes.n_ff);
         self.count("attention.head_count", sizes.n_heads);
-        self.count("attention.head_count_kv", sizes.n_kv_heads);
+        self.kv_heads(sizes.n_kv_heads);
         self.scaling(config, (&rope, &sizes), defaults)?;
         self.float("rope.freq_base", rope.theta);
         if let Some(theta) = self.sliding_theta {
@@ -241,10 +265,62 @@ impl Keys {
         self.flag("attention.causal", false);
     }
 
+    /// One number for all layers, unless some do not attend.
+    fn kv_heads(&mut self, n: u64) {
+        const KEY: &str = "attention.head_count_kv";
+        if self.recurrent.is_empty() {
+            return self.count(KEY, n);
+        }
+        let n = i32::try_from(n).unwrap_or(i32::MAX);
+        let counts = self.recurrent.iter().map(|recurrent| if *recurrent { 0 } else { n });
+        self.entries.push((KEY, Entry::Counts(counts.collect())));
+    }
+
+    /// The keys of a stack of recurrent layers alone, and its sizes.
+    pub fn recurrent_stack(
+        &mut self,
+        config: &Config,
+        epsilon: f64,
+        n_vocab: Option<u64>,
+    ) -> Result<Sizes, ConfigError> {
+        let n_embd = config.count_of(&["hidden_size", "d_model", "dim"])?;
+        let n_embd = n_embd.map_or_else(|| config.required("hidden_size"), Ok)?;
+        let n_layers = config.count_of(&["num_hidden_layers", "n_layer"])?;
+        let n_layers = n_layers.map_or_else(|| config.required("num_hidden_layers"), Ok)?;
+        let n_vocab = config.count("vocab_size")?.or(n_vocab);
+        let n_vocab = n_vocab.map_or_else(|| config.required("vocab_size"), Ok)?;
+        Self::check_widths(config, &[("hidden_size", n_embd)])?;
+        let sizes = Sizes {
+            n_layers: Keys::layers(config, n_layers)?,
+            n_embd,
+            n_heads: 0,
+            n_kv_heads: 0,
+            head_dim: 0,
+            n_ff: 0,
+            n_experts: 0,
+            expert_ff: 0,
+            n_vocab,
+            // There is no end to it.
+            n_ctx: 1 << 20,
+            mixer: MixerSizes::default(),
+            token_types: 0,
+        };
+        self.recurrent = vec![true; sizes.n_layers as usize];
+        self.count("context_length", sizes.n_ctx);
+        self.count("embedding_length", sizes.n_embd);
+        self.count("feed_forward_length", 0);
+        self.count("attention.head_count", 0);
+        self.count("block_count", sizes.n_layers);
+        let given = config.float("layer_norm_epsilon", 1e-30..=0.999)?;
+        self.float("attention.layer_norm_rms_epsilon", given.unwrap_or(epsilon));
+        self.file_type();
+        Ok(sizes)
+    }
+
     /// The norms' epsilon.
     pub fn epsilon(config: &Config, defaults: &Defaults) -> Result<f64, ConfigError> {
         let names: &[&str] = match defaults.norm {
-            Norm::Rms => &["rms_norm_eps"],
+            Norm::Rms => &["rms_norm_eps", "norm_eps", "layer_norm_epsilon"],
             Norm::Layer => &[
                 "layer_norm_eps",
                 "layer_norm_epsilon",
@@ -305,7 +381,8 @@ impl Keys {
             return Err(config.out_of_range("head_dim", why));
         }
         let ff = ["intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"];
-        let n_ff = or_default(&ff, defaults.ff_factor.map(|factor| n_embd.saturating_mul(factor)))?;
+        let ff_default = defaults.ff_factor.map(|factor| n_embd.saturating_mul(factor));
+        let n_ff = defaults.ff.map_or_else(|| or_default(&ff, ff_default), Ok)?;
         let experts = ["num_local_experts", "num_experts", "n_routed_experts"];
         let n_experts = config.count_of(&experts)?.unwrap_or(0);
         if n_experts > MAX_EXPERTS as u64 {
@@ -334,6 +411,7 @@ impl Keys {
             expert_ff,
             n_vocab: or_default(&["vocab_size"], defaults.n_vocab)?,
             n_ctx: or_default(&CONTEXT, Some(defaults.n_ctx))?,
+            mixer: MixerSizes::default(),
             token_types: 0,
         })
     }

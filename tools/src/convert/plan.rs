@@ -8,7 +8,7 @@ use mote_formats::hf::{Config, ConfigError};
 use mote_formats::safetensors::Dtype;
 use mote_kernels::QuantType;
 
-use super::arch::{HEAD_NAME, MAPPINGS, Mapping, Rule, Sizes, Transform};
+use super::arch::{HEAD_NAME, Layers, MAPPINGS, Mapping, Rule, Sizes, Transform, Width};
 use super::keys::Keys;
 use crate::failure::{Code, Failure, Result};
 
@@ -70,10 +70,12 @@ const PARTS: &[&str] = &[
     "model.language_model.",
     "language_model.",
     "model.decoder.",
+    "model.backbone.",
     "model.",
     "transformer.",
     "gpt_neox.",
     "decoder.",
+    "backbone.",
 ];
 
 impl Output<'_> {
@@ -193,6 +195,7 @@ impl<'a> Plan<'a> {
         };
         let of = |rule: &'static Rule| match in_layer {
             None => Some((rule.to.to_string(), rule, number(rule, name)?)),
+            Some((layer, _)) if !self.has(layer, rule) => None,
             Some((layer, rest)) => {
                 Some((format!("blk.{layer}.{}", rule.to), rule, number(rule, rest)?))
             }
@@ -207,6 +210,15 @@ impl<'a> Plan<'a> {
         let sentence = "has no place in a model of architecture";
         let sentence = format_args!("{tensor} {sentence} {architecture} with {layers} layers");
         Err(Failure::new(Code::Model, sentence))
+    }
+
+    /// Whether a layer is one of those that a rule is for.
+    fn has(&self, layer: u64, rule: &Rule) -> bool {
+        match rule.layers {
+            Layers::All => true,
+            Layers::Attending => !self.keys.is_recurrent(layer),
+            Layers::Recurrent => self.keys.is_recurrent(layer),
+        }
     }
 
     /// `sources` become the tensor `name`, in the order of their numbers.
@@ -233,7 +245,14 @@ impl<'a> Plan<'a> {
             }
             parts.push(Part { source, stored: stored(source)? });
         }
-        let mut dims = dims(rule.transform, &expected);
+        let widths = rule.shape.iter().zip(&expected);
+        let shape: Vec<u64> =
+            widths.filter(|(width, _)| **width != Width::One).map(|(_, &n)| n).collect();
+        let mut dims = dims(rule.transform, &shape);
+        if let Some(width) = rule.rows_of {
+            let row = width.of(&self.sizes).max(1);
+            dims = vec![row, dims.iter().product::<u64>() / row];
+        }
         if let Some(count) = rule.stack {
             let (count, found) = (count.of(&self.sizes), parts.len() as u64);
             let numbered = sources.iter().map(|(number, _)| *number).eq(0..count);
@@ -263,6 +282,8 @@ impl<'a> Plan<'a> {
             || !name.ends_with(".weight")
             || name.ends_with("_norm.weight")
             || name.ends_with(".ffn_gate_inp.weight")
+            || name.ends_with("conv1d.weight")
+            || name.ends_with(".shortconv.conv.weight")
             || matches!(name, "position_embd.weight" | "token_types.weight");
         if always_f32 {
             return QuantType::F32;
@@ -297,7 +318,8 @@ impl<'a> Plan<'a> {
             return Err(missing(sentence));
         }
         for number in 0..self.sizes.n_layers {
-            for rule in self.mapping.layer.iter().filter(|rule| !rule.optional) {
+            let needed = |rule: &&Rule| !rule.optional && self.has(number, rule);
+            for rule in self.mapping.layer.iter().filter(needed) {
                 if !names.contains(&format!("blk.{number}.{}", rule.to)) {
                     return Err(missing(&format!(
                         "{}.{number}.{}",

@@ -174,7 +174,7 @@ impl Job<'_> {
         threads: usize,
         encoded: &'p mut Vec<u8>,
     ) -> &'p [u8] {
-        if self.stored == Stored::As(self.kind) && self.transform != Transform::PlusOne {
+        if self.stored == Stored::As(self.kind) && !self.transform.is_arithmetic() {
             return piece;
         }
         let cols = self.cols as usize;
@@ -220,8 +220,10 @@ impl Job<'_> {
                 }
             }
         }
-        if self.transform == Transform::PlusOne {
-            row.iter_mut().for_each(|x| *x += 1.0);
+        match self.transform {
+            Transform::PlusOne => row.iter_mut().for_each(|x| *x += 1.0),
+            Transform::Rate => row.iter_mut().for_each(|x| *x = -libm::exp((*x).into()) as f32),
+            _ => {}
         }
     }
 }

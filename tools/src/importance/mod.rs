@@ -202,6 +202,10 @@ impl Observed {
             let names = match site {
                 Site::Attention => in_layer(&["attn_q", "attn_k", "attn_v", "attn_qkv"]),
                 Site::AttentionOutput => in_layer(&["attn_output"]),
+                Site::Mixer => in_layer(&["ssm_in", "shortconv.in_proj"]),
+                Site::Selection => in_layer(&["ssm_x"]),
+                Site::Step => in_layer(&["ssm_dt"]),
+                Site::MixerOutput => in_layer(&["ssm_out", "shortconv.out_proj"]),
                 Site::FeedForward => in_layer(&["ffn_gate", "ffn_up"]),
                 Site::Down => in_layer(&["ffn_down"]),
                 Site::Head if !head => continue,

@@ -69,7 +69,7 @@ impl SessionFiles {
     }
 
     /// Saves the context, if that was asked for.
-    pub fn save(&self, model: &dyn LanguageModel<'_>) -> Result<()> {
+    pub fn save(&self, model: &mut dyn LanguageModel<'_>) -> Result<()> {
         let Some(path) = &self.save_session else { return Ok(()) };
         let Some(len) = model.saved_bytes() else {
             return Err(Failure::new(Code::Usage, "--save-session: this model cannot be saved"));

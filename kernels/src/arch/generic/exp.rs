@@ -137,6 +137,8 @@ unsafe fn activation<V: Lanes>(kind: Gate, x: V) -> V {
                 times_sigmoid(x, u.add(u))
             }
             Gate::GeluErf => gelu_erf(x),
+            Gate::Exp => exp(x),
+            Gate::Sigmoid => times_sigmoid(V::splat(1.0), x),
             Gate::Relu => zero.if_greater(x, zero, x),
             Gate::ReluSquared => {
                 let positive = zero.if_greater(x, zero, x);

@@ -257,7 +257,7 @@ fn texts_and_tokens() {
         assert_eq!((info.n_layers, info.n_embd, info.n_vocab), (3, 64, 800));
         assert_eq!(mote_token_ends(model.0, info.eos, &mut ends), OK);
         assert_eq!(ends, 1);
-        for flags in [4, 8, u32::MAX] {
+        for flags in [4, 16, u32::MAX] {
             let status = mote_tokenize(model.0, from, 1, flags, ids.as_mut_ptr(), 32, &mut n);
             assert_eq!(status, code(Code::Invalid));
         }

@@ -92,6 +92,8 @@ fn gate_name(gate: Gate) -> &'static str {
         Gate::GeluErf => "gelu_erf",
         Gate::Relu => "relu",
         Gate::ReluSquared => "relu_squared",
+        Gate::Exp => "exp",
+        Gate::Sigmoid => "sigmoid",
         Gate::ClampedSwish => "clamped_swish",
     }
 }

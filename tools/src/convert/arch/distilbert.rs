@@ -4,7 +4,7 @@ use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Context, Embd, Ff, KeyValue, Query};
 use super::bert::{BERT, NORM, NORM_BIAS, WORDS};
-use super::{Mapping, Rule, Sizes, tensor};
+use super::{Mapping, MixerSizes, Rule, Sizes, tensor};
 use crate::convert::keys::Keys;
 
 pub static DISTILBERT: Mapping = Mapping {
@@ -60,6 +60,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         expert_ff: 0,
         n_vocab: config.required("vocab_size")?,
         n_ctx: config.count("max_position_embeddings")?.unwrap_or(512),
+        mixer: MixerSizes::default(),
         token_types: 0,
     };
     Keys::check_widths(config, &[("dim", n_embd), ("hidden_dim", sizes.n_ff)])?;

@@ -5,7 +5,7 @@ use mote_formats::hf::{Config, ConfigError};
 use serde_json::Value;
 
 use super::Width::{Context, Embd, Ff, QueryKeyValue, Vocab};
-use super::{HEAD, Mapping, Rule, Sizes, tensor};
+use super::{HEAD, Mapping, MixerSizes, Rule, Sizes, tensor};
 use crate::convert::keys::Keys;
 
 pub static GPT2: Mapping = Mapping {
@@ -63,6 +63,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         expert_ff: 0,
         n_vocab: config.required("vocab_size")?,
         n_ctx,
+        mixer: MixerSizes::default(),
         token_types: 0,
     };
     if !n_embd.is_multiple_of(n_heads) {

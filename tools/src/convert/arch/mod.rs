@@ -21,7 +21,9 @@ mod gpt2;
 mod gpt_oss;
 mod gptneox;
 mod granite;
+mod lfm2;
 mod llama;
+mod mamba;
 mod mixtral;
 mod mpt;
 mod nemotron;
@@ -65,6 +67,9 @@ pub static MAPPINGS: &[&Mapping] = &[
     &exaone4::EXAONE4,
     &glm4::GLM4,
     &nemotron::NEMOTRON,
+    &lfm2::LFM2,
+    &mamba::MAMBA,
+    &mamba::MAMBA2,
     &bert::BERT,
     &bert::ROBERTA,
     &distilbert::DISTILBERT,
@@ -146,6 +151,31 @@ pub struct Sizes {
     pub n_ctx: u64,
     /// Kinds of segments that have an embedding.
     pub token_types: u64,
+    /// Of a recurrent mixer.
+    pub mixer: MixerSizes,
+}
+
+/// The sizes of a recurrent mixer; all 0 where there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MixerSizes {
+    /// What the first projection gives.
+    pub projected: u64,
+    /// Channels of the convolution.
+    pub channels: u64,
+    /// Tokens that it sees.
+    pub taps: u64,
+    /// What enters the last projection.
+    pub inner: u64,
+    /// What the convolved is projected to.
+    pub selected: u64,
+    /// The low rank of steps.
+    pub rank: u64,
+    /// Steps: channels, or heads.
+    pub steps: u64,
+    /// Numbers of each channel.
+    pub state: u64,
+    /// Values that are normed together.
+    pub group: u64,
 }
 
 /// A dimension of a tensor.
@@ -181,6 +211,26 @@ pub enum Width {
     Context,
     /// Kinds of segments.
     TokenTypes,
+    /// 1: a dimension that the output does not have.
+    One,
+    /// See [`MixerSizes`].
+    MixIn,
+    /// See [`MixerSizes`].
+    Channels,
+    /// See [`MixerSizes`].
+    Taps,
+    /// See [`MixerSizes`].
+    Inner,
+    /// See [`MixerSizes`].
+    Selected,
+    /// See [`MixerSizes`].
+    Rank,
+    /// See [`MixerSizes`].
+    Steps,
+    /// See [`MixerSizes`].
+    State,
+    /// See [`MixerSizes`].
+    MixGroup,
 }
 
 impl Width {
@@ -204,6 +254,16 @@ impl Width {
             Width::Vocab => sizes.n_vocab,
             Width::Context => sizes.n_ctx,
             Width::TokenTypes => sizes.token_types,
+            Width::One => 1,
+            Width::MixIn => sizes.mixer.projected,
+            Width::Channels => sizes.mixer.channels,
+            Width::Taps => sizes.mixer.taps,
+            Width::Inner => sizes.mixer.inner,
+            Width::Selected => sizes.mixer.selected,
+            Width::Rank => sizes.mixer.rank,
+            Width::Steps => sizes.mixer.steps,
+            Width::State => sizes.mixer.state,
+            Width::MixGroup => sizes.mixer.group,
         }
     }
 }
@@ -233,6 +293,15 @@ pub enum Transform {
     Skip(u64),
     /// The model multiplies by 1 + w, the GGUF architecture by w.
     PlusOne,
+    /// Of a rate its logarithm is stored, without the sign: the GGUF architecture has -exp(w).
+    Rate,
+}
+
+impl Transform {
+    /// Whether elements change, and not only their places.
+    pub fn is_arithmetic(self) -> bool {
+        matches!(self, Transform::PlusOne | Transform::Rate)
+    }
 }
 
 /// Where a tensor goes.
@@ -251,17 +320,48 @@ pub struct Rule {
     pub transform: Transform,
     /// Whether a model may be without it.
     pub optional: bool,
+    /// Which layers have it.
+    pub layers: Layers,
+    /// Into rows of which length a vector is cut.
+    pub rows_of: Option<Width>,
+}
+
+/// Some of a model's layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// All of them.
+    All,
+    /// Those that attend.
+    Attending,
+    /// Those that have a recurrent mixer instead.
+    Recurrent,
 }
 
 /// A tensor that every model has.
 const fn tensor(from: &'static str, to: &'static str, shape: &'static [Width]) -> Rule {
-    Rule { from, to, shape, stack: None, transform: Transform::None, optional: false }
+    let (transform, layers) = (Transform::None, Layers::All);
+    Rule { from, to, shape, stack: None, transform, optional: false, layers, rows_of: None }
 }
 
 impl Rule {
     /// A model may be without it.
     const fn optional(mut self) -> Rule {
         self.optional = true;
+        self
+    }
+
+    const fn attending(mut self) -> Rule {
+        self.layers = Layers::Attending;
+        self
+    }
+
+    const fn in_rows_of(mut self, width: Width) -> Rule {
+        self.rows_of = Some(width);
+        self
+    }
+
+    const fn recurrent(mut self) -> Rule {
+        self.layers = Layers::Recurrent;
         self
     }
 

@@ -85,8 +85,9 @@ unsafe fn unpack_group<E: Groups>(
     }
 }
 
-/// Transposes 32 columns: one quarter of the group, in halves of 16 (see `groups`).
-#[inline]
+/// Transposes 32 columns: one quarter of the group, in halves of 16 (see `groups`). Not inlined: it
+/// would be there four times in every encoding.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn store_codes(
     codes: &[[__m256i; 4]; ROWS],

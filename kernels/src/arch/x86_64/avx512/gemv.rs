@@ -89,33 +89,24 @@ unsafe fn one_token<F: Format, const WIDE: bool>(
         let packs = [pack(r, out.len()), pack(r + 4, out.len())];
         let rows = packs.map(|first| four(w, first, stride, out.len()));
         let mut chains = [_mm512_setzero_ps(); 2];
-        let (steps, rest) = (x.k / Facts::<F>::STEP, x.k % Facts::<F>::STEP);
+        let steps = x.k / Facts::<F>::STEP;
         for s in 0..steps {
-            ahead(
-                rows[0].0[0].wrapping_add(s * 8 * Facts::<F>::STEP_BYTES),
-                8 * Facts::<F>::STEP_BYTES,
-            );
             let at = s * Facts::<F>::STEP_BYTES;
-            // SAFETY: step `s` lies inside the rows.
-            let steps = unsafe {
-                [F::open::<true>(rows[0].step(at), 0), F::open::<true>(rows[1].step(at), 0)]
-            };
-            // SAFETY: as above; the activations are as long as the rows.
-            unsafe { pair_step::<F, WIDE>(&steps, x, s, &mut chains) };
+            ahead(rows[0].0[0].wrapping_add(8 * at), 8 * Facts::<F>::STEP_BYTES);
+            // SAFETY: step `s` lies inside the rows; the activations are as long as these.
+            unsafe {
+                let steps =
+                    [F::open::<true>(rows[0].step(at), 0), F::open::<true>(rows[1].step(at), 0)];
+                pair_step::<F, WIDE>(&steps, x, s, &mut chains);
+            }
         }
-        if Facts::<F>::RESTS && rest > 0 {
-            let at = steps * Facts::<F>::STEP_BYTES;
-            let bytes = stride - at;
-            ahead(rows[0].0[0].wrapping_add(8 * at), 8 * bytes);
-            // SAFETY: `bytes` are left in every row.
-            let steps_left = unsafe {
-                [
-                    F::open::<false>(rows[0].step(at), bytes),
-                    F::open::<false>(rows[1].step(at), bytes),
-                ]
-            };
-            // SAFETY: activations are padded to whole steps.
-            unsafe { pair_step::<F, WIDE>(&steps_left, x, steps, &mut chains) };
+        if Facts::<F>::RESTS && steps * Facts::<F>::STEP < x.k {
+            for (rows, chains) in rows.into_iter().zip(&mut chains) {
+                // SAFETY: as above.
+                unsafe {
+                    four_rows::<F, WIDE>(rows, stride, x, steps, core::slice::from_mut(chains))
+                };
+            }
         }
         for (chains, first) in chains.into_iter().zip(packs) {
             store(out, first, chains);
@@ -160,31 +151,42 @@ unsafe fn some_tokens<F: Format, const WIDE: bool>(
         let first = pack(r, n);
         let rows = four(w, first, stride, n);
         let mut chains = [_mm512_setzero_ps(); 8];
-        let (steps, rest) = (x.k / Facts::<F>::STEP, x.k % Facts::<F>::STEP);
-        for s in 0..steps {
-            ahead(
-                rows.0[0].wrapping_add(s * 4 * Facts::<F>::STEP_BYTES),
-                4 * Facts::<F>::STEP_BYTES,
-            );
-            // SAFETY: step `s` lies inside the rows; the activations are as long as the rows.
-            unsafe {
-                let step = F::open::<true>(rows.step(s * Facts::<F>::STEP_BYTES), 0);
-                token_step::<F, WIDE>(&step, x, s, &mut chains);
-            }
-        }
-        if Facts::<F>::RESTS && rest > 0 {
-            let at = steps * Facts::<F>::STEP_BYTES;
-            ahead(rows.0[0].wrapping_add(4 * at), 4 * (stride - at));
-            // SAFETY: these bytes are left in every row; activations are padded to whole steps.
-            unsafe {
-                let step = F::open::<false>(rows.step(at), stride - at);
-                token_step::<F, WIDE>(&step, x, steps, &mut chains);
-            }
-        }
+        // SAFETY: the caller's promises.
+        unsafe { four_rows::<F, WIDE>(rows, stride, x, 0, &mut chains) };
         for (t, &chains) in chains.iter().enumerate().take(x.tokens) {
             store(out.token(t), first, chains);
         }
         r += 4;
+    }
+}
+
+/// Adds four rows, from a step on, to the chains of every token. Not inlined: one token uses it, too, for
+/// rows that end within a step.
+///
+/// # Safety
+/// The rows are `stride` bytes long; the activations are as long as these.
+#[inline(never)]
+#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn four_rows<F: Format, const WIDE: bool>(
+    rows: Four,
+    stride: usize,
+    x: &Activations<'_>,
+    from: usize,
+    chains: &mut [__m512],
+) {
+    for s in from..x.k.div_ceil(Facts::<F>::STEP) {
+        let at = s * Facts::<F>::STEP_BYTES;
+        ahead(rows.0[0].wrapping_add(4 * at), 4 * Facts::<F>::STEP_BYTES);
+        let (rows, left) = (rows.step(at), stride - at);
+        // SAFETY: `left` bytes are left in every row; activations are padded to whole steps.
+        unsafe {
+            let step = if Facts::<F>::RESTS && left < Facts::<F>::STEP_BYTES {
+                F::open::<false>(rows, left)
+            } else {
+                F::open::<true>(rows, 0)
+            };
+            token_step::<F, WIDE>(&step, x, s, chains);
+        }
     }
 }
 
@@ -195,7 +197,7 @@ unsafe fn token_step<F: Format, const WIDE: bool>(
     step: &F::Step,
     x: &Activations<'_>,
     s: usize,
-    chains: &mut [__m512; 8],
+    chains: &mut [__m512],
 ) {
     for group in 0..Facts::<F>::GROUPS {
         // SAFETY: the step's activations exist for every token.

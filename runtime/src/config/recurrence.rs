@@ -1,0 +1,234 @@
+//! Which layers do not attend, and what they do instead.
+
+use super::MAX_LAYERS;
+
+/// Most taps of a convolution that are believed of a file.
+pub const MAX_TAPS: usize = 64;
+
+/// Channels of a convolution that one item takes.
+pub(crate) const CHANNELS: usize = 512;
+
+/// Rows of a state that one item takes.
+pub(crate) const ROWS: usize = 16;
+
+/// Most numbers of a layer's state that are believed of a file.
+pub const MAX_STATE: usize = 1 << 28;
+
+const WORDS: usize = MAX_LAYERS / 64;
+
+/// Some of a model's layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerSet([u64; WORDS]);
+
+impl LayerSet {
+    /// No layer.
+    pub const NONE: LayerSet = LayerSet([0; WORDS]);
+
+    /// The first `n` layers for which `belongs` holds.
+    pub fn of(n: usize, belongs: impl Fn(usize) -> bool) -> LayerSet {
+        let mut set = LayerSet::NONE;
+        for layer in (0..n.min(MAX_LAYERS)).filter(|&layer| belongs(layer)) {
+            set.0[layer / 64] |= 1 << (layer % 64);
+        }
+        set
+    }
+
+    /// Whether a layer is one of them.
+    pub fn contains(&self, layer: usize) -> bool {
+        self.0.get(layer / 64).is_some_and(|word| word >> (layer % 64) & 1 == 1)
+    }
+
+    /// How many of them come before a layer.
+    pub fn below(&self, layer: usize) -> usize {
+        let count = |(i, word): (usize, &u64)| match layer.saturating_sub(64 * i) {
+            0 => 0,
+            bits @ 1..64 => (word & ((1 << bits) - 1)).count_ones() as usize,
+            _ => word.count_ones() as usize,
+        };
+        self.0.iter().enumerate().map(count).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == LayerSet::NONE
+    }
+}
+
+/// A mixer with a state of fixed size, which each token changes in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recurrence {
+    /// There is none.
+    None,
+    /// A short convolution between two gates (LFM2, Liquid AI 2025): three projections of the residual
+    /// stream's width, the first times the third convolved, times the second.
+    ShortConvolution {
+        /// Tokens that a convolution sees, the last one included.
+        taps: usize,
+        /// Channels: the residual stream's width.
+        width: usize,
+    },
+    /// Selective state spaces (Mamba, Gu and Dao 2023): each channel has some numbers that decay, each
+    /// at its own rate, by a step that depends on the token.
+    Selective {
+        /// Tokens that the convolution before sees.
+        taps: usize,
+        /// Channels.
+        inner: usize,
+        /// Numbers of each.
+        state: usize,
+        /// The low rank from which all channels' steps are made.
+        rank: usize,
+        /// The epsilon of the norms of that, and of what is written and read, in bits; 0: there are none.
+        norm_epsilon: u32,
+    },
+    /// The same in heads of channels (Mamba 2, Dao and Gu 2024), which have one step and one rate each.
+    Heads {
+        /// Tokens that the convolution before sees.
+        taps: usize,
+        /// Channels.
+        inner: usize,
+        /// Numbers of each.
+        state: usize,
+        /// Heads.
+        heads: usize,
+        /// Groups of heads that share what is written and read.
+        groups: usize,
+    },
+}
+
+impl Recurrence {
+    /// Tokens that the convolution sees; 0 where there is none.
+    pub fn taps(&self) -> usize {
+        match *self {
+            Recurrence::None => 0,
+            Recurrence::ShortConvolution { taps, .. }
+            | Recurrence::Selective { taps, .. }
+            | Recurrence::Heads { taps, .. } => taps,
+        }
+    }
+
+    /// Channels of the convolution.
+    pub fn channels(&self) -> usize {
+        match *self {
+            Recurrence::None => 0,
+            Recurrence::ShortConvolution { width, .. } => width,
+            Recurrence::Selective { inner, .. } => inner,
+            Recurrence::Heads { inner, state, groups, .. } => inner + 2 * groups * state,
+        }
+    }
+
+    /// Floats that the input's projection gives for a token.
+    pub fn projected(&self) -> usize {
+        match *self {
+            Recurrence::None => 0,
+            Recurrence::ShortConvolution { width, .. } => 3 * width,
+            Recurrence::Selective { inner, .. } => 2 * inner,
+            Recurrence::Heads { inner, heads, .. } => inner + self.channels() + heads,
+        }
+    }
+
+    /// Floats of a token that enter the last projection.
+    pub fn inner(&self) -> usize {
+        match *self {
+            Recurrence::None => 0,
+            Recurrence::ShortConvolution { width, .. } => width,
+            Recurrence::Selective { inner, .. } | Recurrence::Heads { inner, .. } => inner,
+        }
+    }
+
+    /// Floats of a token that what is convolved is projected to: a step's low rank, what is written and
+    /// what is read.
+    pub fn selected(&self) -> usize {
+        match *self {
+            Recurrence::Selective { state, rank, .. } => rank + 2 * state,
+            _ => 0,
+        }
+    }
+
+    /// The low rank of steps.
+    pub fn rank(&self) -> usize {
+        match *self {
+            Recurrence::Selective { rank, .. } => rank,
+            _ => 0,
+        }
+    }
+
+    /// Steps of a token: one for each of these channels, or heads.
+    pub fn steps(&self) -> usize {
+        match *self {
+            Recurrence::Selective { inner, .. } => inner,
+            Recurrence::Heads { heads, .. } => heads,
+            _ => 0,
+        }
+    }
+
+    /// Numbers of each channel, or of each row of a head.
+    pub fn row_len(&self) -> usize {
+        match *self {
+            Recurrence::Selective { state, .. } | Recurrence::Heads { state, .. } => state,
+            _ => 0,
+        }
+    }
+
+    /// Values that are normed together before the last projection.
+    pub fn group_len(&self) -> usize {
+        match *self {
+            Recurrence::Heads { inner, groups, .. } => inner / groups.max(1),
+            _ => 0,
+        }
+    }
+
+    /// Groups of heads that share what is written and read.
+    pub fn groups(&self) -> usize {
+        match *self {
+            Recurrence::Heads { groups, .. } => groups,
+            _ => 0,
+        }
+    }
+
+    /// Floats for each token of a batch: see [`crate::plan::Buffers`].
+    pub(crate) fn widths(&self) -> [usize; 6] {
+        let convolved = if self.row_len() > 0 { self.channels() } else { 0 };
+        let (projected, inner) = (self.projected(), self.inner());
+        let steps = match *self {
+            // And how much each keeps.
+            Recurrence::Heads { heads, .. } => 2 * heads,
+            _ => self.steps(),
+        };
+        [projected, convolved, self.selected(), self.rank(), steps, inner]
+    }
+
+    /// Floats of a worker's own that an item of the mixer needs.
+    pub fn scratch_len(&self) -> usize {
+        let rows = ROWS * (self.row_len() + 1);
+        let tokens = (2 * self.selected()).max(self.inner()).max(self.steps());
+        (self.taps() * self.channels().min(CHANNELS)).max(rows).max(tokens)
+    }
+
+    /// Floats of the convolution's state: the inputs of the last tokens (taps - 1, channels).
+    pub fn window_len(&self) -> usize {
+        self.taps().saturating_sub(1) * self.channels()
+    }
+
+    /// Floats of one layer's state: the convolution's, then rows for all channels.
+    pub fn state_len(&self) -> usize {
+        self.window_len() + self.row_len() * self.inner()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_counted() {
+        let set = LayerSet::of(MAX_LAYERS, |layer| layer % 3 == 1);
+        for layer in 0..MAX_LAYERS {
+            assert_eq!(set.contains(layer), layer % 3 == 1);
+            assert_eq!(set.below(layer), (0..layer).filter(|layer| layer % 3 == 1).count());
+        }
+        assert!(!set.contains(MAX_LAYERS + 1) && !set.is_empty());
+        assert_eq!(LayerSet::of(2000, |_| true).below(2000), MAX_LAYERS);
+        assert!(LayerSet::NONE.is_empty());
+    }
+}
