@@ -32,6 +32,9 @@ pub struct Config {
     pub n_kv_heads: usize,
     /// Dimensions of a head, of queries, keys and values alike.
     pub head_dim: usize,
+    /// Whether queries, keys and values are made of narrow vectors, and how. There is one key-value head
+    /// then, of as many dimensions as turn and then the vector's.
+    pub latent: Option<Latent>,
     /// Layers that do not attend: they have [`Config::recurrence`] in the place of attention.
     pub recurrent: LayerSet,
     /// How these layers remember what came before.
@@ -138,9 +141,31 @@ pub enum QkNorm {
     EachHead,
 }
 
+/// Multi-head latent attention (DeepSeek-AI 2024).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Latent {
+    /// Width of the vector that queries are made of; 0: they are made of the state.
+    pub query: usize,
+    /// Width of the vector that keys and values are made of.
+    pub key_value: usize,
+    /// Dimensions of each head's queries and keys that do not turn.
+    pub still: usize,
+    /// Dimensions of each head's values.
+    pub value: usize,
+    /// Added to the mean square in the norms of these vectors.
+    pub epsilon: f32,
+}
+
+impl Latent {
+    /// Floats of all heads' queries as they are projected: in each what does not turn, then what turns.
+    pub fn projected(&self, config: &Config) -> usize {
+        config.n_heads * (self.still + config.head_dim - self.key_value)
+    }
+}
+
 /// A mixture of experts (Shazeer et al. 2017): each token goes through the few feed-forward networks that
 /// a matrix chooses for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Experts {
     /// How many there are.
     pub n: usize,
@@ -148,9 +173,33 @@ pub struct Experts {
     pub used: usize,
     /// The width of one; [`Config::n_ff`] is that of layers without experts.
     pub n_ff: usize,
-    /// Results are weighted by the softmax of the matrix's scores; whether the weights of those used
-    /// are divided by their sum, so that they are a softmax among themselves.
+    /// What the matrix's scores become: the weights of those used.
+    pub gating: Gating,
+    /// Whether the weights of those used are divided by their sum.
     pub normalized: bool,
+    /// Multiplies the weights afterwards.
+    pub scale: f32,
+    /// Experts are in so many groups of equal size, one after the other.
+    pub groups: usize,
+    /// Those used are of the best so many groups.
+    pub groups_used: usize,
+    /// So many of a group's best experts, summed, say how good it is: 1 or 2.
+    pub group_best: usize,
+    /// Width of a network that every token goes through besides; 0: there is none.
+    pub shared_ff: usize,
+    /// Whether what that one adds is multiplied by the sigmoid of a score of its own.
+    pub shared_gate: bool,
+    /// So many of the first layers have one network, without a choice.
+    pub dense_layers: usize,
+}
+
+/// What scores of experts become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gating {
+    /// Their softmax.
+    Softmax,
+    /// The sigmoid of each (DeepSeek-AI 2024).
+    Sigmoid,
 }
 
 /// Rotary position embedding.
@@ -226,18 +275,24 @@ pub struct Window {
 impl Config {
     /// Whether layers have a feed-forward network.
     pub fn has_ff(&self) -> bool {
-        self.ff_dim() > 0
+        self.widest_ff() > 0
     }
 
-    /// Experts in each layer; 0 where there is no choice.
+    /// Experts in each layer that has some; 0 where there is no choice.
     pub fn n_experts(&self) -> usize {
         self.experts.map_or(0, |experts| experts.n)
     }
 
-    /// Width of the feed-forward network that a token goes through: of one expert, where there are
-    /// several.
-    pub fn ff_dim(&self) -> usize {
-        self.experts.map_or(self.n_ff, |experts| experts.n_ff)
+    /// A layer's experts, if it has any.
+    pub fn experts_of(&self, layer: usize) -> Option<&Experts> {
+        self.experts.as_ref().filter(|experts| layer >= experts.dense_layers)
+    }
+
+    /// The widest of the feed-forward networks.
+    pub fn widest_ff(&self) -> usize {
+        let Some(experts) = &self.experts else { return self.n_ff };
+        let dense = if experts.dense_layers > 0 { self.n_ff } else { 0 };
+        experts.n_ff.max(experts.shared_ff).max(dense)
     }
 
     /// Layers that attend, and so have keys and values in the cache.
@@ -258,6 +313,16 @@ impl Config {
     /// Floats of all query heads.
     pub fn q_dim(&self) -> usize {
         self.n_heads * self.head_dim
+    }
+
+    /// Outputs of the matrix that makes queries.
+    pub fn projected_dim(&self) -> usize {
+        self.latent.map_or(self.q_dim(), |latent| latent.projected(self))
+    }
+
+    /// Inputs of the matrix behind attention.
+    pub fn attended_dim(&self) -> usize {
+        self.latent.map_or(self.q_dim(), |latent| self.n_heads * latent.value)
     }
 
     /// Floats of all key heads, and of all value heads.

@@ -2,7 +2,7 @@
 
 use mote_kernels::{Gate, Kernels, Matrix, PANEL_ROWS, Rows};
 
-use crate::config::{Config, Experts, NormKind, QkNorm};
+use crate::config::{Config, NormKind, QkNorm};
 use crate::executor::{ActivationParts, Chunks, Crew, Outputs, Planes, for_each, for_each_in_runs};
 
 /// Tokens that one item of an element-wise phase takes.
@@ -68,6 +68,19 @@ impl Engine<'_> {
         let (k, kernels, epsilon) = (norm.weight.len(), self.kernels, self.norm_epsilon);
         let norm = |x: &mut [f32], normed: &mut [f32]| norm.apply(kernels, epsilon, x, normed);
         self.quantize_with(k, Some(x), normed, planes, norm)
+    }
+
+    /// The same by RMSNorm with an epsilon of its own.
+    pub fn normalize_with<'a>(
+        &mut self,
+        x: &mut [f32],
+        (weight, epsilon): (&[f32], f32),
+        normed: &'a mut [f32],
+        planes: Option<Planes<'a>>,
+    ) -> Rows<'a> {
+        let kernels = self.kernels;
+        let norm = |x: &mut [f32], normed: &mut [f32]| kernels.rms_norm(x, weight, epsilon, normed);
+        self.quantize_with(weight.len(), Some(x), normed, planes, norm)
     }
 
     /// The quantised form of rows that are already there.
@@ -204,32 +217,6 @@ impl Engine<'_> {
                     spare.copy_from_slice(x);
                     norm.apply(kernels, epsilon, spare, x);
                 }
-            }
-        });
-    }
-
-    /// Scores of experts (t, n_experts) become weights: of those that a token goes through, and 0 of
-    /// the others.
-    pub fn route(&mut self, experts: &Experts, routes: &mut [f32], bias: Option<&[f32]>) {
-        let (n, kernels) = (experts.n, self.kernels);
-        for_each(self.crew, self.scratch, Chunks::new(routes, n), |_, row, spare| {
-            add(row, bias);
-            kernels.softmax(row);
-            // One score that is none makes all of them so: NaN stays, and is found in the logits.
-            if row[0].is_nan() {
-                return;
-            }
-            let spare = &mut spare[..n];
-            spare.copy_from_slice(row);
-            row.fill(0.0);
-            for _ in 0..experts.used {
-                let Some(best) = kernels.argmax(spare) else { break };
-                row[best] = spare[best];
-                spare[best] = f32::NEG_INFINITY;
-            }
-            if experts.normalized {
-                let sum: f32 = row.iter().sum();
-                row.iter_mut().for_each(|weight| *weight /= sum);
             }
         });
     }

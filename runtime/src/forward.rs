@@ -2,6 +2,8 @@
 //! that go through together, and a comment gives the shape of what a line makes.
 
 mod attention;
+mod experts;
+mod latent;
 mod recurrence;
 mod selective;
 mod selective_heads;
@@ -12,7 +14,7 @@ use core::ops::Range;
 use mote_kernels::{Matrix, Precision, Rows};
 
 use crate::config::{Config, Recurrence};
-use crate::engine::{Engine, Norm, add, members, quantized};
+use crate::engine::{Engine, Norm, add, quantized};
 use crate::executor::{Chunks, Planes, for_each};
 use crate::observe::{Observer, Site, tell};
 use crate::plan::{Buffers, PlaneBuffers, Store};
@@ -84,10 +86,9 @@ impl Pass<'_> {
             }
 
             // Feed-forward: what does this token's state call up?
-            if c.experts.is_some() {
-                self.mix_experts(index, &w, tokens.clone(), b);
-            } else {
-                self.feed_forward(index, &w, tokens.clone(), b);
+            match c.experts_of(index) {
+                Some(experts) => self.mix_experts((index, &w), experts, tokens.clone(), b),
+                None => self.feed_forward(index, &w, tokens.clone(), b),
             }
             if c.parallel_residual {
                 self.add_branch(tokens.clone(), (b.x, b.aside), bias, (None, None));
@@ -125,14 +126,21 @@ impl Pass<'_> {
         b: &mut Buffers<'_>,
     ) {
         let c = self.config;
-        let qkv = [w.matrix(Slot::Q), w.matrix(Slot::K), w.matrix(Slot::V)];
-        let norm = self.mixer_norm(w);
-        let input = self.branch_input(0..t, norm, &qkv, (b.x, b.normed, &mut b.planes));
-        let q = &mut b.q[..t * c.q_dim()]; // (t, n_heads * head_dim)
-        let k = &mut b.k[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
-        let v = &mut b.v[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
-        tell(&mut self.observer, Site::Attention, layer, &input);
-        self.engine.project(qkv, &input, [q, k, v]);
+        match &c.latent {
+            Some(latent) => self.latent_queries_keys_values((layer, w), latent, t, b),
+            None => {
+                let qkv = [w.matrix(Slot::Q), w.matrix(Slot::K), w.matrix(Slot::V)];
+                let norm = self.mixer_norm(w);
+                let input = self.branch_input(0..t, norm, &qkv, (b.x, b.normed, &mut b.planes));
+                let q = &mut b.q[..t * c.q_dim()]; // (t, n_heads * head_dim)
+                let k = &mut b.k[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
+                let v = &mut b.v[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
+                tell(&mut self.observer, Site::Attention, layer, &input);
+                self.engine.project(qkv, &input, [q, k, v]);
+            }
+        }
+        let (q, k) = (&mut b.q[..t * c.q_dim()], &mut b.k[..t * c.kv_dim()]);
+        let v = &mut b.v[..t * c.kv_dim()];
         let angles = self.layer_angles(layer, t, b.cos, b.sin);
         match store {
             Store::F32 { keys, values } => self.remember(layer, w, (q, k, v), angles, keys, values),
@@ -157,9 +165,16 @@ impl Pass<'_> {
         let attention = &mut b.attention[..t * c.q_dim()]; // (t, n_heads * head_dim)
         let biases = (&*b.slopes, w.vector(Slot::Sinks).unwrap_or_default());
         self.attend((layer, self.first + tokens.start), q, store, biases, attention, b.parts);
+        let attended = match &c.latent {
+            None => attention,
+            Some(latent) => {
+                self.latent_values(w, latent, tokens, b);
+                &mut b.heads[..t * c.n_heads * latent.value]
+            }
+        };
         let o = w.matrix(Slot::O);
         let planes = self.planes(&mut b.planes, &[o], t);
-        let input = self.engine.quantize(c.q_dim(), attention, planes);
+        let input = self.engine.quantize(o.cols(), attended, planes);
         tell(&mut self.observer, Site::AttentionOutput, layer, &input);
         self.engine.project([o], &input, [&mut b.branch[..t * c.n_embd]]); // (t, n_embd)
     }
@@ -192,54 +207,6 @@ impl Pass<'_> {
         };
         tell(&mut self.observer, Site::Down, layer, &input);
         self.engine.project([down], &input, [&mut b.branch[..t * c.n_embd]]); // (t, n_embd)
-    }
-
-    /// The same where each token goes through a few of several networks: expert by expert, the tokens
-    /// that go through it together.
-    fn mix_experts(
-        &mut self,
-        layer: usize,
-        w: &Layer<'_>,
-        tokens: Range<usize>,
-        b: &mut Buffers<'_>,
-    ) {
-        let (c, t) = (self.config, tokens.len());
-        let Some(experts) = c.experts else { return };
-        let router = w.matrix(Slot::Router);
-        let norm = self.ffn_norm(w);
-        let normed = &mut b.normed[..t * c.n_embd]; // (t, n_embd)
-        let input = self.branch_input(tokens, norm, &[router], (b.x, normed, &mut b.planes));
-        tell(&mut self.observer, Site::FeedForward, layer, &input);
-        let routes = &mut b.routes[..t * experts.n]; // (t, n_experts)
-        self.engine.project([router], &input, [&mut *routes]);
-        self.engine.route(&experts, routes, w.vector(Slot::RouterBias));
-        let branch = &mut b.branch[..t * c.n_embd]; // (t, n_embd)
-        branch.fill(0.0);
-        for expert in 0..experts.n {
-            let members = members(routes, (expert, experts.n), b.members);
-            if members.is_empty() {
-                continue;
-            }
-            let of = |slot, rows| w.expert(slot, expert, rows);
-            let bias = |slot, n: usize| w.vector(slot).map(|all| &all[expert * n..][..n]);
-            let (m, ff) = (members.len(), experts.n_ff);
-            let gathered = &mut b.gathered[..m * c.n_embd]; // (m, n_embd)
-            self.engine.gather(c.n_embd, normed, members, gathered);
-            let up_gate = [of(Slot::UpExperts, ff), of(Slot::GateExperts, ff)];
-            let planes = self.planes(&mut b.planes, &up_gate, m);
-            let input = self.engine.quantize(c.n_embd, gathered, planes);
-            let (up, gate) = (&mut b.up[..m * ff], &mut b.gate[..m * ff]); // (m, n_ff) each
-            self.engine.project(up_gate, &input, [up, gate]);
-            let down = of(Slot::DownExperts, c.n_embd);
-            let planes = self.planes(&mut b.planes, &[down], m);
-            let biases = (bias(Slot::GateExpertsBias, ff), bias(Slot::UpExpertsBias, ff));
-            let input = self.engine.gate(c.gate, gate, up, biases, (ff, planes));
-            let gathered = &mut b.gathered[..m * c.n_embd]; // (m, n_embd)
-            self.engine.project([down], &input, [&mut *gathered]);
-            let weight = |token: usize| routes[token * experts.n + expert];
-            let bias = bias(Slot::DownExpertsBias, c.n_embd);
-            self.engine.scatter(c.n_embd, gathered, (members, bias), weight, branch);
-        }
     }
 
     /// Final states of the first `n` tokens of the last [`Pass::layers`] into `b.normed` (n, n_embd).
@@ -303,11 +270,8 @@ impl Pass<'_> {
 
     /// The norm before the mixer.
     fn mixer_norm<'a>(&self, w: &Layer<'a>) -> Option<Norm<'a>> {
-        self.either_norm(
-            w,
-            (Slot::AttentionNorm2, Slot::AttentionNorm2Bias),
-            (Slot::AttentionNorm, Slot::AttentionNormBias),
-        )
+        let second = (Slot::AttentionNorm2, Slot::AttentionNorm2Bias);
+        self.either_norm(w, second, (Slot::AttentionNorm, Slot::AttentionNormBias))
     }
 
     /// The norm before the feed-forward network: where it has none of its own, attention's.

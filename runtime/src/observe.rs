@@ -2,7 +2,7 @@
 
 use mote_kernels::Rows;
 
-/// Hears the input of every matrix product but those of experts of a [`Session`](crate::Session): see
+/// Hears the input of every matrix product of a [`Session`](crate::Session): see
 /// [`Session::observe`](crate::Session::observe).
 pub trait Observer {
     /// The rows, of `cols` numbers each, that meet the matrices of `site` in the layer of this index (0
@@ -15,6 +15,8 @@ pub trait Observer {
 pub enum Site {
     /// Queries, keys and values.
     Attention,
+    /// From the narrow vector that queries are made of to all of them.
+    LatentQueries,
     /// The output of attention.
     AttentionOutput,
     /// The first projections of a recurrent mixer.
@@ -29,6 +31,12 @@ pub enum Site {
     FeedForward,
     /// Its last one.
     Down,
+    /// An expert's first matrices: only the tokens that go through it.
+    UpExpert(usize),
+    /// Its last one.
+    DownExpert(usize),
+    /// The last one of the network that every token goes through besides experts.
+    DownShared,
     /// From the last state to logits.
     Head,
 }

@@ -110,13 +110,18 @@ impl Sizes {
         }
         // The tokens of an encoder's text see each other: all of them go through together.
         let t = if c.causal { batch.min(n_ctx) } else { n_ctx };
-        let longest = c.n_embd.max(c.q_dim()).max(c.ff_dim()).max(c.recurrence.inner());
+        let [low_rank, heads, by_head] = latent_widths(c);
+        let longest = c.n_embd.max(c.q_dim()).max(c.widest_ff()).max(c.recurrence.inner());
+        let longest = longest.max(low_rank / 2).max(heads);
+        // Heads' vectors are quantised one by one.
+        let vector = by_head.checked_div(c.n_heads).unwrap_or(0);
+        let by_head = c.n_heads * ActivationsMut::stride(vector);
         let kinds = 1 + usize::from(c.window.is_some());
         // A worker unpacks a panel or attends, never both at once. Multiples of 16 floats, so that
         // every worker's piece begins at a cache line.
         let worker = (Kernels::panel_bytes(longest) / 4)
             .max(attend_scratch_len(c.head_dim))
-            .max(c.q_dim().max(c.n_embd).max(c.n_experts()))
+            .max(c.q_dim().max(c.n_embd).max(2 * c.n_experts()))
             .max(c.recurrence.scratch_len())
             .next_multiple_of(16);
         // One thread attends to a context as a whole, and so do several to a single chunk.
@@ -124,7 +129,7 @@ impl Sizes {
         let positions = n_ctx.checked_next_multiple_of(KEY_TILE).unwrap_or(usize::MAX);
         Ok(Sizes {
             t,
-            stride: ActivationsMut::stride(longest),
+            stride: ActivationsMut::stride(longest).max(by_head),
             two_planes: options.precision != Precision::Bits8,
             cache: positions.saturating_mul(c.kv_dim()),
             n_attending: c.n_attending(),
@@ -178,15 +183,22 @@ impl Plan {
 }
 
 /// Widths of the f32 matrices (tokens × width) of [`Buffers`], in its order.
-fn row_widths(c: &Config) -> [usize; 18] {
-    let (x, q, kv, ff) = (c.n_embd, c.q_dim(), c.kv_dim(), c.ff_dim());
+fn row_widths(c: &Config) -> [usize; 21] {
+    let (x, q, kv, ff) = (c.n_embd, c.q_dim(), c.kv_dim(), c.widest_ff());
     let when = |fact: bool, width| if fact { width } else { 0 };
     let (aside, gathered) = (when(c.parallel_residual, x), when(c.experts.is_some(), x));
     let gate = when(c.gated, ff);
-    let [mixed, convolved, selected, low, steps, inner] = c.recurrence.widths();
     let usual = [x, x, x, aside, q, kv, kv, q, gate, ff, c.n_experts(), gathered];
-    let recurrent = [mixed, convolved, selected, low, steps, inner];
-    core::array::from_fn(|i| usual.iter().chain(&recurrent).nth(i).copied().unwrap_or(0))
+    let others = latent_widths(c).into_iter().chain(c.recurrence.widths());
+    let mut widths = usual.into_iter().chain(others);
+    core::array::from_fn(|_| widths.next().unwrap_or(0))
+}
+
+/// Those of what only [`Latent`](crate::config::Latent) needs.
+fn latent_widths(c: &Config) -> [usize; 3] {
+    let Some(latent) = &c.latent else { return [0; 3] };
+    let vector = latent.still.max(latent.key_value);
+    [2 * latent.query, latent.projected(c).max(c.attended_dim()), c.n_heads * vector]
 }
 
 /// Keys and values of all layers that attend.
@@ -214,16 +226,19 @@ pub(crate) struct Buffers<'s> {
     pub k: &'s mut [f32],         // (t, n_kv_heads * head_dim)
     pub v: &'s mut [f32],         // (t, n_kv_heads * head_dim)
     pub attention: &'s mut [f32], // (t, n_heads * head_dim)
-    pub gate: &'s mut [f32],      // (t, ff_dim), or none
-    pub up: &'s mut [f32],        // (t, ff_dim)
+    pub gate: &'s mut [f32],      // (t, widest_ff), or none
+    pub up: &'s mut [f32],        // (t, widest_ff)
     pub routes: &'s mut [f32],    // (t, n_experts), or none
     pub gathered: &'s mut [f32],  // (t, n_embd), the tokens of one expert, or none
-    pub mixed: &'s mut [f32],     // (t, what a recurrent mixer projects its input to), or none
+    pub low_rank: &'s mut [f32],  // (t, 2 * latent query), or none
+    pub heads: &'s mut [f32], // (t, n_heads * ...), queries or values of latent attention, or none
+    pub by_head: &'s mut [f32], // (n_heads, t, ...), what meets each head's matrix, or none
+    pub mixed: &'s mut [f32], // (t, what a recurrent mixer projects its input to), or none
     pub convolved: &'s mut [f32], // (t, channels), or none
-    pub selected: &'s mut [f32],  // (t, what that is projected to), or none
-    pub low: &'s mut [f32],       // (t, the low rank of steps), or none
-    pub steps: &'s mut [f32],     // (t, channels or heads), or none
-    pub inner: &'s mut [f32],     // (t, what enters the mixer's last projection), or none
+    pub selected: &'s mut [f32], // (t, what that is projected to), or none
+    pub low: &'s mut [f32],   // (t, the low rank of steps), or none
+    pub steps: &'s mut [f32], // (t, channels or heads), or none
+    pub inner: &'s mut [f32], // (t, what enters the mixer's last projection), or none
     pub planes: PlaneBuffers<'s>,
     pub cos: &'s mut [f32],         // (kinds, t, rope dims / 2)
     pub sin: &'s mut [f32],         // (kinds, t, rope dims / 2)
@@ -295,6 +310,7 @@ pub(crate) fn carve<'s>(
     let (x, normed, branch, aside) = (matrix()?, matrix()?, matrix()?, matrix()?);
     let (q, k, v, attention) = (matrix()?, matrix()?, matrix()?, matrix()?);
     let (gate, up, routes, gathered) = (matrix()?, matrix()?, matrix()?, matrix()?);
+    let (low_rank, heads, by_head) = (matrix()?, matrix()?, matrix()?);
     let (mixed, convolved, selected) = (matrix()?, matrix()?, matrix()?);
     let (low, steps, inner) = (matrix()?, matrix()?, matrix()?);
     let planes = PlaneBuffers {
@@ -321,6 +337,9 @@ pub(crate) fn carve<'s>(
         up,
         routes,
         gathered,
+        low_rank,
+        heads,
+        by_head,
         mixed,
         convolved,
         selected,

@@ -146,9 +146,70 @@ fn what_is_not_computed_is_refused() {
         let expected = LoadError::Key("rope.scaling.type", KeyError::Unsupported);
         assert_eq!(key(name, &scaling, Value::from("dynamic")), expected);
     }
-    let experts = "qwen3moe.expert_shared_count";
-    let error = refused(&edited(&variants::qwen3moe(), &[(experts, Value::U32(1))], |_| ()));
-    assert_eq!(error, LoadError::Key("expert_shared_count", KeyError::Unsupported));
+    let gating = "qwen3moe.expert_gating_func";
+    let error = refused(&edited(&variants::qwen3moe(), &[(gating, Value::U32(4))], |_| ()));
+    assert_eq!(error, LoadError::Key("expert_gating_func", KeyError::Unsupported));
+}
+
+/// Facts about experts and latent attention that contradict each other, or tensors that are not there.
+#[test]
+fn experts_and_latent_attention_are_checked() {
+    let with = |key: &str, value| {
+        let key = format!("deepseek2.{key}");
+        refused(&edited(&small("deepseek3"), &[(&key, Value::U32(value))], |_| ()))
+    };
+    let range = |key| LoadError::Key(key, KeyError::OutOfRange);
+    assert_eq!(with("expert_group_count", 3), range("expert_group_count"));
+    assert_eq!(with("expert_group_count", 8), range("expert_group_count"));
+    assert_eq!(with("expert_group_used_count", 1), range("expert_group_count"));
+    assert_eq!(with("expert_group_used_count", 5), range("expert_group_used_count"));
+    assert_eq!(with("expert_used_count", 5), range("expert_group_count"));
+    assert_eq!(with("expert_shared_count", 4096 * 2), range("expert_shared_count"));
+    assert_eq!(with("attention.head_count_kv", 4), range("attention.key_length"));
+    assert_eq!(with("attention.kv_lora_rank", 16), range("attention.key_length"));
+    assert_eq!(with("attention.key_length_mla", 8), range("attention.key_length_mla"));
+    assert_eq!(with("attention.value_length_mla", 1 << 17), range("attention.key_length_mla"));
+    let missing = |name, layer| LoadError::Tensor(name, Some(layer), TensorError::Missing);
+    let loaded = |file: &[u8]| {
+        let gguf = Gguf::parse(file).unwrap();
+        let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
+        Model::new(&gguf, &mut tables).map(|_| ()).unwrap_err()
+    };
+    let dense = |layers| {
+        let key = "deepseek2.leading_dense_block_count";
+        loaded(&edited(&small("deepseek3"), &[(key, Value::U32(layers))], |_| ()))
+    };
+    assert_eq!(dense(0), missing("ffn_gate_inp.weight", 0));
+    assert_eq!(dense(2), missing("ffn_up.weight", 1));
+    let without = |name: &str| {
+        loaded(&edited(&small("deepseek3"), &[], |tensors| {
+            tensors.retain(|tensor| !tensor.name.ends_with(name));
+        }))
+    };
+    assert_eq!(without("attn_k_b.weight"), missing("attn_k_b.weight", 0));
+    assert_eq!(without("ffn_up_shexp.weight"), missing("ffn_up_shexp.weight", 1));
+    // Without a bias of the choice others are chosen.
+    let unbiased = edited(&small("deepseek3"), &[], |tensors| {
+        tensors.retain(|tensor| !tensor.name.contains("exp_probs_b"));
+    });
+    let bits = |file: &[u8]| Run::default().bits(file, &text(20), 20);
+    assert!(bits(&unbiased) != bits(&small("deepseek3")));
+}
+
+/// A score of an expert that is none is found in the logits.
+#[test]
+fn scores_of_experts_that_are_none_stay() {
+    for name in ["qwen2moe", "deepseek3"] {
+        let file = edited(&small(name), &[], |tensors| {
+            let router =
+                tensors.iter_mut().find(|tensor| tensor.name == "blk.1.ffn_gate_inp.weight");
+            router.unwrap().data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        });
+        Run::default().session(&file, 4, |session| {
+            session.feed(&text(3)).unwrap();
+            assert!(session.logits().unwrap().iter().all(|logit| logit.is_nan()), "{name}");
+        });
+    }
 }
 
 /// A file with one of LongRoPE's lists is damaged; which list is for a session, its length decides.

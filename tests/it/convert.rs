@@ -32,6 +32,7 @@ const MODELS: &[&str] = &[
     "gemma",
     "gemma2",
     "qwen3_moe",
+    "deepseek_v2",
     "mixtral",
     "gpt_oss",
     "starcoder2",
@@ -365,6 +366,93 @@ fn configurations_that_a_file_cannot_carry_are_refused() {
     let file = read(&output.0);
     let pattern = Gguf::parse(&file).unwrap().get("gemma3.attention.sliding_window_pattern");
     assert_eq!(pattern.unwrap().as_u32(), Some(2));
+}
+
+/// Experts in MXFP4, as they are published, stay what they are: the same numbers as from floats, bit for bit.
+#[test]
+fn experts_in_mxfp4_are_not_encoded_again() {
+    let Some(folder) = shared("reference") else { return };
+    let source = folder.join("models/gpt_oss");
+    let output = Output::new("mxfp4");
+    let checkpoint = copy_of(&source, "mxfp4");
+    let kind = QuantType::MXFP4;
+    // In the file [expert][input][output] floats; here [expert][output] rows of blocks.
+    let mut rows_of: Vec<(String, Vec<u8>)> = Vec::new();
+    checkpoint.change_tensors(|tensors| {
+        for mut tensor in std::mem::take(tensors) {
+            let matrices =
+                tensor.name.ends_with("gate_up_proj") || tensor.name.ends_with("down_proj");
+            let &[experts, inputs, outputs] = tensor.shape.as_slice() else {
+                tensors.push(tensor);
+                continue;
+            };
+            assert!(matrices && tensor.dtype == "BF16");
+            let at = |e: u64, i: u64, o: u64| {
+                let at = 2 * ((e * inputs + i) * outputs + o) as usize;
+                f32::from_bits(
+                    u32::from(u16::from_le_bytes([tensor.data[at], tensor.data[at + 1]])) << 16,
+                )
+            };
+            let (mut rows, mut codes, mut scales) = (Vec::new(), Vec::new(), Vec::new());
+            for (e, o) in (0..experts).flat_map(|e| (0..outputs).map(move |o| (e, o))) {
+                let row: Vec<f32> = (0..inputs).map(|i| at(e, i, o)).collect();
+                let mut blocks = vec![0; kind.row_bytes(row.len()).unwrap()];
+                kind.encode(&row, &mut blocks);
+                for block in blocks.chunks_exact(17) {
+                    scales.push(block[0]);
+                    let code = |i: usize| block[1 + i % 16] >> (i / 16 * 4) & 15;
+                    codes.extend((0..16).map(|i| code(2 * i) | code(2 * i + 1) << 4));
+                }
+                rows.extend(blocks);
+            }
+            rows_of.push((tensor.name.clone(), rows));
+            let name = std::mem::take(&mut tensor.name);
+            let packed = |end, shape, data| Source {
+                name: format!("{name}_{end}"),
+                dtype: "U8".into(),
+                shape,
+                data,
+            };
+            let blocks = inputs / 32;
+            tensors.push(packed("blocks", vec![experts, outputs, blocks, 16], codes));
+            tensors.push(packed("scales", vec![experts, outputs, blocks], scales));
+        }
+    });
+    let convert_it = |more: &[&str]| output.of(checkpoint.arg(), more);
+    checkpoint
+        .configure(&serde_json::json!({ "quantization_config": { "quant_method": "mxfp4" } }));
+    let file = convert_it(&["--name", "x"]);
+    let gguf = Gguf::parse(&file).unwrap();
+    for (name, rows) in rows_of {
+        let layer = name.split('.').nth(2).unwrap();
+        let row = rows.len() / rows.chunks_exact(17).count() * 2; // two blocks: 64 inputs
+        let every = |first: usize, step: usize| -> Vec<u8> {
+            rows.chunks_exact(row).skip(first).step_by(step).flatten().copied().collect()
+        };
+        let parts = match name.ends_with("down_proj") {
+            true => vec![("down", every(0, 1))],
+            false => vec![("gate", every(0, 2)), ("up", every(1, 2))],
+        };
+        for (part, expected) in parts {
+            let tensor = gguf.tensor(&format!("blk.{layer}.ffn_{part}_exps.weight")).unwrap();
+            assert_eq!(tensor.kind(), Ok(kind));
+            assert!(tensor.data() == expected, "{name}, {part}");
+        }
+    }
+    // As floats they score alike, if activations are exact.
+    let exact = Run::default().logprobs(&convert_it(&["--type", "f32"]), &[3, 4, 5, 6, 7]);
+    let near = Run { precision: mote_runtime::Precision::Bits16, ..Run::default() };
+    for (a, b) in exact.iter().zip(near.logprobs(&file, &[3, 4, 5, 6, 7])) {
+        assert!((a - b).abs() < 0.05, "{a} {b}");
+    }
+    checkpoint.configure(&serde_json::json!({ "quantization_config": { "quant_method": "fp8" } }));
+    let Converted { code, report } = convert(&[checkpoint.arg(), "-o", output.arg(), "--force"]);
+    assert!(code == 3 && report.to_string().contains("quantised already"), "{report}");
+    checkpoint.configure(&serde_json::json!({ "quantization_config": null }));
+    checkpoint
+        .change_tensors(|tensors| tensors.retain(|it| !it.name.ends_with("down_proj_scales")));
+    let Converted { code, report } = convert(&[checkpoint.arg(), "-o", output.arg(), "--force"]);
+    assert!(code == 4 && report.to_string().contains("one is missing"), "{report}");
 }
 
 /// config.json as transformers 4 wrote it means the same.

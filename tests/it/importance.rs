@@ -4,7 +4,7 @@ use std::fs;
 
 use mote_formats::Gguf;
 use mote_kernels::QuantType;
-use mote_tests::models::fixture;
+use mote_tests::models::{edited, fixture};
 use mote_tests::shared::root;
 use serde_json::Value;
 
@@ -104,6 +104,43 @@ fn sums_are_those_of_llama_imatrix() {
     for key in ["imatrix.chunk_count", "imatrix.chunk_size"] {
         let number = |gguf: &Gguf<'_>| gguf.get(key).unwrap().as_u32().unwrap();
         assert_eq!(number(&ours), number(&theirs), "{key}");
+    }
+}
+
+/// Each expert has sums of its own, over the tokens that went through it; where all go through all, they are
+/// those of the network that everybody goes through.
+#[test]
+fn experts_have_sums_of_their_own() {
+    const EXPERTS: usize = 6;
+    let folder = folder("importance_experts");
+    let text = folder.join("text.txt");
+    fs::write(&text, "abc abd bad cab dab ".repeat(40)).unwrap();
+    let measured = |used: u32, name: &str| {
+        let (model, output) = (folder.join(format!("{name}.gguf")), folder.join(name));
+        let key = ("qwen2moe.expert_used_count", mote_formats::gguf::Value::U32(used));
+        fs::write(&model, edited(&fixture("models/qwen2moe.gguf"), &[key], |_| ())).unwrap();
+        let [model, output, text] = [&model, &output, &text].map(|path| path.to_str().unwrap());
+        let options = ["-f", text, "-o", output, "-c", "32", "--json", "--force"];
+        let report = mote(&[&["importance", "-m", model], &options[..]].concat()).json();
+        (fs::read(output).unwrap(), report["tokens"].as_u64().unwrap() as f32)
+    };
+    let (some, tokens) = measured(2, "some");
+    let some = Gguf::parse(&some).unwrap();
+    let (all, _) = measured(EXPERTS as u32, "all");
+    let all = Gguf::parse(&all).unwrap();
+    for layer in 0..2 {
+        let name = |part: &str| format!("blk.{layer}.ffn_{part}");
+        for (part, cols) in [("gate_exps", 32), ("up_exps", 32), ("down_exps", 24)] {
+            let counts = floats(&some, &name(&format!("{part}.weight.counts")));
+            assert_eq!(counts.iter().sum::<f32>(), 2.0 * tokens);
+            let sums = some.tensor(&name(&format!("{part}.weight.in_sum2"))).unwrap();
+            assert_eq!(sums.shape()[..2], [cols, EXPERTS as u64]);
+            let counts = floats(&all, &name(&format!("{part}.weight.counts")));
+            assert_eq!(counts, [tokens; EXPERTS]);
+        }
+        let shared = floats(&all, &name("up_shexp.weight.in_sum2"));
+        let experts = floats(&all, &name("up_exps.weight.in_sum2"));
+        assert!(experts.chunks_exact(32).all(|expert| expert == shared));
     }
 }
 

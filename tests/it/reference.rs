@@ -44,8 +44,9 @@ fn check_float(file: &Path, reference: &Value) {
 #[test]
 fn tiny_models_equal_their_references() {
     let recurrent = ["lfm2", "mamba", "falcon-mamba", "mamba2"];
+    let experts = ["qwen2moe", "deepseek2", "deepseek3"];
     let others = ["llama-f32", "gemma3-bf16", "gpt2", "phi3", "qwen2", "qwen3"];
-    for name in others.into_iter().chain(recurrent) {
+    for name in others.into_iter().chain(experts).chain(recurrent) {
         let path = root().join("tests/fixtures/models").join(name);
         check_float(&path.with_extension("gguf"), &json(&path.with_extension("json")));
     }

@@ -38,9 +38,9 @@ fn bytes_of(run: Run, file: &[u8], n_ctx: usize, len: u32) -> Vec<u8> {
 
 #[test]
 fn a_restored_session_goes_on_with_the_same_bits() {
-    let recurrent = ["lfm2", "mamba", "mamba2"];
-    let others = ["llama-f32", "gemma3-bf16", "gemma3", "gpt2", "phi3", "qwen3"];
-    for file in others.into_iter().chain(recurrent) {
+    let others = ["lfm2", "mamba", "mamba2", "deepseek3"];
+    let dense = ["llama-f32", "gemma3-bf16", "gemma3", "gpt2", "phi3", "qwen3"];
+    for file in dense.into_iter().chain(others) {
         let file = fixture(&format!("models/{file}.gguf"));
         for cache in caches(&file) {
             let run = Run { cache, ..run() };

@@ -177,6 +177,11 @@ impl Config {
         count(&self.map, key, key)
     }
 
+    /// As [`Config::count`], where 0 says the same as no number.
+    pub fn count_or_zero(&self, key: &str) -> Result<Option<u64>, ConfigError> {
+        if self.get(key).and_then(Value::as_u64) == Some(0) { Ok(None) } else { self.count(key) }
+    }
+
     /// As [`Config::count`], under the first of several names that is there.
     pub fn count_of(&self, keys: &[&str]) -> Result<Option<u64>, ConfigError> {
         let named = keys.iter().find(|key| self.get(key).is_some());

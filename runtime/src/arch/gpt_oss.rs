@@ -28,6 +28,8 @@ pub static GPT_OSS: Architecture = Architecture {
 const FFN_NORM: Fused = Fused::renamed("post_attention_norm.weight", &[Slot::FfnNorm]);
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
+    // OpenAI's configurations say so; llama.cpp's files do not.
+    let keys = &keys.untruncated();
     let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Halves))?;
     config.gate = Gate::ClampedSwish;
     config.sinks = true;

@@ -24,8 +24,13 @@ pub static GRANITE: Architecture = Architecture {
 };
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
-    let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Interleaved))?;
     keys.refuse("expert_count")?;
+    scaled(keys)
+}
+
+/// A llama with the multipliers.
+pub(super) fn scaled(keys: &Keys<'_>) -> Result<Config, LoadError> {
+    let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Interleaved))?;
     let scales = f32::MIN_POSITIVE..=1e6;
     config.embedding_scale = keys.float("embedding_scale", scales.clone())?.unwrap_or(1.0);
     config.residual_scale = keys.float("residual_scale", scales.clone())?.unwrap_or(1.0);

@@ -5,8 +5,9 @@
 use mote_formats::gguf::{Gguf, ShortName, Value};
 
 use crate::config::{
-    Config, Experts, LayerSet, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS, MAX_STATE, MAX_TAPS,
-    MAX_VOCABULARY, MAX_WIDTH, NormKind, Pooling, QkNorm, Recurrence, Rope, Stretch, Window,
+    Config, Experts, Gating, Latent, LayerSet, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS, MAX_STATE,
+    MAX_TAPS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Pooling, QkNorm, Recurrence, Rope, Stretch,
+    Window,
 };
 use crate::error::{KeyError, LoadError};
 use crate::weights::{Fused, Slot, TOKEN_TYPES};
@@ -16,6 +17,7 @@ mod bert;
 mod bloom;
 mod cohere2;
 mod command_r;
+mod deepseek2;
 mod exaone4;
 mod falcon;
 mod gemma;
@@ -26,6 +28,7 @@ mod gpt2;
 mod gpt_oss;
 mod gptneox;
 mod granite;
+mod granitemoe;
 mod lfm2;
 mod llama;
 mod mamba;
@@ -37,6 +40,7 @@ mod olmoe;
 mod opt;
 mod phi3;
 mod qwen2;
+mod qwen2moe;
 mod qwen3;
 mod qwen3moe;
 mod smollm3;
@@ -51,11 +55,13 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &gemma3::GEMMA3,
     &qwen2::QWEN2,
     &qwen3::QWEN3,
+    &qwen2moe::QWEN2MOE,
     &qwen3moe::QWEN3MOE,
     &gpt2::GPT2,
     &phi3::PHI3,
     &smollm3::SMOLLM3,
     &granite::GRANITE,
+    &granitemoe::GRANITEMOE,
     &olmo2::OLMO2,
     &olmoe::OLMOE,
     &gpt_oss::GPT_OSS,
@@ -69,6 +75,7 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &command_r::COMMAND_R,
     &cohere2::COHERE2,
     &exaone4::EXAONE4,
+    &deepseek2::DEEPSEEK2,
     &glm4::GLM4,
     &nemotron::NEMOTRON,
     &lfm2::LFM2,
@@ -76,6 +83,10 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &mamba2::MAMBA2,
     &bert::BERT,
 ];
+
+/// Keys that more than one fact depends on.
+const LATENT: &str = "attention.kv_lora_rank";
+const LOG_MULTIPLIER: &str = "rope.scaling.yarn_log_multiplier";
 
 /// What a file under this folder says.
 #[derive(Debug)]
@@ -105,12 +116,19 @@ pub fn of(gguf: &Gguf<'_>) -> Result<&'static Architecture, LoadError> {
 pub struct Keys<'a> {
     gguf: Gguf<'a>,
     prefix: &'static str,
+    /// Whether YaRN's bounds are rounded where no key says so.
+    truncate: bool,
 }
 
 impl<'a> Keys<'a> {
     /// Keys that begin with `prefix` and a dot.
     pub fn new(gguf: &Gguf<'a>, prefix: &'static str) -> Self {
-        Keys { gguf: *gguf, prefix }
+        Keys { gguf: *gguf, prefix, truncate: true }
+    }
+
+    /// The same where YaRN's bounds are not rounded unless a key says so.
+    fn untruncated(self) -> Self {
+        Keys { truncate: false, ..self }
     }
 
     fn get(&self, key: &str) -> Option<Value<'a>> {
@@ -236,7 +254,8 @@ impl<'a> Keys<'a> {
             None => return Err(LoadError::Key("attention.head_count", KeyError::OutOfRange)),
         };
         let value_dim = self.count("attention.value_length", MAX_WIDTH)?;
-        if value_dim.is_some_and(|dim| dim != head_dim) {
+        let is_latent = self.get(LATENT).is_some();
+        if value_dim.is_some_and(|dim| dim != head_dim) && !is_latent {
             return Err(LoadError::Key("attention.value_length", KeyError::Unsupported));
         }
         if n_heads.saturating_mul(head_dim) > MAX_WIDTH {
@@ -305,6 +324,7 @@ impl<'a> Keys<'a> {
             n_heads: 0,
             n_kv_heads: 0,
             head_dim: 0,
+            latent: None,
             recurrent: LayerSet::NONE,
             recurrence: Recurrence::None,
             n_ff: 0,
@@ -353,6 +373,36 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// Latent attention in the place of the one that is given. `epsilon`: see [`Latent`].
+    pub fn latent(&self, mut config: Config, epsilon: f32) -> Result<Config, LoadError> {
+        let key_value = self.required_count(LATENT, MAX_WIDTH)?;
+        let query = self.count_or_zero("attention.q_lora_rank", MAX_WIDTH)?.unwrap_or(0);
+        // Files from before keys and values had matrices of their own do not have it.
+        const KEY: &str = "attention.key_length_mla";
+        let head = self.required_count(KEY, MAX_WIDTH)?;
+        let value = self.required_count("attention.value_length_mla", MAX_WIDTH)?;
+        let turning = config.rope.dims;
+        let is_one = config.n_kv_heads == 1 && config.head_dim == turning + key_value;
+        if !is_one {
+            return Err(LoadError::Key("attention.key_length", KeyError::OutOfRange));
+        }
+        let widest = config.n_heads.saturating_mul(head.max(value).max(key_value));
+        if head <= turning || turning == 0 || widest > MAX_WIDTH {
+            return Err(LoadError::Key(KEY, KeyError::OutOfRange));
+        }
+        config.latent = Some(Latent { query, key_value, still: head - turning, value, epsilon });
+        let mut scale = 1.0 / libm::sqrt(head as f64);
+        if let Stretch::Yarn { factor, .. } = config.rope.stretch
+            && factor > 1.0
+        {
+            let multiplier = self.float(LOG_MULTIPLIER, -1e3..=1e3)?.map_or(0.0, f64::from);
+            let magnitude = multiplier * libm::log(factor) + 1.0;
+            scale *= magnitude * magnitude;
+        }
+        config.attention_scale = scale as f32;
+        Ok(config)
+    }
+
     fn rope(&self, layout: RopeLayout, head_dim: usize) -> Result<Rope, LoadError> {
         let dims = self.count("rope.dimension_count", head_dim)?.unwrap_or(head_dim);
         if !dims.is_multiple_of(2) {
@@ -385,26 +435,28 @@ impl<'a> Keys<'a> {
             rope.dims as f64 * libm::log(context as f64 / turns) / (2.0 * libm::log(rope.base))
         };
         let (mut low, mut high) = (pair(fast), pair(slow));
-        if self.flag("rope.scaling.yarn_truncate")?.unwrap_or(true) {
+        if self.flag("rope.scaling.yarn_truncate")?.unwrap_or(self.truncate) {
             (low, high) = (libm::floor(low), libm::ceil(high));
         }
         (low, high) = (low.max(0.0), high.min(rope.dims as f64 - 1.0));
         if low == high {
             high += 0.001;
         }
+        // Latent attention scales its scores instead.
+        let multiplier = self.float(LOG_MULTIPLIER, -1e3..=1e3)?.filter(|given| *given != 0.0);
+        if multiplier.is_some() && self.get(LATENT).is_none() {
+            return Err(LoadError::Key(LOG_MULTIPLIER, KeyError::Unsupported));
+        }
         let magnitude = match self.float("rope.scaling.yarn_attn_factor", 1e-3..=1e3)? {
             Some(given) => f64::from(given),
-            None if factor <= 1.0 => 1.0,
+            None if factor <= 1.0 || multiplier.is_some() => 1.0,
             None => 0.1 * libm::log(factor) + 1.0,
         };
         let given = self.float("rope.scaling.attn_factor", 1e-3..=1e3)?;
         let magnitude = magnitude * given.map_or(1.0, f64::from);
-        for (key, usual) in
-            [("rope.scaling.yarn_ext_factor", 1.0), ("rope.scaling.yarn_log_multiplier", 0.0)]
-        {
-            if self.float(key, -1e3..=1e3)?.is_some_and(|given| given != usual) {
-                return Err(LoadError::Key(key, KeyError::Unsupported));
-            }
+        const EXTRAPOLATION: &str = "rope.scaling.yarn_ext_factor";
+        if self.float(EXTRAPOLATION, -1e3..=1e3)?.is_some_and(|given| given != 1.0) {
+            return Err(LoadError::Key(EXTRAPOLATION, KeyError::Unsupported));
         }
         if !low.is_finite() || !high.is_finite() {
             return Err(LoadError::Key("rope.freq_base", KeyError::OutOfRange));
@@ -435,23 +487,45 @@ impl<'a> Keys<'a> {
         let used = self.required_count("expert_used_count", n)?;
         let n_ff = self.count_or_zero("expert_feed_forward_length", MAX_WIDTH)?.unwrap_or(n_ff);
         let normalized = self.flag("expert_weights_norm")?.unwrap_or(normalized);
-        for other in [
-            "expert_shared_count",
-            "expert_group_count",
-            "expert_group_used_count",
-            "leading_dense_block_count",
-        ] {
-            self.refuse(other)?;
+        const GATING: &str = "expert_gating_func";
+        let (gating, normalized) = match self.get(GATING).map(|value| value.as_u64()) {
+            None | Some(Some(1)) => (Gating::Softmax, normalized),
+            Some(Some(2)) => (Gating::Sigmoid, normalized),
+            // The softmax of those used alone.
+            Some(Some(3)) => (Gating::Softmax, true),
+            _ => return Err(LoadError::Key(GATING, KeyError::Unsupported)),
+        };
+        // 0 says the same as no key.
+        let scale = self.float("expert_weights_scale", 0.0..=1e6)?.filter(|scale| *scale != 0.0);
+        let shared = self.count_or_zero("expert_shared_count", MAX_EXPERTS)?.unwrap_or(0) * n_ff;
+        let shared_ff = self.count_or_zero("expert_shared_feed_forward_length", MAX_WIDTH)?;
+        let shared_ff = shared_ff.unwrap_or(shared);
+        if shared_ff > MAX_WIDTH {
+            return Err(LoadError::Key("expert_shared_count", KeyError::OutOfRange));
         }
-        const SCALE: &str = "expert_weights_scale";
-        if !matches!(self.float(SCALE, 0.0..=1e6)?, None | Some(0.0 | 1.0)) {
-            return Err(LoadError::Key(SCALE, KeyError::Unsupported));
+        let groups = self.count_or_zero("expert_group_count", n)?.unwrap_or(1);
+        let groups_used = self.count_or_zero("expert_group_used_count", groups)?.unwrap_or(groups);
+        // What those who trained with either kind of gating did (DeepSeek-AI 2024).
+        let group_best = if gating == Gating::Sigmoid { 2 } else { 1 };
+        let size = n / groups;
+        let enough = used <= groups_used * size && (groups == 1 || size >= group_best);
+        if !n.is_multiple_of(groups) || !enough {
+            return Err(LoadError::Key("expert_group_count", KeyError::OutOfRange));
         }
-        // 1: softmax.
-        match self.get("expert_gating_func").map(|value| value.as_u64()) {
-            None | Some(Some(1)) => Ok(Some(Experts { n, used, n_ff, normalized })),
-            _ => Err(LoadError::Key("expert_gating_func", KeyError::Unsupported)),
-        }
+        Ok(Some(Experts {
+            n,
+            used,
+            n_ff,
+            gating,
+            normalized,
+            scale: scale.unwrap_or(1.0),
+            groups,
+            groups_used,
+            group_best,
+            shared_ff,
+            shared_gate: false,
+            dense_layers: self.count_or_zero("leading_dense_block_count", MAX_LAYERS)?.unwrap_or(0),
+        }))
     }
 
     /// Of how many layers the last sees everything: `default`, where the key

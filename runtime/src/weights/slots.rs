@@ -20,10 +20,17 @@ slots! {
     AttentionNormBias = "attn_norm.bias", Embd, One;
     AttentionNorm2 = "attn_norm_2.weight", Embd, One;
     AttentionNorm2Bias = "attn_norm_2.bias", Embd, One;
-    Q = "attn_q.weight", Embd, Query;
+    Q = "attn_q.weight", Embd, Projected;
     K = "attn_k.weight", Embd, KeyValue;
     V = "attn_v.weight", Embd, KeyValue;
-    O = "attn_output.weight", Query, Embd;
+    O = "attn_output.weight", Attended, Embd;
+    LatentQuery = "attn_q_a.weight", Embd, LatentQuery;
+    LatentQueryNorm = "attn_q_a_norm.weight", LatentQuery, One;
+    LatentQueries = "attn_q_b.weight", LatentQuery, Projected;
+    LatentKeyValue = "attn_kv_a_mqa.weight", Embd, KeyValue;
+    LatentKeyValueNorm = "attn_kv_a_norm.weight", LatentKeyValue, One;
+    LatentKeys = "attn_k_b.weight", LatentStill, LatentKeyValue;
+    LatentValues = "attn_v_b.weight", LatentKeyValue, LatentValue;
     QBias = "attn_q.bias", Query, One;
     KBias = "attn_k.bias", KeyValue, One;
     VBias = "attn_v.bias", KeyValue, One;
@@ -59,12 +66,17 @@ slots! {
     LayerOutputNormBias = "layer_output_norm.bias", Embd, One;
     Router = "ffn_gate_inp.weight", Embd, Experts;
     RouterBias = "ffn_gate_inp.bias", Experts, One;
+    RouterChoice = "exp_probs_b.bias", Experts, One;
     GateExperts = "ffn_gate_exps.weight", Embd, ExpertFf;
     UpExperts = "ffn_up_exps.weight", Embd, ExpertFf;
     DownExperts = "ffn_down_exps.weight", ExpertFf, Embd;
     GateExpertsBias = "ffn_gate_exps.bias", ExpertFf, One;
     UpExpertsBias = "ffn_up_exps.bias", ExpertFf, One;
     DownExpertsBias = "ffn_down_exps.bias", Embd, One;
+    SharedGateScore = "ffn_gate_inp_shexp.weight", Embd, One;
+    GateShared = "ffn_gate_shexp.weight", Embd, SharedFf;
+    UpShared = "ffn_up_shexp.weight", Embd, SharedFf;
+    DownShared = "ffn_down_shexp.weight", SharedFf, Embd;
 }
 
 impl Slot {
@@ -76,6 +88,9 @@ impl Slot {
             Slot::Q | Slot::K | Slot::V | Slot::O | Slot::Sinks => !recurrent,
             Slot::QBias | Slot::KBias | Slot::VBias | Slot::OBias => !recurrent,
             Slot::QNorm | Slot::KNorm => !recurrent,
+            Slot::LatentQuery | Slot::LatentQueryNorm | Slot::LatentQueries => !recurrent,
+            Slot::LatentKeyValue | Slot::LatentKeyValueNorm => !recurrent,
+            Slot::LatentKeys | Slot::LatentValues => !recurrent,
             Slot::MixIn | Slot::MixInBias | Slot::MixOut | Slot::MixOutBias => recurrent,
             Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
             Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
@@ -91,6 +106,7 @@ impl Slot {
             Slot::GateExpertsBias | Slot::UpExpertsBias | Slot::DownExpertsBias => {
                 config.n_experts()
             }
+            Slot::LatentKeys | Slot::LatentValues => config.n_heads,
             Slot::Convolution => config.recurrence.channels(),
             Slot::Rates | Slot::Skip => match config.recurrence {
                 Recurrence::Selective { inner, .. } if self == Slot::Rates => inner,
@@ -104,6 +120,28 @@ impl Slot {
         }
     }
 }
+
+/// Attention's tensors where keys and values are made of a narrow vector.
+const LATENT: &[Slot] = &[
+    Slot::Q,
+    Slot::LatentKeyValue,
+    Slot::LatentKeyValueNorm,
+    Slot::LatentKeys,
+    Slot::LatentValues,
+    Slot::O,
+];
+
+/// The same where queries are made of one, too.
+const LATENT_QUERIES: &[Slot] = &[
+    Slot::LatentQuery,
+    Slot::LatentQueryNorm,
+    Slot::LatentQueries,
+    Slot::LatentKeyValue,
+    Slot::LatentKeyValueNorm,
+    Slot::LatentKeys,
+    Slot::LatentValues,
+    Slot::O,
+];
 
 /// What selective state spaces have.
 const SELECTIVE: &[Slot] = &[
@@ -135,19 +173,26 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     // Where both branches begin alike, one norm may serve both.
     let two_norms = config.pre_norm && !config.parallel_residual;
     let recurrent = config.recurrent.contains(layer);
+    let attention: &[Slot] = match config.latent.map(|latent| latent.query) {
+        None => &[Slot::Q, Slot::K, Slot::V, Slot::O],
+        Some(0) => LATENT,
+        Some(_) => LATENT_QUERIES,
+    };
     let mixer: &[Slot] = match config.recurrence {
-        _ if !recurrent => &[Slot::Q, Slot::K, Slot::V, Slot::O],
+        _ if !recurrent => attention,
         Recurrence::None => &[],
         Recurrence::ShortConvolution { .. } => &[Slot::MixIn, Slot::Convolution, Slot::MixOut],
         Recurrence::Selective { .. } => SELECTIVE,
         Recurrence::Heads { .. } => HEADS,
     };
-    let ffn: &[Slot] = match (config.experts, config.gated) {
+    let experts = config.experts_of(layer);
+    let ffn: &[Slot] = match (experts, config.gated) {
         _ if !config.has_ff() => &[],
         (Some(_), _) => &[Slot::Router, Slot::GateExperts, Slot::UpExperts, Slot::DownExperts],
         (None, true) => &[Slot::Up, Slot::Gate, Slot::Down],
         (None, false) => &[Slot::Up, Slot::Down],
     };
+    let shared = experts.filter(|experts| experts.shared_ff > 0);
     let all = [
         when(config.pre_norm, &[Slot::AttentionNorm]),
         when(config.pre_norm && biased, &[Slot::AttentionNormBias]),
@@ -161,6 +206,8 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
             &[Slot::AttentionOutputNormBias, Slot::LayerOutputNormBias],
         ),
         ffn,
+        when(shared.is_some(), &[Slot::GateShared, Slot::UpShared, Slot::DownShared]),
+        when(shared.is_some_and(|it| it.shared_gate), &[Slot::SharedGateScore]),
     ];
     all.into_iter().flatten().copied()
 }
@@ -194,13 +241,20 @@ pub(super) enum Width {
     One,
     Embd,
     Query,
+    Projected,
+    Attended,
     KeyValue,
+    LatentQuery,
+    LatentKeyValue,
+    LatentStill,
+    LatentValue,
     QueryNorm,
     KeyNorm,
     Heads,
     Ff,
     Experts,
     ExpertFf,
+    SharedFf,
     MixIn,
     Taps,
     Channels,
@@ -219,6 +273,12 @@ impl Width {
             Width::One => 1,
             Width::Embd => config.n_embd,
             Width::Query => config.q_dim(),
+            Width::Projected => config.projected_dim(),
+            Width::Attended => config.attended_dim(),
+            Width::LatentQuery => config.latent.map_or(0, |latent| latent.query),
+            Width::LatentKeyValue => config.latent.map_or(0, |latent| latent.key_value),
+            Width::LatentStill => config.latent.map_or(0, |latent| latent.still),
+            Width::LatentValue => config.latent.map_or(0, |latent| latent.value),
             Width::KeyValue => config.kv_dim(),
             Width::QueryNorm if config.qk_norm == QkNorm::Whole => config.q_dim(),
             Width::KeyNorm if config.qk_norm == QkNorm::Whole => config.kv_dim(),
@@ -226,7 +286,8 @@ impl Width {
             Width::Heads => config.n_heads,
             Width::Ff => config.n_ff,
             Width::Experts => config.n_experts(),
-            Width::ExpertFf => config.ff_dim(),
+            Width::ExpertFf => config.experts.map_or(0, |experts| experts.n_ff),
+            Width::SharedFf => config.experts.map_or(0, |experts| experts.shared_ff),
             Width::MixIn => config.recurrence.projected(),
             Width::Taps => config.recurrence.taps(),
             Width::Channels => config.recurrence.channels(),

@@ -35,7 +35,8 @@ fn line(model: &str, path: &str, (bits, kv): (&str, &str), options: &[&str]) -> 
 
 /// The small models: what is in the repository, and synthetic ones of every encoding and mix.
 fn small_models() -> Vec<(String, String)> {
-    let fixtures = ["llama-f32", "gemma3", "gpt2", "phi3", "qwen2", "qwen3"].map(|name| {
+    let names = ["llama-f32", "gemma3", "gpt2", "phi3", "qwen2", "qwen3"].into_iter();
+    let fixtures = names.chain(["qwen2moe", "deepseek2", "deepseek3"]).map(|name| {
         let path = root().join(format!("tests/fixtures/models/{name}.gguf"));
         (name.to_string(), path.into_os_string().into_string().unwrap())
     });
@@ -44,7 +45,7 @@ fn small_models() -> Vec<(String, String)> {
         Recipe { shape: Shape::Tiny, types, seed: 0 }.write(&mut bytes, |_| ()).unwrap();
         (format!("tiny-{name}"), file(&format!("golden_{name}.gguf"), &bytes))
     });
-    fixtures.into_iter().chain(synthetic).collect()
+    fixtures.chain(synthetic).collect()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use mote_formats::hf::{Config, ConfigError};
 
 use mote_runtime::config::{MAX_EXPERTS, MAX_LAYERS, MAX_WIDTH};
 
-use super::arch::{MixerSizes, Sizes};
+use super::arch::{Latent, MixerSizes, Sizes};
 
 /// The widest head that is believed: tensors are computed in its size.
 const MAX_HEAD_DIM: u64 = 1 << 16;
@@ -22,6 +22,10 @@ pub struct Keys {
     tensors: Vec<(&'static str, Vec<f32>)>,
     /// The base of the layers with a window, to be written beside the other.
     sliding_theta: Option<f64>,
+    /// Counts that say how experts are chosen, to be written behind their number.
+    pub routing: Vec<(&'static str, u64)>,
+    /// YaRN's multiplier of what scores are scaled by. (The caller writes its key.)
+    pub log_multiplier: Option<f64>,
     /// Of each layer whether its mixer is recurrent; empty: none is.
     recurrent: Vec<bool>,
 }
@@ -126,13 +130,19 @@ impl Keys {
             entries: Vec::new(),
             tensors: Vec::new(),
             sliding_theta: None,
+            routing: Vec::new(),
+            log_multiplier: None,
             recurrent: Vec::new(),
         }
     }
 
-    /// A whole number, at most 2^32 - 1.
+    /// A whole number, at most 2^32 - 1; in the place of one under the same key.
     pub fn count(&mut self, key: &'static str, n: u64) {
-        self.entries.push((key, Entry::Count(u32::try_from(n).unwrap_or(u32::MAX))));
+        let entry = Entry::Count(u32::try_from(n).unwrap_or(u32::MAX));
+        match self.entries.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, other)) => *other = entry,
+            None => self.entries.push((key, entry)),
+        }
     }
 
     /// A number, rounded to f32.
@@ -239,6 +249,9 @@ impl Keys {
         if sizes.n_experts > 0 {
             self.count("expert_count", sizes.n_experts);
             self.count("expert_used_count", Keys::experts_used(config)?);
+            for (key, count) in std::mem::take(&mut self.routing) {
+                self.count(key, count);
+            }
         }
         let written = !matches!(defaults.head_dim, HeadDim::Unwritten);
         if written || config.get("head_dim").is_some() {
@@ -302,6 +315,10 @@ impl Keys {
             n_vocab,
             // There is no end to it.
             n_ctx: 1 << 20,
+            shared_ff: 0,
+            dense_layers: 0,
+            extra_layers: 0,
+            latent: Latent::default(),
             mixer: MixerSizes::default(),
             token_types: 0,
         };
@@ -409,6 +426,10 @@ impl Keys {
             n_ff,
             n_experts,
             expert_ff,
+            shared_ff: 0,
+            dense_layers: 0,
+            extra_layers: 0,
+            latent: Latent::default(),
             n_vocab: or_default(&["vocab_size"], defaults.n_vocab)?,
             n_ctx: or_default(&CONTEXT, Some(defaults.n_ctx))?,
             mixer: MixerSizes::default(),
@@ -469,6 +490,12 @@ impl Keys {
         else {
             return;
         };
+        // Where scores are scaled, readers take 1 unless they are told.
+        let attention = match self.log_multiplier {
+            None => attention,
+            Some(_) => Some(attention.unwrap_or(0.1 * libm::log(factor.max(1.0)) + 1.0)),
+        };
+        let attention = attention.filter(|it| self.log_multiplier.is_none() || *it != 1.0);
         self.text("rope.scaling.type", "yarn");
         self.float("rope.scaling.factor", factor);
         self.count("rope.scaling.original_context_length", original);

@@ -129,11 +129,7 @@ impl<'a> Plan<'a> {
         weights: &'a Weights,
         wanted: Option<QuantType>,
     ) -> Result<Plan<'a>> {
-        config.expect("quantization_config", &[]).map_err(|_| {
-            let sentence = "config.json: the checkpoint is quantised already, which is not \
-                supported; convert the original";
-            Failure::new(Code::Model, sentence)
-        })?;
+        check_quantization(mapping, config)?;
         let mut keys = Keys::new(mapping.name);
         let sizes = (mapping.describe)(config, &mut keys).map_err(refused)?;
         let tied = config.flag("tie_word_embeddings").map_err(refused)?.unwrap_or(mapping.tied);
@@ -185,9 +181,14 @@ impl<'a> Plan<'a> {
             let rest = name.strip_prefix(layers)?.strip_prefix('.')?;
             let (number, rest) = rest.split_once('.')?;
             let number: u64 = number.parse().ok().filter(|n: &u64| n.to_string() == number)?;
-            (number < self.sizes.n_layers).then_some((number, rest))
+            Some((number, rest))
         };
+        let (n_layers, extra) = (self.sizes.n_layers, self.sizes.extra_layers);
         let in_layer = in_layer();
+        if in_layer.is_some_and(|(number, _)| (n_layers..n_layers + extra).contains(&number)) {
+            return Ok(Vec::new());
+        }
+        let in_layer = in_layer.filter(|(number, _)| *number < n_layers);
         // Numbers that cannot be would pile up under one name.
         let number = |rule: &Rule, name: &str| {
             let most = rule.stack.map(|count| count.of(&self.sizes));
@@ -218,6 +219,8 @@ impl<'a> Plan<'a> {
             Layers::All => true,
             Layers::Attending => !self.keys.is_recurrent(layer),
             Layers::Recurrent => self.keys.is_recurrent(layer),
+            Layers::Dense => layer < self.sizes.dense_layers,
+            Layers::Sparse => layer >= self.sizes.dense_layers,
         }
     }
 
@@ -232,6 +235,9 @@ impl<'a> Plan<'a> {
         let mut expected: Vec<u64> = rule.shape.iter().map(|width| width.of(&self.sizes)).collect();
         if let (Transform::Skip(rows), Some(all)) = (rule.transform, expected.first_mut()) {
             *all = all.saturating_add(rows);
+        }
+        if let Transform::Packed { .. } = rule.transform {
+            return self.add_packed(name, rule, (&expected, sources), wanted);
         }
         let mut parts = Vec::new();
         for (_, source) in sources {
@@ -248,7 +254,7 @@ impl<'a> Plan<'a> {
         let widths = rule.shape.iter().zip(&expected);
         let shape: Vec<u64> =
             widths.filter(|(width, _)| **width != Width::One).map(|(_, &n)| n).collect();
-        let mut dims = dims(rule.transform, &shape);
+        let mut dims = dims(rule.transform, &shape, &self.sizes);
         if let Some(width) = rule.rows_of {
             let row = width.of(&self.sizes).max(1);
             dims = vec![row, dims.iter().product::<u64>() / row];
@@ -269,6 +275,43 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// As [`Plan::add`], for the two tensors that are MXFP4 together.
+    fn add_packed(
+        &mut self,
+        name: String,
+        rule: &Rule,
+        (expected, sources): (&[u64], &[(u64, &'a Source)]),
+        wanted: Option<QuantType>,
+    ) -> Result<()> {
+        let wrong = |source: &Source, why: &str| {
+            let tensor = shown(source.name());
+            Failure::new(Code::Format, format_args!("{tensor} {why}"))
+        };
+        let &[(0, blocks), (1, scales)] = sources else {
+            let sentence = format_args!("{name} is made of blocks and scales, and one is missing");
+            return Err(Failure::new(Code::Format, sentence));
+        };
+        let &[matrices, rows, cols] = expected else { return Ok(()) };
+        let units = [matrices, rows, cols / MXFP4_LEN];
+        let shapes: [&[&[u64]]; 2] =
+            [&[&[units[0], units[1], units[2], 16], &[units[0], units[1], cols / 2]], &[&units]];
+        for (source, shapes) in [blocks, scales].into_iter().zip(shapes) {
+            if source.dtype() != Dtype::U8 {
+                return Err(wrong(source, "is not made of bytes"));
+            }
+            if !cols.is_multiple_of(MXFP4_LEN) || !shapes.contains(&source.tensor.shape()) {
+                return Err(wrong(source, "has another shape than by config.json"));
+            }
+        }
+        let stored = Stored::As(QuantType::MXFP4);
+        let dims = dims(rule.transform, expected, &self.sizes);
+        let kind = self.kind(&name, &dims, stored, wanted);
+        let parts = [blocks, scales].map(|source| Part { source, stored }).to_vec();
+        let origin = Origin::Stored { parts, transform: rule.transform };
+        self.outputs.push(Output { name, dims, kind, origin });
+        Ok(())
+    }
+
     /// The encoding of a tensor, by the rules of llama.cpp's converter: vectors, norms and learned
     /// positions are f32, and rows that are no whole blocks f16.
     fn kind(
@@ -282,6 +325,7 @@ impl<'a> Plan<'a> {
             || !name.ends_with(".weight")
             || name.ends_with("_norm.weight")
             || name.ends_with(".ffn_gate_inp.weight")
+            || name.ends_with(".ffn_gate_inp_shexp.weight")
             || name.ends_with("conv1d.weight")
             || name.ends_with(".shortconv.conv.weight")
             || matches!(name, "position_embd.weight" | "token_types.weight");
@@ -318,7 +362,7 @@ impl<'a> Plan<'a> {
             return Err(missing(sentence));
         }
         for number in 0..self.sizes.n_layers {
-            let needed = |rule: &&Rule| !rule.optional && self.has(number, rule);
+            let needed = |rule: &&Rule| rule.is_needed(&self.sizes) && self.has(number, rule);
             for rule in self.mapping.layer.iter().filter(needed) {
                 if !names.contains(&format!("blk.{number}.{}", rule.to)) {
                     return Err(missing(&format!(
@@ -330,6 +374,22 @@ impl<'a> Plan<'a> {
         }
         Ok(())
     }
+}
+
+/// Weights of a block of MXFP4.
+const MXFP4_LEN: u64 = 32;
+
+/// Refuses checkpoints that are quantised, but in a form that the mapping takes.
+fn check_quantization(mapping: &Mapping, config: &Config) -> Result<()> {
+    let Some(quantization) = config.get("quantization_config") else { return Ok(()) };
+    let packed = |rule: &Rule| matches!(rule.transform, Transform::Packed { .. });
+    let taken = mapping.layer.iter().any(packed);
+    if taken && quantization.get("quant_method").is_some_and(|it| it == "mxfp4") {
+        return Ok(());
+    }
+    let sentence = "config.json: the checkpoint is quantised already, which is not supported; \
+        convert the original";
+    Err(Failure::new(Code::Model, sentence))
 }
 
 /// How a tensor's elements are read.
@@ -349,13 +409,21 @@ fn stored(source: &Source) -> Result<Stored> {
 }
 
 /// The dimensions of a tensor of the output, neighbours first, by the shape of one in the checkpoint.
-fn dims(transform: Transform, shape: &[u64]) -> Vec<u64> {
+fn dims(transform: Transform, shape: &[u64], sizes: &Sizes) -> Vec<u64> {
     let mut dims: Vec<u64> = shape.iter().rev().copied().collect();
+    if let Transform::Blocks { count, rows, transposed, .. } = transform {
+        let (cols, rows) = (dims.first().copied().unwrap_or(1), rows.of(sizes));
+        let (cols, rows) = if transposed { (rows, cols) } else { (cols, rows) };
+        let all = [cols, rows, count.of(sizes)];
+        // One block is a matrix.
+        return if count == Width::Single { all[..2].to_vec() } else { all.to_vec() };
+    }
     match (transform, dims.as_mut_slice()) {
         (Transform::Transpose { step, .. }, [outputs, inputs, ..]) => {
             (*outputs, *inputs) = (*inputs, *outputs / step);
         }
         (Transform::Half(_), [row, ..]) => *row /= 2,
+        (Transform::Packed { step, .. }, [_, rows, ..]) => *rows /= step,
         (Transform::Skip(rows), [.., last]) => *last -= rows,
         _ => {}
     }

@@ -50,7 +50,14 @@ pub fn stream<E: From<io::Error>>(
         ([cols, rows @ ..], _) => (rows.iter().product(), *cols),
         ([], _) => (1, 1),
     };
-    let (rows, kind) = (rows / parts.len().max(1) as u64, output.kind);
+    let kind = output.kind;
+    if let (Transform::Packed { step, first }, [blocks, scales]) = (transform, parts.as_slice()) {
+        let (source, stored) = (blocks.source, blocks.stored);
+        // Elements have no whole bytes, and are not asked for theirs.
+        let job = Job { source, stored, transform, kind, rows, cols, element: 1, sizes };
+        return job.packed(weights, scales.source, (step, first), threads, sink);
+    }
+    let rows = rows / parts.len().max(1) as u64;
     for &Part { source, stored } in parts {
         let element = source.dtype().bytes() as usize;
         let job = Job { source, stored, transform, kind, rows, cols, element, sizes };
@@ -58,7 +65,15 @@ pub fn stream<E: From<io::Error>>(
             Transform::Transpose { step, first } => {
                 let matrices = output.dims.get(2).copied().unwrap_or(1) / parts.len().max(1) as u64;
                 for matrix in 0..matrices.max(1) {
-                    job.transposed(weights, (step, first), (matrix, matrices), threads, sink)?;
+                    let from = matrix * rows * cols / matrices.max(1) * step;
+                    job.transposed(weights, (step, first), (from, matrices), threads, sink)?;
+                }
+            }
+            Transform::Blocks { count, transposed: true, .. } => {
+                let count = count.of(sizes);
+                for block in 0..count {
+                    let from = job.block_row(block) * rows / count.max(1);
+                    job.transposed(weights, (1, 0), (from, count), threads, sink)?;
                 }
             }
             _ => job.in_order(weights, threads, sink)?,
@@ -79,6 +94,39 @@ impl Job<'_> {
         self.cols as usize * self.element * step
     }
 
+    /// Rows of blocks whose codes and scales are stored apart.
+    fn packed<E: From<io::Error>>(
+        &self,
+        weights: &Weights,
+        scales: &Source,
+        (step, taken): (u64, u64),
+        threads: usize,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let units = self.cols / 32;
+        let row = units as usize * CODES;
+        let (mut codes, mut exponents) = (Vec::new(), Vec::new());
+        let (mut blocks, mut encoded) = (Vec::new(), Vec::new());
+        let pieces = self.piece_rows(1);
+        for first in (0..self.rows).step_by(pieces as usize) {
+            let rows = pieces.min(self.rows - first);
+            codes.resize((rows * step) as usize * row, 0);
+            exponents.resize((rows * step * units) as usize, 0);
+            weights.read(self.source, first * step * row as u64, &mut codes)?;
+            weights.read(scales, first * step * units, &mut exponents)?;
+            blocks.clear();
+            let stored = codes.chunks_exact(row).zip(exponents.chunks_exact(units as usize));
+            for (codes, exponents) in stored.skip(taken as usize).step_by(step as usize) {
+                for (codes, &exponent) in codes.chunks_exact(CODES).zip(exponents) {
+                    blocks.push(exponent);
+                    blocks.extend(in_halves(codes));
+                }
+            }
+            sink(self.encode(&blocks, rows as usize, threads, &mut encoded))?;
+        }
+        Ok(())
+    }
+
     /// Rows whose place depends on their neighbours' alone, or on their head's.
     fn in_order<E: From<io::Error>>(
         &self,
@@ -91,6 +139,7 @@ impl Job<'_> {
             Transform::Interleave => self.piece_rows(head),
             // Heads come from different places.
             Transform::Ungroup => head,
+            Transform::Blocks { rows, .. } => rows.of(self.sizes),
             _ => self.piece_rows(1),
         };
         let (mut raw, mut moved, mut encoded) = (Vec::new(), Vec::new(), Vec::new());
@@ -100,6 +149,7 @@ impl Job<'_> {
             let from = match self.transform {
                 Transform::Ungroup => self.grouped(first / head) * head,
                 Transform::Skip(rows) => first + rows,
+                Transform::Blocks { .. } => self.block_row(first / step.max(1)),
                 _ => first,
             };
             weights.read(self.source, from * self.row_bytes() as u64, &mut raw)?;
@@ -124,6 +174,15 @@ impl Job<'_> {
         Ok(())
     }
 
+    /// The stored row that is the first one taken of a block.
+    fn block_row(&self, block: u64) -> u64 {
+        let Transform::Blocks { count, before, .. } = self.transform else { return 0 };
+        let all =
+            self.source.tensor.shape().split_last().map_or(1, |(_, rows)| rows.iter().product());
+        let before = before.map_or(0, |width| width.of(self.sizes));
+        block * (all / count.of(self.sizes).max(1)) + before
+    }
+
     /// Which head of the stored order is this one of the output: all queries, all keys, all values.
     fn grouped(&self, head: u64) -> u64 {
         let Sizes { n_heads, n_kv_heads, .. } = *self.sizes;
@@ -135,19 +194,20 @@ impl Job<'_> {
         group * (queries + 2) + place
     }
 
-    /// The output's rows are stored columns: of one of several matrices, every `step`-th.
+    /// The output's rows are stored columns: of one of several matrices, which begins with element
+    /// `from`, every `step`-th.
     fn transposed<E: From<io::Error>>(
         &self,
         weights: &Weights,
         (step, column): (u64, u64),
-        (matrix, matrices): (u64, u64),
+        (from, matrices): (u64, u64),
         threads: usize,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let all_rows = self.rows / matrices.max(1);
         let stored_row = (all_rows * step) as usize * self.element;
         let mut stored = vec![0; self.cols as usize * stored_row];
-        weights.read(self.source, matrix * stored.len() as u64, &mut stored)?;
+        weights.read(self.source, from * self.element as u64, &mut stored)?;
         let pieces = self.piece_rows(1);
         let (mut piece, mut encoded) = (Vec::new(), Vec::new());
         for first in (0..all_rows).step_by(pieces as usize) {
@@ -180,17 +240,21 @@ impl Job<'_> {
         let cols = self.cols as usize;
         // The plan chose an encoding of which the rows are whole blocks; a column is f32.
         let row_bytes = cols / self.kind.block_len() * self.kind.block_bytes();
+        let stored_row = match self.transform {
+            Transform::Packed { .. } => cols / 32 * (1 + CODES),
+            _ => cols * self.element,
+        };
         encoded.resize(rows * row_bytes, 0);
         let share = rows.div_ceil(threads.max(1));
         let of_thread = |(input, output): (&[u8], &mut [u8])| {
             let mut row = vec![0.0_f32; cols];
-            let inputs = input.chunks_exact(cols * self.element);
+            let inputs = input.chunks_exact(stored_row);
             for (input, output) in inputs.zip(output.chunks_exact_mut(row_bytes)) {
                 self.decode(input, &mut row);
                 self.kind.encode(&row, output);
             }
         };
-        let shares = piece.chunks(share * cols * self.element);
+        let shares = piece.chunks(share * stored_row);
         let n_shares = shares.len();
         let shares = Mutex::new(shares.zip(encoded.chunks_mut(share * row_bytes)));
         let work = || {
@@ -226,6 +290,15 @@ impl Job<'_> {
             _ => {}
         }
     }
+}
+
+/// Bytes of the codes of a block of MXFP4.
+const CODES: usize = 16;
+
+/// Codes that lie in pairs of neighbours, each with the one half a block behind it.
+fn in_halves(codes: &[u8]) -> impl Iterator<Item = u8> {
+    let code = |i: usize| codes[i / 2] >> (i % 2 * 4) & 15;
+    (0..CODES).map(move |i| code(i) | code(i + CODES) << 4)
 }
 
 /// In each head of `head` rows: 0, head / 2, 1, head / 2 + 1, ...

@@ -22,12 +22,13 @@ pub struct Importance {
     chunks: u32,
 }
 
-/// Sums of squares of what met a matrix.
+/// Sums of squares of what met a matrix, or each of several.
+#[derive(Default)]
 pub struct Sums {
-    /// One for each column.
+    /// One for each column, matrix by matrix.
     pub values: Vec<f32>,
-    /// Rows that are in them.
-    pub rows: u64,
+    /// Rows that are in them, for each matrix.
+    pub rows: Vec<u64>,
 }
 
 const KIND: &str = "general.type";
@@ -50,10 +51,11 @@ pub fn write(
         builder.set_strings(TEXTS, &[text])?;
         builder.set(CHUNKS, chunks as u32)?;
         builder.set(CHUNK_SIZE, chunk_size as u32)?;
-        for (name, Sums { values, .. }) in sums {
-            let cols = values.len() as u64;
-            builder.add_tensor(&format!("{name}{SUMS}"), &[cols, 1], QuantType::F32)?;
-            builder.add_tensor(&format!("{name}{COUNTS}"), &[1, 1], QuantType::F32)?;
+        for (name, Sums { values, rows }) in sums {
+            let n = rows.len().max(1) as u64;
+            let cols = values.len() as u64 / n;
+            builder.add_tensor(&format!("{name}{SUMS}"), &[cols, n], QuantType::F32)?;
+            builder.add_tensor(&format!("{name}{COUNTS}"), &[1, n], QuantType::F32)?;
         }
         Ok(builder)
     };
@@ -63,7 +65,8 @@ pub fn write(
     for Sums { values, rows } in sums.values() {
         let values: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         data.write(&values).map_err(io::Error::from)?;
-        data.write(&(*rows as f32).to_le_bytes()).map_err(io::Error::from)?;
+        let rows: Vec<u8> = rows.iter().flat_map(|&rows| (rows as f32).to_le_bytes()).collect();
+        data.write(&rows).map_err(io::Error::from)?;
     }
     data.finish().map_err(io::Error::from)?;
     Ok(())

@@ -93,9 +93,6 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     output::check_absent(&command.output, command.force)?;
     with_decoder(&command.model.model, command.rules.name(), |model| {
         tell_unknown_rules(model.tokenizer(), streams);
-        if model.config().experts.is_some() {
-            streams.note("the experts' matrices are not measured: they get no importance");
-        }
         let text = input::read_file(&command.file)?;
         let most = command.windows.map(NonZeroUsize::get);
         let windows = Windows::new(model.tokenizer(), &text, window, most)?;
@@ -200,23 +197,50 @@ impl Observed {
                 names.iter().map(|name| format!("blk.{layer}.{name}.weight")).collect()
             };
             let names = match site {
-                Site::Attention => in_layer(&["attn_q", "attn_k", "attn_v", "attn_qkv"]),
+                Site::Attention => in_layer(&[
+                    "attn_q",
+                    "attn_k",
+                    "attn_v",
+                    "attn_qkv",
+                    "attn_q_a",
+                    "attn_kv_a_mqa",
+                ]),
+                Site::LatentQueries => in_layer(&["attn_q_b"]),
                 Site::AttentionOutput => in_layer(&["attn_output"]),
                 Site::Mixer => in_layer(&["ssm_in", "shortconv.in_proj"]),
                 Site::Selection => in_layer(&["ssm_x"]),
                 Site::Step => in_layer(&["ssm_dt"]),
                 Site::MixerOutput => in_layer(&["ssm_out", "shortconv.out_proj"]),
-                Site::FeedForward => in_layer(&["ffn_gate", "ffn_up"]),
+                Site::FeedForward => {
+                    in_layer(&["ffn_gate", "ffn_up", "ffn_gate_shexp", "ffn_up_shexp"])
+                }
                 Site::Down => in_layer(&["ffn_down"]),
+                Site::UpExpert(_) => in_layer(&["ffn_gate_exps", "ffn_up_exps"]),
+                Site::DownExpert(_) => in_layer(&["ffn_down_exps"]),
+                Site::DownShared => in_layer(&["ffn_down_shexp"]),
                 Site::Head if !head => continue,
                 Site::Head if gguf.tensor("output.weight").is_some() => {
                     vec!["output.weight".to_owned()]
                 }
                 Site::Head => vec!["token_embd.weight".to_owned()],
             };
-            let values: Vec<f32> = column.sums.iter().map(|&sum| sum as f32).collect();
-            for name in names.into_iter().filter(|name| gguf.tensor(name).is_some()) {
-                all.insert(name, Sums { values: values.clone(), rows: column.rows });
+            let expert = match site {
+                Site::UpExpert(expert) | Site::DownExpert(expert) => expert,
+                _ => 0,
+            };
+            for name in names {
+                let Some(tensor) = gguf.tensor(&name) else { continue };
+                let experts = tensor.shape()[2] as usize;
+                let cols = column.sums.len();
+                let sums = all.entry(name).or_insert_with(Sums::default);
+                // An expert that no token went through has zeros.
+                sums.values.resize(experts * cols, 0.0);
+                sums.rows.resize(experts, 0);
+                let values = sums.values.iter_mut().skip(expert * cols);
+                values.zip(&column.sums).for_each(|(value, &sum)| *value = sum as f32);
+                if let Some(rows) = sums.rows.get_mut(expert) {
+                    *rows = column.rows;
+                }
             }
         }
         all

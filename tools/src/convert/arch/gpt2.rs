@@ -5,7 +5,7 @@ use mote_formats::hf::{Config, ConfigError};
 use serde_json::Value;
 
 use super::Width::{Context, Embd, Ff, QueryKeyValue, Vocab};
-use super::{HEAD, Mapping, MixerSizes, Rule, Sizes, tensor};
+use super::{HEAD, Latent, Mapping, MixerSizes, Rule, Sizes, tensor};
 use crate::convert::keys::Keys;
 
 pub static GPT2: Mapping = Mapping {
@@ -60,6 +60,10 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         head_dim: n_embd / n_heads,
         n_ff: config.count("n_inner")?.unwrap_or(n_embd.saturating_mul(4)),
         n_experts: 0,
+        shared_ff: 0,
+        dense_layers: 0,
+        extra_layers: 0,
+        latent: Latent::default(),
         expert_ff: 0,
         n_vocab: config.required("vocab_size")?,
         n_ctx,

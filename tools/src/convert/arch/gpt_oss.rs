@@ -1,7 +1,7 @@
-//! gpt-oss, as floats: gate and up of all experts lie in one tensor, their columns in turns. (As it was
-//! published the experts are MXFP4, which is refused.)
+//! gpt-oss: gate and up of all experts lie in one tensor, their outputs in turns; as floats, or in MXFP4 as they
+//! were published, which they stay.
 
-use mote_formats::hf::config::Scaling;
+use mote_formats::hf::config::{Layers, Scaling};
 use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Embd, ExpertFf, ExpertGateUp, Experts, Heads, KeyValue, Query};
@@ -35,6 +35,15 @@ const LAYER: &[Rule] = &[
         .transform(Transform::Half(1)),
     tensor("mlp.experts.down_proj", "ffn_down_exps.weight", &[Experts, ExpertFf, Embd])
         .transposed(),
+    tensor("mlp.experts.gate_up_proj", "ffn_gate_exps.weight", &[Experts, ExpertGateUp, Embd])
+        .transform(Transform::Packed { step: 2, first: 0 })
+        .optional(),
+    tensor("mlp.experts.gate_up_proj", "ffn_up_exps.weight", &[Experts, ExpertGateUp, Embd])
+        .transform(Transform::Packed { step: 2, first: 1 })
+        .optional(),
+    tensor("mlp.experts.down_proj", "ffn_down_exps.weight", &[Experts, Embd, ExpertFf])
+        .transform(Transform::Packed { step: 1, first: 0 })
+        .optional(),
     tensor("mlp.experts.down_proj_bias", "ffn_down_exps.bias", &[Experts, Embd]),
 ];
 
@@ -66,6 +75,11 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
             beta_slow: Some(1.0),
             truncate: false,
         });
+    }
+    // Readers take OpenAI's own choice, false, where no key speaks.
+    if let Scaling::Yarn { truncate: true, .. } = config.rope(Layers::Full, DEFAULTS.theta)?.scaling
+    {
+        keys.flag("rope.scaling.yarn_truncate", true);
     }
     keys.count("attention.sliding_window", config.count("sliding_window")?.unwrap_or(WINDOW));
     keys.count("expert_feed_forward_length", sizes.expert_ff);

@@ -12,7 +12,7 @@ pub static GRANITE: Mapping =
 
 const DEFAULTS: Defaults = Defaults { stretched: true, ..Defaults::USUAL };
 
-fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
+pub(super) fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("hidden_act", &["silu".into()])?;
     let sizes = keys.decoder(config, &DEFAULTS)?;
     keys.count("vocab_size", sizes.n_vocab);

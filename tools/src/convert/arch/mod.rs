@@ -10,6 +10,7 @@ use super::keys::Keys;
 mod bert;
 mod bloom;
 mod cohere;
+mod deepseek2;
 mod distilbert;
 mod exaone4;
 mod falcon;
@@ -21,6 +22,7 @@ mod gpt2;
 mod gpt_oss;
 mod gptneox;
 mod granite;
+mod granitemoe;
 mod lfm2;
 mod llama;
 mod mamba;
@@ -32,6 +34,7 @@ mod olmoe;
 mod opt;
 mod phi3;
 mod qwen2;
+mod qwen2moe;
 mod qwen3;
 mod qwen3moe;
 mod smollm3;
@@ -47,11 +50,13 @@ pub static MAPPINGS: &[&Mapping] = &[
     &gemma3::GEMMA3,
     &qwen2::QWEN2,
     &qwen3::QWEN3,
+    &qwen2moe::QWEN2MOE,
     &qwen3moe::QWEN3MOE,
     &gpt2::GPT2,
     &phi3::PHI3,
     &smollm3::SMOLLM3,
     &granite::GRANITE,
+    &granitemoe::GRANITEMOE,
     &olmo2::OLMO2,
     &olmoe::OLMOE,
     &gpt_oss::GPT_OSS,
@@ -65,6 +70,7 @@ pub static MAPPINGS: &[&Mapping] = &[
     &cohere::COMMAND_R,
     &cohere::COHERE2,
     &exaone4::EXAONE4,
+    &deepseek2::DEEPSEEK2,
     &glm4::GLM4,
     &nemotron::NEMOTRON,
     &lfm2::LFM2,
@@ -145,6 +151,14 @@ pub struct Sizes {
     pub n_experts: u64,
     /// Width of one of them.
     pub expert_ff: u64,
+    /// Width of the network besides them that every token goes through; 0: there is none.
+    pub shared_ff: u64,
+    /// So many of the first layers have no experts.
+    pub dense_layers: u64,
+    /// So many layers behind the others are left out: what guesses further tokens.
+    pub extra_layers: u64,
+    /// What queries, keys and values are made of, where they go through narrower vectors.
+    pub latent: Latent,
     /// Tokens in the vocabulary.
     pub n_vocab: u64,
     /// Positions.
@@ -178,9 +192,26 @@ pub struct MixerSizes {
     pub group: u64,
 }
 
+/// The sizes of multi-head latent attention; all 0: there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Latent {
+    /// The vector that queries are made of; 0: they are made of the state.
+    pub query: u64,
+    /// The vector that keys and values are made of.
+    pub key_value: u64,
+    /// Dimensions of a query's and a key's head that do not turn.
+    pub still: u64,
+    /// Those that turn.
+    pub turning: u64,
+    /// Dimensions of a value's head.
+    pub value: u64,
+}
+
 /// A dimension of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
+    /// 1: a dimension that the output has, too.
+    Single,
     /// The residual stream's.
     Embd,
     /// All query heads.
@@ -205,6 +236,28 @@ pub enum Width {
     ExpertFf,
     /// Gate and up of one expert in one.
     ExpertGateUp,
+    /// That of the network besides the experts.
+    SharedFf,
+    /// Its gate and up in one.
+    SharedGateUp,
+    /// See [`Latent`].
+    LatentQuery,
+    /// As above.
+    LatentKeyValue,
+    /// The same, and the dimensions of a key that turn.
+    LatentKeyTurning,
+    /// All heads' queries, what turns and what does not.
+    LatentQueries,
+    /// The same, if they are made of the state, or else 0.
+    LatentDirect,
+    /// All heads' keys, without what turns, and values.
+    LatentKeysValues,
+    /// Of one head: the key without what turns.
+    LatentStill,
+    /// Of one head: the value.
+    LatentValue,
+    /// All heads' values.
+    LatentValues,
     /// The vocabulary.
     Vocab,
     /// Positions.
@@ -238,7 +291,10 @@ impl Width {
     pub fn of(self, sizes: &Sizes) -> u64 {
         let query = sizes.n_heads.saturating_mul(sizes.head_dim);
         let key_value = sizes.n_kv_heads.saturating_mul(sizes.head_dim);
+        let Latent { query: latent_query, key_value: latent, still, turning, value } = sizes.latent;
+        let all = |head: u64| sizes.n_heads.saturating_mul(head);
         match self {
+            Width::Single => 1,
             Width::Embd => sizes.n_embd,
             Width::Query => query,
             Width::KeyValue => key_value,
@@ -251,6 +307,18 @@ impl Width {
             Width::Experts => sizes.n_experts,
             Width::ExpertFf => sizes.expert_ff,
             Width::ExpertGateUp => sizes.expert_ff.saturating_mul(2),
+            Width::SharedFf => sizes.shared_ff,
+            Width::SharedGateUp => sizes.shared_ff.saturating_mul(2),
+            Width::LatentQuery => latent_query,
+            Width::LatentKeyValue => latent,
+            Width::LatentKeyTurning => latent.saturating_add(turning),
+            Width::LatentQueries => all(still.saturating_add(turning)),
+            Width::LatentDirect if latent_query > 0 => 0,
+            Width::LatentDirect => all(still.saturating_add(turning)),
+            Width::LatentKeysValues => all(still.saturating_add(value)),
+            Width::LatentStill => still,
+            Width::LatentValue => value,
+            Width::LatentValues => all(value),
             Width::Vocab => sizes.n_vocab,
             Width::Context => sizes.n_ctx,
             Width::TokenTypes => sizes.token_types,
@@ -291,6 +359,25 @@ pub enum Transform {
     Ungroup,
     /// The first rows are left out.
     Skip(u64),
+    /// The rows are so many blocks of equal size, of each of which some are taken.
+    Blocks {
+        /// How many blocks.
+        count: Width,
+        /// Rows of a block before those that are taken, if there are any.
+        before: Option<Width>,
+        /// Rows that are taken.
+        rows: Width,
+        /// Whether they become columns.
+        transposed: bool,
+    },
+    /// Two tensors of bytes, NAME_blocks and NAME_scales: MXFP4, of which every `step`-th row from `first` on
+    /// is taken. The shape is that of the numbers they stand for.
+    Packed {
+        /// How many outputs of different tensors alternate.
+        step: u64,
+        /// Which of them this is.
+        first: u64,
+    },
     /// The model multiplies by 1 + w, the GGUF architecture by w.
     PlusOne,
     /// Of a rate its logarithm is stored, without the sign: the GGUF architecture has -exp(w).
@@ -335,6 +422,10 @@ pub enum Layers {
     Attending,
     /// Those that have a recurrent mixer instead.
     Recurrent,
+    /// Those without experts, where others have some.
+    Dense,
+    /// Those with experts, where others have none.
+    Sparse,
 }
 
 /// A tensor that every model has.
@@ -365,6 +456,21 @@ impl Rule {
         self
     }
 
+    const fn sparse(mut self) -> Rule {
+        self.layers = Layers::Sparse;
+        self
+    }
+
+    const fn dense(mut self) -> Rule {
+        self.layers = Layers::Dense;
+        self
+    }
+
+    /// Whether a model of these sizes cannot be without it.
+    pub fn is_needed(&self, sizes: &Sizes) -> bool {
+        !self.optional && self.shape.iter().all(|width| width.of(sizes) > 0)
+    }
+
     const fn interleaved(mut self) -> Rule {
         self.transform = Transform::Interleave;
         self
@@ -387,6 +493,10 @@ impl Rule {
 
     /// The number that stands for `{}` in a name that is the rule's (0 where there is none).
     pub fn number(&self, name: &str) -> Option<u64> {
+        if let Transform::Packed { .. } = self.transform {
+            let end = name.strip_prefix(self.from)?;
+            return ["_blocks", "_scales"].iter().position(|it| *it == end).map(|at| at as u64);
+        }
         let Some((start, end)) = self.from.split_once("{}") else {
             return (self.from == name).then_some(0);
         };

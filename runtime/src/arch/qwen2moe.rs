@@ -1,0 +1,31 @@
+//! Qwen 2 with experts (Qwen Team 2024): beside those chosen, one for every token, which a score of its
+//! own weighs.
+
+use super::{Architecture, Keys};
+use crate::config::{Config, NormKind};
+use crate::error::{KeyError, LoadError};
+use crate::weights::Slot;
+use mote_kernels::RopeLayout;
+
+pub static QWEN2MOE: Architecture = Architecture {
+    name: "qwen2moe",
+    config,
+    required: &[],
+    optional: &[Slot::QBias, Slot::KBias, Slot::VBias],
+    fused: &[],
+};
+
+fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
+    keys.refuse("attention.sliding_window")?;
+    let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Halves))?;
+    let experts = keys.experts(config.n_ff, false)?;
+    let missing = LoadError::Key("expert_count", KeyError::Missing);
+    let mut experts = experts.ok_or(missing)?;
+    // Old files do not say how wide it is, but it is always there.
+    if experts.shared_ff == 0 {
+        experts.shared_ff = config.n_ff;
+    }
+    experts.shared_gate = true;
+    config.experts = Some(experts);
+    Ok(config)
+}
