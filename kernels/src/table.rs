@@ -321,7 +321,7 @@ impl Kernels {
         scratch: &mut [f32],
     ) {
         check_attend(job, scratch);
-        assert!(job.tokens == 1 && chunk <= job.first / CHUNK);
+        assert!(job.tokens == 1 && chunk <= job.end / CHUNK);
         assert!(!job.visible_in_chunk(chunk).is_empty());
         assert_eq!(parts.len(), job.heads * attend_part_len(job.head_dim));
         // SAFETY: as in `attend`; there is room for every head's part.
@@ -356,11 +356,13 @@ impl Kernels {
 /// What every form of attention relies on.
 fn check_attend(job: &Attend<'_>, scratch: &[f32]) {
     let heads = job.heads.saturating_mul(job.head_dim);
-    let positions = job.first.saturating_add(job.tokens);
+    let positions = job.end;
     let padded = positions.checked_next_multiple_of(KEY_TILE).unwrap_or(usize::MAX);
     let kv = job.kv_heads.saturating_mul(job.head_dim);
     let others = job.tokens.saturating_sub(1).saturating_mul(job.query_stride);
-    assert!(job.window > 0 && job.kv_head < job.kv_heads);
+    assert!(job.first.saturating_add(job.tokens) <= positions);
+    assert!(job.window > job.ahead || job.window == usize::MAX);
+    assert!(job.kv_head < job.kv_heads);
     assert!(job.slopes.is_empty() || job.slopes.len() == job.heads);
     assert!(job.sinks.is_empty() || job.sinks.len() == job.heads);
     assert!(scratch.len() >= attend_scratch_len(job.head_dim));

@@ -19,7 +19,7 @@ pub const MAX_POSITIONS: usize = 1 << 24;
 /// Most tokens of a vocabulary.
 pub const MAX_VOCABULARY: usize = 1 << 20;
 
-/// A decoder: a Transformer, or something else that is a stack of layers.
+/// A stack of layers: a decoder, of a Transformer or something else, or an encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
     /// Decoder layers.
@@ -45,10 +45,18 @@ pub struct Config {
     pub n_vocab: usize,
     /// Positions that the model was trained with.
     pub n_ctx_train: usize,
+    /// Whether a token sees those before it alone, so that what follows it can be predicted: a decoder.
+    /// Else all tokens of a text see each other: an encoder, which gives states and no logits.
+    pub causal: bool,
+    /// How the states of a text become one vector, where the file says.
+    pub pooling: Option<Pooling>,
     /// What the norms of the residual stream do.
     pub norm: NormKind,
     /// Whether a branch begins with a norm; else it begins with the residual stream as it is.
     pub pre_norm: bool,
+    /// Whether the stream itself is normed behind each branch, as in the first Transformer (Vaswani et al.
+    /// 2017); then none is left for the end.
+    pub residual_norm: bool,
     /// Whether the embedding is normed before the first layer.
     pub embedding_norm: bool,
     /// Whether both branches of a layer begin with the same state; else the second one sees what the
@@ -92,12 +100,26 @@ pub struct Config {
     /// Positions that have a learned embedding, which is added to the token's; 0: none, and the
     /// context may be of any length.
     pub learned_positions: usize,
+    /// Kinds of segments that have a learned embedding, of which that of the first is added to every
+    /// token's; 0: none.
+    pub token_types: usize,
     /// Position embedding of the layers that see everything.
     pub rope: Rope,
     /// Every so many layers the last one has no position embedding; `usize::MAX`: all have it.
     pub no_rope_period: usize,
     /// Layers that see only the last positions, with a position embedding of their own.
     pub window: Option<Window>,
+}
+
+/// How the final states of a text's tokens become one vector, its embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// The first token's.
+    First,
+    /// The last token's.
+    Last,
 }
 
 /// A norm of the residual stream.
@@ -333,6 +355,11 @@ impl Config {
             product *= step;
             *slope = product as f32 * self.alibi_scale;
         }
+    }
+
+    /// How the states of a text become one vector: as the file says, or as suits who sees what.
+    pub fn default_pooling(&self) -> Pooling {
+        self.pooling.unwrap_or(if self.causal { Pooling::Last } else { Pooling::Mean })
     }
 
     /// The window of a layer, if it has one.

@@ -185,14 +185,15 @@ impl Engine<'_> {
         });
     }
 
-    /// `x += scale * (branch + bias)`, the branch normed first if the model has a norm for it.
+    /// `x += scale * (branch + bias)`, the branch normed first if the model has a norm for it, and then
+    /// the sum if it has one for that.
     pub fn add_branch(
         &mut self,
         n_embd: usize,
         x: &mut [f32],
         branch: &mut [f32],
         bias: Option<&[f32]>,
-        norm: Option<Norm<'_>>,
+        (norm, sum_norm): (Option<Norm<'_>>, Option<Norm<'_>>),
         scale: f32,
     ) {
         let (kernels, epsilon, chunk) = (self.kernels, self.norm_epsilon, TOKEN_CHUNK * n_embd);
@@ -211,6 +212,11 @@ impl Engine<'_> {
                     branch.iter_mut().for_each(|v| *v *= scale);
                 }
                 add(x, Some(branch));
+                if let Some(norm) = sum_norm {
+                    let spare = &mut scratch[..n_embd];
+                    spare.copy_from_slice(x);
+                    norm.apply(kernels, epsilon, spare, x);
+                }
             }
         });
     }

@@ -167,6 +167,9 @@ pub enum SessionError {
     },
     /// Nothing was fed, so there is nothing to continue.
     Empty,
+    /// The model is an encoder: it gives embeddings of texts ([`Session::embed`](crate::Session::embed)),
+    /// and predicts none.
+    Encoder,
     /// A logit is infinite or NaN: broken weights, or a text that overflows them.
     NotFinite,
     /// An option that cannot be.
@@ -185,6 +188,9 @@ impl fmt::Display for SessionError {
                 write!(f, "{needed} tokens do not fit a context of {capacity}")
             }
             SessionError::Empty => write!(f, "there is no token to continue from"),
+            SessionError::Encoder => {
+                write!(f, "the model is an encoder: it gives embeddings of texts, and writes none")
+            }
             SessionError::NotFinite => write!(f, "the logits are not finite"),
             SessionError::Option(option) => write!(f, "{option}"),
             SessionError::Constraint => write!(f, "the constraint allows no token"),

@@ -78,8 +78,9 @@ impl Pass<'_> {
             if c.parallel_residual {
                 core::mem::swap(&mut b.branch, &mut b.aside);
             } else {
-                let norm = w.vector(Slot::PostAttentionNorm);
-                self.add_branch(tokens.clone(), b.x, b.branch, bias, norm);
+                let sum = (Slot::AttentionOutputNorm, Slot::AttentionOutputNormBias);
+                let norms = (w.vector(Slot::PostAttentionNorm), self.sum_norm(&w, sum));
+                self.add_branch(tokens.clone(), (b.x, b.branch), bias, norms);
             }
             if !c.has_ff() {
                 continue;
@@ -91,10 +92,11 @@ impl Pass<'_> {
                 None => self.feed_forward(index, &w, tokens.clone(), b),
             }
             if c.parallel_residual {
-                self.add_branch(tokens.clone(), b.x, b.aside, bias, None);
+                self.add_branch(tokens.clone(), (b.x, b.aside), bias, (None, None));
             }
-            let norm = w.vector(Slot::PostFfnNorm);
-            self.add_branch(tokens, b.x, b.branch, w.vector(Slot::DownBias), norm);
+            let sum = (Slot::LayerOutputNorm, Slot::LayerOutputNormBias);
+            let norms = (w.vector(Slot::PostFfnNorm), self.sum_norm(&w, sum));
+            self.add_branch(tokens, (b.x, b.branch), w.vector(Slot::DownBias), norms);
         }
         true
     }
@@ -219,6 +221,13 @@ impl Pass<'_> {
         self.engine.project([down], &input, [&mut b.branch[..t * c.n_embd]]); // (t, n_embd)
     }
 
+    /// Final states of the first `n` tokens of the last [`Pass::layers`] into `b.normed` (n, n_embd).
+    pub fn states(&mut self, n: usize, b: &mut Buffers<'_>) {
+        let (weight, bias) = self.weights.output_norm();
+        let norm = weight.map(|weight| self.norm(Some(weight), bias));
+        self.branch_input(0..n, norm, &[], (b.x, b.normed, &mut b.planes)); // (n, n_embd)
+    }
+
     /// Logits of tokens `from..from + n` of the last [`Pass::layers`] into `b.logits` (n, n_vocab).
     pub fn head(&mut self, from: usize, n: usize, b: &mut Buffers<'_>) {
         let (c, output) = (self.config, self.weights.output());
@@ -283,20 +292,25 @@ impl Pass<'_> {
         self.either_norm(w, own, (Slot::AttentionNorm, Slot::AttentionNormBias))
     }
 
-    /// Adds a branch of some of the tokens to their states, normed if there is a norm.
+    /// The norm behind a branch's addition, where the stream itself is normed.
+    fn sum_norm<'a>(&self, w: &Layer<'a>, slots: (Slot, Slot)) -> Option<Norm<'a>> {
+        self.config.residual_norm.then(|| self.norm(w.vector(slots.0), w.vector(slots.1)))
+    }
+
+    /// Adds a branch of some of the tokens to their states, normed if there is a norm for it; then the
+    /// states are if there is one for them.
     fn add_branch(
         &mut self,
         tokens: Range<usize>,
-        x: &mut [f32],
-        branch: &mut [f32],
+        (x, branch): (&mut [f32], &mut [f32]),
         bias: Option<&[f32]>,
-        norm: Option<&[f32]>,
+        (norm, sum_norm): (Option<&[f32]>, Option<Norm<'_>>),
     ) {
         let c = self.config;
         let x = &mut x[tokens.start * c.n_embd..tokens.end * c.n_embd];
         let branch = &mut branch[..x.len()];
         let norm = norm.map(|norm| self.norm(Some(norm), None));
-        self.engine.add_branch(c.n_embd, x, branch, bias, norm, c.residual_scale);
+        self.engine.add_branch(c.n_embd, x, branch, bias, (norm, sum_norm), c.residual_scale);
     }
 
     /// A norm of the residual stream. That its weights are there was checked when the model was read.
@@ -316,10 +330,12 @@ impl Pass<'_> {
         quantized(matrices).then(|| buffers.of(t, k, self.precision))
     }
 
-    /// Each token's row of the embedding, and that of its position where the model has one.
+    /// Each token's row of the embedding, that of its position where the model has one, and that of the
+    /// first kind of segments.
     fn embed(&mut self, tokens: &[u32], x: &mut [f32]) {
         let (embedding, scale) = (self.weights.embedding(), self.config.embedding_scale);
         let (positions, first) = (self.weights.positions(), self.first);
+        let types = self.weights.token_types();
         let (kernels, epsilon) = (self.engine.kernels, self.engine.norm_epsilon);
         let (weight, bias) = self.weights.embedding_norm();
         let norm = weight.map(|weight| self.norm(Some(weight), bias));
@@ -332,6 +348,11 @@ impl Pass<'_> {
             if let Some(positions) = positions {
                 let spare = &mut spare[..row.len()];
                 positions.decode_row(first + i, spare);
+                add(row, Some(spare));
+            }
+            if let Some(types) = types {
+                let spare = &mut spare[..row.len()];
+                types.decode_row(0, spare);
                 add(row, Some(spare));
             }
             if let Some(norm) = norm {

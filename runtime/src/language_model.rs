@@ -143,18 +143,7 @@ pub trait LanguageModel<'m>: Debug {
 
     /// Whether these tokens can be fed.
     fn check(&self, tokens: &[u32]) -> Result<(), SessionError> {
-        if tokens.is_empty() {
-            return Err(SessionError::Empty);
-        }
-        let n_vocab = self.n_vocab();
-        if let Some(&id) = tokens.iter().find(|&&id| id as usize >= n_vocab) {
-            return Err(SessionError::Token(id));
-        }
-        let (needed, capacity) = (self.position() + tokens.len(), self.capacity());
-        if needed > capacity {
-            return Err(SessionError::ContextFull { needed, capacity });
-        }
-        Ok(())
+        check_tokens(tokens, self.n_vocab(), (self.position(), self.capacity()))
     }
 
     /// Appends tokens of the prompt.
@@ -177,6 +166,25 @@ pub trait LanguageModel<'m>: Debug {
     ) -> Result<(), SessionError> {
         self.score_with(tokens, origin, from, &mut |_| true, visit).map(|_| ())
     }
+}
+
+/// Whether there are tokens, all of them in the vocabulary, and room for them behind `position`.
+pub(crate) fn check_tokens(
+    tokens: &[u32],
+    n_vocab: usize,
+    (position, capacity): (usize, usize),
+) -> Result<(), SessionError> {
+    if tokens.is_empty() {
+        return Err(SessionError::Empty);
+    }
+    if let Some(&id) = tokens.iter().find(|&&id| id as usize >= n_vocab) {
+        return Err(SessionError::Token(id));
+    }
+    let needed = position + tokens.len();
+    if needed > capacity {
+        return Err(SessionError::ContextFull { needed, capacity });
+    }
+    Ok(())
 }
 
 /// [`LanguageModel::score_tokens`] of a model that knows no shorter way than the logits of all tokens.

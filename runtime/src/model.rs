@@ -89,6 +89,11 @@ fn config(gguf: &Gguf<'_>) -> Result<(&'static arch::Architecture, Config), Load
     if config.recurrence == Recurrence::None && !config.recurrent.is_empty() {
         return Err(LoadError::Key("attention.head_count_kv", KeyError::Unsupported));
     }
+    // What looks back alone cannot look ahead.
+    let looks_back = config.window.is_some() || config.alibi_max_bias > 0.0;
+    if !config.causal && (looks_back || config.n_recurrent() > 0) {
+        return Err(LoadError::Key("attention.causal", KeyError::Unsupported));
+    }
     config.n_vocab = weights::n_vocab(gguf)?;
     if config.n_vocab > MAX_VOCABULARY {
         return Err(LoadError::Vocabulary { tokens: 0, rows: config.n_vocab });

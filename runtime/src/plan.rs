@@ -96,6 +96,9 @@ impl Sizes {
         if batch > MAX_BATCH {
             return Err(SessionError::Option("a batch is at most 65536 tokens"));
         }
+        if !c.causal && n_ctx > MAX_BATCH {
+            return Err(SessionError::Option("an encoder's text is at most 65536 tokens"));
+        }
         if c.learned_positions > 0 && n_ctx > c.learned_positions {
             let (needed, capacity) = (n_ctx, c.learned_positions);
             return Err(SessionError::ContextFull { needed, capacity });
@@ -105,7 +108,8 @@ impl Sizes {
                 "a q8_0 cache needs heads of a multiple of 32 values",
             ));
         }
-        let t = batch.min(n_ctx);
+        // The tokens of an encoder's text see each other: all of them go through together.
+        let t = if c.causal { batch.min(n_ctx) } else { n_ctx };
         let [low_rank, heads, by_head] = latent_widths(c);
         let longest = c.n_embd.max(c.q_dim()).max(c.widest_ff()).max(c.recurrence.inner());
         let longest = longest.max(low_rank / 2).max(heads);
@@ -137,7 +141,7 @@ impl Sizes {
             parts: chunks.saturating_mul(c.n_heads * attend_part_len(c.head_dim)),
             slopes: if c.alibi_max_bias > 0.0 { c.n_heads } else { 0 },
             members: if c.experts.is_some() { t } else { 0 },
-            logits: logit_rows.min(t).saturating_mul(c.n_vocab),
+            logits: if c.causal { logit_rows.min(t).saturating_mul(c.n_vocab) } else { 0 },
             scratch: threads.saturating_mul(worker),
         })
     }

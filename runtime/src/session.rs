@@ -1,6 +1,7 @@
 //! A session: tokens in, logits out, over a cache that remembers the context.
 
 mod drafted;
+mod embed;
 
 use mote_kernels::{Kernels, inverse_frequencies};
 
@@ -9,7 +10,7 @@ use crate::engine::Engine;
 use crate::error::SessionError;
 use crate::executor::{Crew, Executor};
 use crate::forward::Pass;
-use crate::language_model::LanguageModel;
+use crate::language_model::{LanguageModel, check_tokens};
 use crate::model::Model;
 use crate::notes::note;
 use crate::observe::Observer;
@@ -20,6 +21,8 @@ use crate::save::RestoreError;
 use crate::speculate::MAX_DRAFTS;
 use crate::states::States;
 use crate::tokenizer::Tokenizer;
+
+pub use embed::normalize;
 
 /// One text in the making. It belongs to one thread at a time; its memory is lent, and nothing is
 /// allocated after [`Session::new`].
@@ -435,6 +438,13 @@ impl<'m, 's: 'm> LanguageModel<'m> for Session<'s> {
 
     fn tokens(&self) -> &[u32] {
         self.tokens()
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<(), SessionError> {
+        if !self.model.config().causal {
+            return Err(SessionError::Encoder);
+        }
+        check_tokens(tokens, self.n_vocab(), (self.position, self.capacity()))
     }
 
     fn origin(&self, position: usize) -> Option<Origin> {

@@ -29,12 +29,15 @@ enum Global {
     RopeShort,
     RopeLong,
     Positions,
+    TokenTypes,
 }
 
 const EMBEDDING: &str = "token_embd.weight";
+/// The embedding of kinds of segments.
+pub(crate) const TOKEN_TYPES: &str = "token_types.weight";
 
 /// Their names in the file. They stand in front of the directory.
-const GLOBALS: [(Global, &str); 11] = [
+const GLOBALS: [(Global, &str); 12] = [
     (Global::Embedding, EMBEDDING),
     (Global::EmbeddingNorm, "token_embd_norm.weight"),
     (Global::EmbeddingNormBias, "token_embd_norm.bias"),
@@ -46,6 +49,7 @@ const GLOBALS: [(Global, &str); 11] = [
     (Global::RopeShort, "rope_factors_short.weight"),
     (Global::RopeLong, "rope_factors_long.weight"),
     (Global::Positions, "position_embd.weight"),
+    (Global::TokenTypes, TOKEN_TYPES),
 ];
 
 impl Global {
@@ -53,14 +57,17 @@ impl Global {
     /// for it.
     fn shape(self, c: &Config) -> Option<(usize, usize)> {
         match self {
-            Global::Embedding | Global::Output => Some((c.n_embd, c.n_vocab)),
+            Global::Embedding => Some((c.n_embd, c.n_vocab)),
+            Global::Output => c.causal.then_some((c.n_embd, c.n_vocab)),
             Global::EmbeddingNorm => c.embedding_norm.then_some((c.n_embd, 1)),
             Global::EmbeddingNormBias => {
                 (c.embedding_norm && c.norm == NormKind::Layer).then_some((c.n_embd, 1))
             }
-            Global::OutputNorm => Some((c.n_embd, 1)),
-            Global::OutputNormBias => (c.norm == NormKind::Layer).then_some((c.n_embd, 1)),
-            Global::OutputBias => Some((c.n_vocab, 1)),
+            Global::OutputNorm => (!c.residual_norm).then_some((c.n_embd, 1)),
+            Global::OutputNormBias => {
+                (c.norm == NormKind::Layer && !c.residual_norm).then_some((c.n_embd, 1))
+            }
+            Global::OutputBias => c.causal.then_some((c.n_vocab, 1)),
             Global::RopeDivisors => (c.rope.dims > 0).then_some((c.rope.dims / 2, 1)),
             Global::RopeShort | Global::RopeLong => {
                 matches!(c.rope.stretch, Stretch::Long { .. }).then_some((c.rope.dims / 2, 1))
@@ -68,6 +75,7 @@ impl Global {
             Global::Positions => {
                 (c.learned_positions > 0).then_some((c.n_embd, c.learned_positions))
             }
+            Global::TokenTypes => (c.token_types > 0).then_some((c.n_embd, c.token_types)),
         }
     }
 
@@ -188,6 +196,11 @@ impl<'a> Weights<'a> {
         self.matrix(Global::Positions as usize)
     }
 
+    /// The embedding of kinds of segments, token_types × n_embd, if the model has one.
+    pub fn token_types(&self) -> Option<Matrix<'a>> {
+        self.matrix(Global::TokenTypes as usize)
+    }
+
     /// The norm before the head (n_embd), and its bias, if it has one.
     pub fn output_norm(&self) -> (Option<&'a [f32]>, Option<&'a [f32]>) {
         let vector = |global| self.vector(global as usize);
@@ -296,8 +309,10 @@ impl Place {
                 _ => global,
             };
             let (cols, rows) = global.shape(config)?;
-            let is_matrix =
-                matches!(global, Global::Embedding | Global::Output | Global::Positions);
+            let is_matrix = matches!(
+                global,
+                Global::Embedding | Global::Output | Global::Positions | Global::TokenTypes
+            );
             let mut place = Place::new(name, None, !is_matrix);
             place.add(0, (global as usize, cols, rows));
             return Some(place);

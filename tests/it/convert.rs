@@ -59,7 +59,11 @@ const LLAMA_CPPS: &[&str] = &[
     "smollm3",
     "granite",
     "olmo2",
+    "bert",
 ];
+
+/// Encoders (scores: tests/it/embedding.rs).
+const ENCODERS: &[&str] = &["bert"];
 
 /// What a conversion left behind.
 pub struct Converted {
@@ -456,7 +460,7 @@ fn experts_in_mxfp4_are_not_encoded_again() {
 #[test]
 fn both_spellings_of_a_configuration_give_the_same_file() {
     let Some(folder) = shared("reference") else { return };
-    for name in MODELS {
+    for name in MODELS.iter().chain(ENCODERS) {
         let source = folder.join("models").join(name);
         if !source.join("config.legacy.json").exists() {
             continue;

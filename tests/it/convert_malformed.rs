@@ -182,7 +182,7 @@ fn case_322_numbers_of_the_configuration() {
     refused(json!({ "rope_parameters": by_kind }), UNSUPPORTED, "rope_parameters");
     refused(json!({ "hidden_act": "relu" }), UNSUPPORTED, "hidden_act");
     refused(json!({ "quantization_config": {} }), UNSUPPORTED, "quantised already");
-    refused(json!({ "architectures": ["BertModel"] }), UNSUPPORTED, "no support for BertModel");
+    refused(json!({ "architectures": ["T5Model"] }), UNSUPPORTED, "no support for T5Model");
     refused(json!({ "architectures": null, "model_type": null }), DAMAGED, "model_type");
 }
 

@@ -17,7 +17,7 @@ mod malformed;
 /// The tokenizer files of a folder, by name.
 pub(super) type Folder = BTreeMap<String, Vec<u8>>;
 
-fn folder(path: &Path) -> Folder {
+pub(super) fn folder(path: &Path) -> Folder {
     let is_small = |name: &str| !name.ends_with(".safetensors") && name != "ref.json";
     let entries = std::fs::read_dir(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
@@ -83,7 +83,7 @@ fn spell(value: &Value<'_>) -> String {
 }
 
 /// Rows of the embedding: one for each token, where no model is there.
-fn rows(folder: &Folder) -> usize {
+pub(super) fn rows(folder: &Folder) -> usize {
     let parse = |name: &str| serde_json::from_slice::<Json>(&folder[name]).unwrap();
     if folder.contains_key("config.json") {
         return parse("config.json")["vocab_size"].as_u64().unwrap() as usize;
@@ -230,4 +230,171 @@ fn check_strings(name: &str, files: &Folder, strings: &Json, answers: &Json) {
             check_against(tokenizer, strings, answers, &what);
         });
     }
+}
+
+/// The converter knows which rules add a BOS token where nothing says so, as the runtime does: the key
+/// is written where the two would differ, and nowhere else.
+#[test]
+fn rules_that_add_a_bos_token_are_the_same_here_and_there() {
+    const ADDS: &str = "tokenizer.ggml.add_bos_token";
+    let mut files = fixture("bpe_llama3");
+    edit(&mut files, "tokenizer.json", |json| json["post_processor"] = Json::Null);
+    edit(&mut files, "tokenizer_config.json", |json| {
+        json.as_object_mut().unwrap().remove("add_bos_token");
+    });
+    let mut adding = 0;
+    for name in mote_runtime::tokenizer::pre_tokenizers().flatten() {
+        let file = gguf(&read_as(&files, rows(&files), Some(name)).unwrap());
+        let silent = {
+            let gguf = Gguf::parse(&file).unwrap();
+            let mut silent = Builder::new();
+            for (key, value) in gguf.metadata().filter(|(key, _)| **key != *ADDS) {
+                silent.set(key, value).unwrap();
+            }
+            silent.write_index(Vec::new()).unwrap().finish().unwrap()
+        };
+        let adds = with_bytes(&silent, |tokenizer| tokenizer.adds_bos());
+        assert_eq!(keys(&file).contains_key(ADDS), adds, "{name}");
+        assert!(!with_bytes(&file, |tokenizer| tokenizer.adds_bos()), "{name}");
+        adding += usize::from(adds);
+    }
+    assert!(adding > 5);
+}
+
+/// What of WordPiece a GGUF file cannot say is refused; special tokens are no words, listed or not.
+#[test]
+fn word_pieces_of_a_tokenizer_json() {
+    let with = |change: &dyn Fn(&mut Json)| {
+        let mut files = fixture("wordpiece_bert");
+        for name in ["tokenizer_config.json", "vocab.txt"] {
+            files.remove(name);
+        }
+        edit(&mut files, "tokenizer.json", |json| change(json));
+        let rows = rows(&files);
+        read(&files, rows).map(|tokenizer| gguf(&tokenizer))
+    };
+    let plain = with(&|_| ()).unwrap();
+    // Not listed, but in the vocabulary.
+    let unlisted = with(&|json| json["added_tokens"] = serde_json::json!([])).unwrap();
+    assert_eq!(keys(&unlisted), keys(&plain));
+    let longer = with(&|json| json["model"]["max_input_chars_per_word"] = 200.into());
+    assert!(longer.unwrap_err().to_string().contains("100"));
+    let nowhere = with(&|json| json["model"]["unk_token"] = "<nowhere>".into());
+    assert!(nowhere.unwrap_err().to_string().contains("unknown token"));
+    let other = with(&|json| json["model"]["unk_token"] = "[MASK]".into()).unwrap();
+    let mask = with_bytes(&plain, |tokenizer| tokenizer.find(b"[MASK]")).unwrap();
+    with_bytes(&other, |tokenizer| {
+        assert_eq!(tokenizer.unknown(), Some(mask));
+        let options = mote_runtime::tokenizer::EncodeOptions::default();
+        assert_eq!(tokenizer.encode_to_vec("\u{2603}".as_bytes(), options).unwrap(), [mask]);
+    });
+}
+
+/// The tokenizer.json that says the same as the fixture of a Unigram vocabulary.
+fn unigram_json(file: &[u8]) -> Json {
+    let gguf = Gguf::parse(file).unwrap();
+    let array = |key: &str| gguf.get(&format!("tokenizer.ggml.{key}")).unwrap().as_array().unwrap();
+    let texts = array("tokens").strings().unwrap();
+    let texts = texts.map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned());
+    let scores = array("scores").elements::<f32>().unwrap();
+    let kinds = array("token_type").elements::<i32>().unwrap();
+    let tokens: Vec<(String, f32, i32)> =
+        texts.zip(scores.iter()).zip(kinds.iter()).map(|((t, s), k)| (t, s, k)).collect();
+    let vocab: Vec<Json> = tokens
+        .iter()
+        .map(|(text, score, _)| serde_json::json!([text, f64::from(*score)]))
+        .collect();
+    let added: Vec<Json> = tokens
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, _, kind))| [2, 3, 4].contains(kind))
+        .map(|(id, (text, _, kind))| {
+            serde_json::json!({
+                "id": id, "content": text, "special": *kind != 4, "normalized": false,
+                "single_word": false, "lstrip": false, "rstrip": false,
+            })
+        })
+        .collect();
+    let metaspace = serde_json::json!({ "type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always" });
+    serde_json::json!({
+        "version": "1.0", "added_tokens": added, "truncation": null, "padding": null,
+        "normalizer": { "type": "Precompiled", "precompiled_charsmap": base64(array("precompiled_charsmap").bytes()) },
+        "pre_tokenizer": { "type": "Sequence", "pretokenizers": [{ "type": "WhitespaceSplit" }, metaspace] },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "SpecialToken": { "id": "</s>", "type_id": 0 } }],
+            "pair": [],
+            "special_tokens": { "</s>": { "id": "</s>", "ids": [1], "tokens": ["</s>"] } },
+        },
+        "decoder": metaspace,
+        "model": { "type": "Unigram", "unk_id": 2, "vocab": vocab, "byte_fallback": false },
+    })
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte))
+            << (8 * (3 - group.len()));
+        for place in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
+            text.push(if place <= group.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+/// A Unigram vocabulary's tokenizer.json becomes the keys of its GGUF file, and texts their tokens.
+#[test]
+fn unigram_vocabularies_are_converted() {
+    let vocabularies = root().join("tests/fixtures/tokenizer");
+    let file = std::fs::read(vocabularies.join("unigram.gguf")).unwrap();
+    let json_text = unigram_json(&file).to_string();
+    let special =
+        serde_json::json!({ "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>" });
+    let folder: Folder = [
+        ("tokenizer.json".to_string(), json_text.into_bytes()),
+        ("tokenizer_config.json".to_string(), special.to_string().into_bytes()),
+    ]
+    .into();
+    let written = gguf(&read(&folder, 700).unwrap());
+    let (mut found, expected) = (keys(&written), keys(&file));
+    // Said, where the other is silent.
+    for key in ["add_bos_token", "add_eos_token", "add_sep_token"] {
+        found.remove(&format!("tokenizer.ggml.{key}"));
+    }
+    for (key, value) in &expected {
+        assert_eq!(found.get(key), Some(value), "{key}");
+    }
+    with_bytes(&written, |tokenizer| {
+        assert!(tokenizer.adds_eos() && !tokenizer.adds_bos());
+        let rows = json(&vocabularies.join("unigram.json"));
+        for row in rows.as_array().unwrap() {
+            let options = mote_runtime::tokenizer::EncodeOptions::default();
+            let text = row[0].as_str().unwrap();
+            let ids: Vec<u32> =
+                row[1].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+            assert_eq!(tokenizer.encode_to_vec(text.as_bytes(), options).unwrap(), ids, "{text:?}");
+        }
+    });
+    let refused = |change: &dyn Fn(&mut Json)| {
+        let mut folder = folder.clone();
+        edit(&mut folder, "tokenizer.json", |json| change(json));
+        read(&folder, 700).unwrap_err().to_string()
+    };
+    assert!(refused(&|json| json["model"]["unk_id"] = Json::Null).contains("unknown"));
+    assert!(refused(&|json| json["model"]["byte_fallback"] = true.into()).contains("bytes"));
+    assert!(
+        refused(&|json| json["normalizer"] = serde_json::json!({ "type": "NFKC" }))
+            .contains("NFKC")
+    );
+    assert!(
+        refused(&|json| json["normalizer"]["precompiled_charsmap"] = "?".into())
+            .contains("Precompiled")
+    );
+    assert!(
+        refused(&|json| json["pre_tokenizer"] = serde_json::json!({ "type": "Digits" }))
+            .contains("Digits")
+    );
 }

@@ -14,6 +14,7 @@ mod convert_llama2c;
 mod convert_malformed;
 mod convert_tokenizer;
 mod embedded;
+mod embedding;
 mod encodings;
 mod fallback;
 mod gguf_malformed;

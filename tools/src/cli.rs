@@ -104,6 +104,7 @@ commands! {
     Importance = importance;
     Tokenize = tokenize;
     Score = score;
+    Embed = embed;
     #[cfg(feature = "measure")]
     Perplexity = perplexity;
     #[cfg(feature = "measure")]

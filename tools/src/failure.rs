@@ -225,6 +225,9 @@ impl From<SessionError> for Failure {
             SessionError::Token(_) | SessionError::Empty => Code::Text,
             SessionError::ContextFull { .. } => Code::Context,
             SessionError::Memory(_) => Code::Memory,
+            SessionError::Encoder => {
+                return Failure::new(Code::Model, format_args!("{error} (mote embed)"));
+            }
             _ => Code::Usage,
         };
         Failure::new(code, error)

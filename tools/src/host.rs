@@ -9,7 +9,9 @@ use mote_kernels::{Kernels, arch};
 use mote_runtime::executor::Executor;
 use mote_runtime::threads::ThreadPool;
 use mote_runtime::tokenizer::pre_tokenizers;
-use mote_runtime::{AnyModel, AnySession, LanguageModel, Model, Options, Plan, Session};
+use mote_runtime::{
+    AnyModel, AnySession, LanguageModel, Model, Options, Plan, Session, SessionError,
+};
 
 use crate::failure::{Code, Failure, Result};
 use crate::options::SessionOptions;
@@ -73,6 +75,18 @@ pub fn with_model<R>(
     })
 }
 
+/// The same of a model that writes text.
+pub fn with_decoder<R>(
+    path: &Path,
+    pre: Option<&str>,
+    work: impl FnOnce(&Model<'_>) -> Result<R>,
+) -> Result<R> {
+    with_model(path, pre, |model| match model.config().causal {
+        true => work(model),
+        false => Err(Failure::from(SessionError::Encoder).in_file(path)),
+    })
+}
+
 /// A model of either kind.
 pub fn with_any_model<R>(path: &Path, work: impl FnOnce(&AnyModel<'_>) -> Result<R>) -> Result<R> {
     with_any_model_by(path, None, work)
@@ -123,6 +137,11 @@ pub fn try_any_model<R>(
         Ok(model) => model,
         Err(failure) => return work(Err(failure)),
     };
+    if let AnyModel::Transformer(model) = &model
+        && !model.config().causal
+    {
+        return work(Err(Failure::from(SessionError::Encoder).in_file(path)));
+    }
     if let Some(name) = pre
         && !model.set_pre_tokenizer(name)
     {

@@ -19,6 +19,7 @@ mod constrain;
 mod constrain;
 mod convert;
 mod diff;
+mod embed;
 #[cfg(feature = "embedded")]
 mod embedded;
 pub mod environment;

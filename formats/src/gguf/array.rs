@@ -156,6 +156,9 @@ fn skip_strings(cursor: &mut Cursor<'_>, count: usize) -> Result<(), ParseError>
 }
 
 impl<T: Element> Elements<'_, T> {
+    /// None.
+    pub const EMPTY: Self = Elements { bytes: &[], element: PhantomData };
+
     /// Elements.
     pub fn len(&self) -> usize {
         self.bytes.len() / size_of::<T::Bytes>()

@@ -107,9 +107,14 @@ pub struct Attend<'a> {
     pub kv_heads: usize,
     /// The one to attend to.
     pub kv_head: usize,
-    /// Absolute position of the first query token. Token t sees the keys up to `first + t`.
+    /// Absolute position of the first query token; that of token t is `first + t`.
     pub first: usize,
-    /// How many positions a query sees, itself included (at least 1).
+    /// Positions behind its own that a query sees, as far as there are any: 0 where each token sees
+    /// the past alone.
+    pub ahead: usize,
+    /// Positions in the cache, those of all query tokens among them.
+    pub end: usize,
+    /// How many positions a query sees, itself and those behind it included (more than `ahead`).
     pub window: usize,
     /// Multiplies each dot product.
     pub scale: f32,
@@ -126,8 +131,8 @@ impl Attend<'_> {
     /// The positions that token `t` sees.
     #[inline]
     pub(crate) fn visible(&self, t: usize) -> Range<usize> {
-        let end = self.first + t + 1;
-        end.saturating_sub(self.window)..end
+        let end = (self.first + t + 1).saturating_add(self.ahead);
+        end.saturating_sub(self.window)..end.min(self.end)
     }
 
     /// Those of them that lie in a chunk, for the first token.

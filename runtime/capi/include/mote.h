@@ -193,12 +193,13 @@ enum mote_text_flags {
     MOTE_ADD_BOS = 1,       /* begin with the bos token, if the model expects one */
     MOTE_PARSE_SPECIAL = 2, /* control tokens that the text spells ("<|im_end|>") are taken as such: not
                                for what a stranger wrote, who could forge turns */
-    MOTE_SHOW_SPECIAL = 4   /* control tokens are written as text */
+    MOTE_SHOW_SPECIAL = 4,  /* control tokens are written as text */
+    MOTE_ADD_EOS = 8        /* end with the eos token, if the model expects one: for mote_session_embed */
 };
 
 /* Writes the ids of a text to ids[0..capacity], their number to *n_ids. More than text_size + 2 are
  * possible only where the vocabulary normalises the text first. flags: MOTE_ADD_BOS |
- * MOTE_PARSE_SPECIAL. Allocates for a while.
+ * MOTE_ADD_EOS | MOTE_PARSE_SPECIAL. Allocates for a while.
  * Errors: MOTE_TOO_SMALL (*n_ids has the number needed, nothing is written), MOTE_TEXT (more than 1
  * GiB, or a byte without token), MOTE_NO_MEMORY. */
 #ifndef MOTE_NO_STD
@@ -439,6 +440,28 @@ mote_status mote_session_logits(mote_session *session, const float **logits, siz
  * mote_session_feed, MOTE_NOT_FINITE. */
 mote_status mote_session_score(mote_session *session, const uint32_t *ids, size_t n_ids,
                                double *log_probabilities);
+
+/* How the states of a text's tokens become one vector. */
+enum mote_pooling {
+    MOTE_POOLING_AUTO = 0,  /* as the file says; else MEAN for an encoder, LAST for a decoder */
+    MOTE_POOLING_MEAN = 1,
+    MOTE_POOLING_FIRST = 2, /* the first token's ("cls") */
+    MOTE_POOLING_LAST = 3
+};
+
+enum mote_embedding_flags {
+    MOTE_RAW_LENGTH = 1     /* as it comes; else it is scaled to length 1 */
+};
+
+/* Writes the embedding of a text to embedding[0..n_embedding], n_embedding being mote_model_info.n_embd:
+ * near that of a text about the same. The text stands alone: the context is forgotten, before and
+ * afterwards. An encoder (BERT) can do nothing else: the functions that feed, draw and score return
+ * MOTE_UNSUPPORTED for it. Of its tokens n_ctx go through the layers together, whatever `batch` says.
+ * flags: MOTE_RAW_LENGTH. Errors: as mote_session_feed, MOTE_NOT_FINITE, MOTE_UNSUPPORTED (an n-gram
+ * model). */
+mote_status mote_session_embed(mote_session *session, const uint32_t *ids, size_t n_ids,
+                               uint32_t pooling, uint32_t flags, float *embedding,
+                               size_t n_embedding);
 
 /* ---- State --------------------------------------------------------------------------------- */
 

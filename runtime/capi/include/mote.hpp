@@ -227,6 +227,16 @@ public:
         scores.pop_back();
         return scores;
     }
+    // The embedding of a text that stands alone; `n_embd` is the model's.
+    std::vector<float> embed(const std::vector<std::uint32_t> &ids, std::size_t n_embd,
+                             std::uint32_t pooling = MOTE_POOLING_AUTO, std::uint32_t flags = 0) {
+        std::vector<float> embedding(n_embd + 1);
+        const std::uint32_t none = 0;
+        check(mote_session_embed(session_, ids.empty() ? &none : ids.data(), ids.size(), pooling,
+                                 flags, embedding.data(), n_embd));
+        embedding.pop_back();
+        return embedding;
+    }
     std::size_t position() const { return place().first; }
     std::size_t capacity() const { return place().second; }
     std::vector<std::uint32_t> tokens() const {

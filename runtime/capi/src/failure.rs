@@ -127,6 +127,7 @@ impl From<SessionError> for Failure {
             SessionError::Empty => Code::Empty,
             SessionError::NotFinite => Code::NotFinite,
             SessionError::Memory(_) => Code::TooSmall,
+            SessionError::Encoder => Code::Unsupported,
             _ => Code::Invalid,
         };
         Failure::new(code, error)

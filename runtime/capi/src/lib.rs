@@ -3,7 +3,8 @@
 //! - `call.rs`: no panic crosses, and errno and the floating-point state stay the caller's;
 //! - `argument.rs`: pointers become references in one place, checked as far as that is possible;
 //! - `options.rs`: structs that may grow;
-//! - `model.rs`, `tokens.rs`, `session.rs`, `write.rs`, `state.rs`, `fallback.rs`: the functions;
+//! - `model.rs`, `tokens.rs`, `session.rs`, `write.rs`, `embed.rs`, `state.rs`, `fallback.rs`: the
+//!   functions;
 //! - `memory.rs`: blocks that are lent, or allocated and given back;
 //! - `quiet.rs`: what libmote.so has in place of the standard library's panic handler;
 //! - `host.rs`: all that needs the standard library, and `bare.rs` in its place without it.
@@ -14,6 +15,7 @@
 
 mod argument;
 mod call;
+mod embed;
 mod failure;
 mod fallback;
 #[cfg(feature = "std")]

@@ -2,6 +2,7 @@
 //! project's catalogue of bad input.
 
 mod arguments;
+mod embedding;
 mod fallback;
 mod handles;
 mod memory;

@@ -16,15 +16,16 @@ use crate::model::{ModelHandle, alive};
 const ADD_BOS: u32 = 1;
 const PARSE_SPECIAL: u32 = 2;
 const SHOW_SPECIAL: u32 = 4;
+const ADD_EOS: u32 = 8;
 
 /// Flags to options; others than those allowed are refused.
 pub(crate) fn encode_options(tokenizer: &Tokenizer<'_>, flags: u32) -> Result<EncodeOptions> {
-    if flags & !(ADD_BOS | PARSE_SPECIAL) != 0 {
+    if flags & !(ADD_BOS | ADD_EOS | PARSE_SPECIAL) != 0 {
         return Err(Failure::invalid("a flag that has no meaning here"));
     }
     Ok(EncodeOptions {
         bos: flags & ADD_BOS != 0 && tokenizer.adds_bos(),
-        eos: false,
+        eos: flags & ADD_EOS != 0 && tokenizer.adds_eos(),
         parse_special: flags & PARSE_SPECIAL != 0,
     })
 }

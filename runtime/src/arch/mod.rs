@@ -6,12 +6,14 @@ use mote_formats::gguf::{Gguf, ShortName, Value};
 
 use crate::config::{
     Config, Experts, Gating, Latent, LayerSet, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS, MAX_STATE,
-    MAX_TAPS, MAX_VOCABULARY, MAX_WIDTH, NormKind, QkNorm, Recurrence, Rope, Stretch, Window,
+    MAX_TAPS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Pooling, QkNorm, Recurrence, Rope, Stretch,
+    Window,
 };
 use crate::error::{KeyError, LoadError};
-use crate::weights::{Fused, Slot};
+use crate::weights::{Fused, Slot, TOKEN_TYPES};
 use mote_kernels::RopeLayout;
 
+mod bert;
 mod bloom;
 mod cohere2;
 mod command_r;
@@ -83,6 +85,7 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &mamba2::MAMBA2,
     &qwen35::QWEN35,
     &granitehybrid::GRANITE_HYBRID,
+    &bert::BERT,
 ];
 
 /// Keys that more than one fact depends on.
@@ -215,6 +218,12 @@ impl<'a> Keys<'a> {
     /// Whether the file has a tensor of this name.
     pub fn has_tensor(&self, name: &str) -> bool {
         self.gguf.tensor(name).is_some()
+    }
+
+    /// Kinds of segments that have a learned embedding: the rows of a tensor, or none.
+    pub fn token_types(&self) -> usize {
+        let rows = self.gguf.tensor(TOKEN_TYPES).map_or(0, |tensor| tensor.shape()[1]);
+        rows.try_into().unwrap_or(usize::MAX)
     }
 
     /// Positions that have a learned embedding: all of the context.
@@ -364,7 +373,10 @@ impl<'a> Keys<'a> {
             n_ctx_train: self.required_count("context_length", usize::MAX)?,
             norm,
             norm_epsilon: norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?,
+            causal: self.flag("attention.causal")?.unwrap_or(true),
+            pooling: self.pooling()?,
             pre_norm: true,
+            residual_norm: false,
             embedding_norm: false,
             parallel_residual: false,
             qk_norm: QkNorm::Head,
@@ -384,9 +396,23 @@ impl<'a> Keys<'a> {
             gate: mote_kernels::Gate::Silu,
             gated: true,
             learned_positions: 0,
+            token_types: 0,
             rope: Rope::NONE,
             window: None,
         })
+    }
+
+    /// How the states of a text become one vector.
+    fn pooling(&self) -> Result<Option<Pooling>, LoadError> {
+        const KEY: &str = "pooling_type";
+        match self.get(KEY).map(|value| value.as_u64()) {
+            None | Some(Some(0)) => Ok(None),
+            Some(Some(1)) => Ok(Some(Pooling::Mean)),
+            Some(Some(2)) => Ok(Some(Pooling::First)),
+            Some(Some(3)) => Ok(Some(Pooling::Last)),
+            // 4: a score of a pair of texts.
+            _ => Err(LoadError::Key(KEY, KeyError::Unsupported)),
+        }
     }
 
     /// Latent attention in the place of the one that is given. `epsilon`: see [`Latent`].

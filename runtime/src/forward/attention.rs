@@ -121,6 +121,9 @@ impl Pass<'_> {
             kv_heads: c.n_kv_heads,
             kv_head,
             first: first + token,
+            // An encoder's text goes through as a whole.
+            ahead: if c.causal { 0 } else { usize::MAX },
+            end: first + t,
             window,
             scale: c.attention_scale,
             softcap: c.attention_softcap,

@@ -25,6 +25,13 @@ impl Class {
     }
 }
 
+/// Whether a character is in one of the ranges, which ascend.
+pub(super) fn is_in(ranges: &[(u32, u32)], character: char) -> bool {
+    let code = u32::from(character);
+    let place = ranges.partition_point(|&(_, last)| last < code);
+    ranges.get(place).is_some_and(|&(first, _)| first <= code)
+}
+
 /// The class and the length in bytes of the character at `at`, which is inside the text.
 #[inline]
 pub(super) fn class_at(text: &[u8], at: usize) -> (Class, usize) {

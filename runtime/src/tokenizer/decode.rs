@@ -2,7 +2,7 @@
 
 use super::error::DecodeError;
 use super::vocabulary::{Spelling, TokenKind};
-use super::{Model, Tokenizer, alphabet, piece};
+use super::{Model, Tokenizer, alphabet, piece, world};
 
 /// How tokens are written as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,11 +158,13 @@ fn chain(
     byte: Option<u8>,
     spelled: Option<impl Iterator<Item = u8>>,
     piece: Option<impl Iterator<Item = u8>>,
+    escaped: Option<impl Iterator<Item = u8>>,
     verbatim: Option<impl Iterator<Item = u8>>,
 ) -> impl Iterator<Item = u8> {
     byte.into_iter()
         .chain(spelled.into_iter().flatten())
         .chain(piece.into_iter().flatten())
+        .chain(escaped.into_iter().flatten())
         .chain(verbatim.into_iter().flatten())
 }
 
@@ -181,11 +183,12 @@ impl<'a> Tokenizer<'a> {
         let text = self.text(id);
         let is_text = matches!(kind, TokenKind::Normal | TokenKind::Byte);
         let (mut byte, mut spelled, mut piece, mut verbatim) = (None, None, None, None);
+        let mut escaped = None;
         if matches!(self.model, Model::WordPieces(_)) {
             let (blank, text) = word_piece(text, kind);
             byte = blank.then_some(b' ');
             verbatim = Some(text.iter().copied());
-            return chain(byte, spelled, piece, verbatim);
+            return chain(byte, spelled, piece, escaped, verbatim);
         }
         match self.vocabulary.spelling() {
             Spelling::Pieces if kind == TokenKind::Byte => byte = piece::byte_value(text),
@@ -197,9 +200,10 @@ impl<'a> Tokenizer<'a> {
             Spelling::Bytes if is_text && alphabet::is_written_in(text) => {
                 spelled = Some(alphabet::bytes(text));
             }
-            Spelling::Bytes => verbatim = Some(text.iter().copied()),
+            Spelling::Escaped if is_text => escaped = Some(world::bytes(text)),
+            Spelling::Bytes | Spelling::Escaped => verbatim = Some(text.iter().copied()),
         }
-        chain(byte, spelled, piece, verbatim)
+        chain(byte, spelled, piece, escaped, verbatim)
     }
 
     /// Writes the bytes that a token stands for and returns their number. They need not be UTF-8:

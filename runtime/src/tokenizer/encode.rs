@@ -38,7 +38,11 @@ pub(super) fn usual_scratch_bytes(model: &Model<'_>, text_len: usize) -> usize {
 /// Bytes of what makes long texts faster.
 fn aids_bytes(model: &Model<'_>, text_len: usize) -> usize {
     match model {
-        Model::Unigram(_) | Model::WordPieces(_) | Model::Words | Model::SingleBytes => 0,
+        Model::Unigram(_)
+        | Model::WordPieces(_)
+        | Model::World(_)
+        | Model::Words
+        | Model::SingleBytes => 0,
         _ if text_len < memo::WORTHWHILE => 0,
         Model::Bytes { .. } => memo::bytes(),
         Model::Pieces { .. } => memo::bytes() + recent::bytes(),
@@ -59,7 +63,7 @@ fn stretch_bytes(model: &Model<'_>, text_len: usize) -> usize {
             copy.saturating_add(chain_bytes(copy, pieces.ranks()))
         }
         Model::Unigram(unigram) => unigram.scratch_bytes(text_len),
-        Model::WordPieces(_) | Model::Words | Model::SingleBytes => 0,
+        Model::WordPieces(_) | Model::World(_) | Model::Words | Model::SingleBytes => 0,
     }
 }
 
@@ -159,14 +163,16 @@ impl Encoder<'_, '_> {
                 unigram.encode(&tokenizer.vocabulary, text, scratch, push)
             }
             Model::WordPieces(cleaning) => {
-                let unknown = self.unknown;
-                let mut is_missing = false;
+                // There always is one.
+                let unknown = self.unknown.unwrap_or_default();
                 wordpiece::encode(&tokenizer.vocabulary, *cleaning, text, |id| {
-                    is_missing |= id.or(unknown).is_none();
-                    self.extend(id.or(unknown));
+                    self.push(id.unwrap_or(unknown));
                 });
-                let byte = text.first().copied().unwrap_or_default();
-                if is_missing { Err(EncodeError::NoToken { byte }) } else { Ok(()) }
+                Ok(())
+            }
+            Model::World(world) => {
+                let unknown = self.unknown;
+                world.encode(&tokenizer.vocabulary, text, unknown, |id| self.push(id))
             }
             Model::Words => {
                 let unknown = self.unknown.unwrap_or_default();

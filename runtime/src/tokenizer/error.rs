@@ -46,6 +46,8 @@ pub enum LoadError {
     },
     /// A token of type byte whose text is not of the form `<0x0A>`.
     ByteToken(u32),
+    /// A token of RWKV's vocabulary that is not spelled as Python spells bytes.
+    Escape(u32),
     /// A token of a vocabulary of bytes that is not the byte which belongs at its place.
     BytePlace(u32),
     /// A score that is not a finite number.
@@ -130,7 +132,7 @@ impl fmt::Display for LoadError {
             LoadError::WrongType(key) => write!(f, "{key} has a value of the wrong type"),
             LoadError::Model => f.write_str(
                 "tokenizer.ggml.model names a kind of vocabulary that is not supported \
-                 (supported: gpt2, llama, words, bytes)",
+                 (supported: gpt2, llama, gemma4, t5, bert, rwkv, words, bytes)",
             ),
             LoadError::Length { key, found, tokens } => {
                 write!(f, "{key} has {found} entries for {tokens} tokens")
@@ -151,6 +153,9 @@ impl fmt::Display for LoadError {
             }
             LoadError::ByteToken(id) => {
                 write!(f, "token {id} is of type byte, but its text is not of the form <0x0A>")
+            }
+            LoadError::Escape(id) => {
+                write!(f, "token {id} is not spelled as Python spells bytes")
             }
             LoadError::BytePlace(id) => {
                 write!(f, "token {id} of a vocabulary of bytes is not the byte at its place")

@@ -167,7 +167,7 @@ impl<'a> Loader<'_, 'a> {
             let text = self.texts.next().unwrap_or_default().as_bytes();
             let kind = self.kind(id, text)?;
             let (hash, blanks) = match self.source.spelling {
-                Spelling::Bytes | Spelling::Words => (table::hash(text), false),
+                Spelling::Bytes | Spelling::Words | Spelling::Escaped => (table::hash(text), false),
                 Spelling::Pieces => piece::hash(text),
             };
             each(Token { id: id as u32, kind, text, may_have_blanks: blanks });
@@ -210,7 +210,7 @@ impl<'a> Loader<'_, 'a> {
         let text_of = |id: u32| text_at(file, self.offsets[id as usize]);
         if spelling.merges(kind) {
             let same = |other| match spelling {
-                Spelling::Bytes | Spelling::Words => text_of(other) == text,
+                Spelling::Bytes | Spelling::Words | Spelling::Escaped => text_of(other) == text,
                 Spelling::Pieces => piece::bytes(text_of(other)).eq(piece::bytes(text)),
             };
             self.is_unique &= self.merged.insert(hash, id, same)?;

@@ -2,11 +2,12 @@
 //!
 //! Kinds of vocabulary (`tokenizer.ggml.model`):
 //! - `gpt2`, byte-level byte-pair encoding (Radford et al. 2019): the text is cut into words by a
-//!   pre-tokenizer (`pre.rs`), the bytes of each are merged by a list of merges.
+//!   pre-tokenizer (`pre/`), the bytes of each are merged by a list of merges.
 //! - `llama`, SentencePiece's byte-pair encoding (Kudo and Richardson 2018): characters of the whole
 //!   text are merged to pieces, the piece of the best score first; characters that are no piece
-//!   become bytes.
+//!   become bytes. `gemma4` is the same by a list of merges, and so is `gpt2` with some pre-tokenizers.
 //! - `t5`, SentencePiece's Unigram (`unigram.rs`): the pieces with the best sum of scores.
+//! - `rwkv` (`world.rs`): the longest token that begins at each place.
 //! - `bert`, WordPiece (`wordpiece.rs`): words become the longest tokens that they begin with.
 //! - `words` and `bytes`, of n-gram models (`words.rs`): what stands between blanks, and each byte.
 //!
@@ -49,6 +50,7 @@ mod unigram;
 mod vocabulary;
 mod wordpiece;
 mod words;
+mod world;
 
 use mote_formats::Gguf;
 
@@ -68,6 +70,7 @@ use special::Specials;
 use unigram::{Normalizer, Unigram};
 use vocabulary::{Spelling, Vocabulary};
 use wordpiece::Cleaning;
+use world::World;
 
 /// The most tokens of a vocabulary.
 pub const MAX_TOKENS: usize = 1 << 20;
@@ -107,6 +110,8 @@ enum Model<'a> {
     Unigram(Unigram<'a>),
     /// WordPiece.
     WordPieces(Cleaning),
+    /// The longest tokens.
+    World(World<'a>),
     /// Words between blanks.
     Words,
     /// A token for each byte.
@@ -185,7 +190,9 @@ impl<'a> Tokenizer<'a> {
     /// The token that the file spells so. Of several, the first that text can give.
     pub fn find(&self, text: &[u8]) -> Option<u32> {
         let merged = match &self.model {
-            Model::Bytes { .. } | Model::Words => self.vocabulary.find_merged(text),
+            Model::Bytes { .. } | Model::World(_) | Model::Words => {
+                self.vocabulary.find_merged(text)
+            }
             Model::Pieces { pieces, .. } => self
                 .vocabulary
                 .find_piece(text)
@@ -243,7 +250,7 @@ impl<'a> Tokenizer<'a> {
             Model::Pieces { prefix, .. } => *prefix,
             Model::Unigram(unigram) => unigram.adds_space_prefix(),
             Model::Words | Model::WordPieces(_) => true,
-            Model::Bytes { .. } | Model::SingleBytes => false,
+            Model::Bytes { .. } | Model::World(_) | Model::SingleBytes => false,
         }
     }
 
@@ -296,7 +303,7 @@ impl<'a> Tokenizer<'a> {
     /// Writes the ids of a text to `out` and returns their number.
     ///
     /// The text is any bytes. What is not UTF-8 gets the tokens of its bytes where there are such,
-    /// and else the unknown token. Time grows with n log n at most, whatever the text.
+    /// and else the unknown token; Unigram takes it for U+FFFD, and WordPiece leaves it out. Time grows with n log n at most, whatever the text.
     pub fn encode(
         &self,
         text: &[u8],
@@ -348,8 +355,14 @@ fn zeros<T: Copy + Default>(len: usize) -> Result<alloc::vec::Vec<T>, EncodeErro
     Ok(alloc::vec![T::default(); len])
 }
 
+/// Pieces with merges in the place of scores.
+const GEMMA4: &str = "gemma4";
+/// Pre-tokenizers of `gpt2` that cut nothing: tokens are pieces with merges.
+const MERGED_PIECES: &[&str] = &[GEMMA4, "granite-embed-multi-311m", "sarvam-moe"];
 /// What the file calls Unigram.
 const UNIGRAM: &str = "t5";
+/// What the file calls RWKV's.
+const WORLD: &str = "rwkv";
 /// What the file calls WordPiece.
 const WORD_PIECES: &str = "bert";
 // BERT's own special tokens, which a file of WordPiece need not name.
@@ -372,6 +385,7 @@ enum Rules<'a> {
     Pieces { scores: scores::Source<'a>, prefix: bool },
     Unigram { scores: scores::Source<'a>, normalizer: Normalizer<'a> },
     WordPieces(Cleaning),
+    World,
     Words,
     SingleBytes,
 }
@@ -379,10 +393,15 @@ enum Rules<'a> {
 impl<'a> Source<'a> {
     fn new(file: &Gguf<'a>) -> Result<Self, LoadError> {
         let model = keys::text(file, keys::MODEL)?.ok_or(LoadError::Missing(keys::MODEL))?;
+        let name = keys::text(file, keys::PRE)?;
+        let is_merged = model == GEMMA4
+            || model == "gpt2" && name.is_some_and(|name| MERGED_PIECES.contains(&name));
         let spelling = match model {
+            _ if is_merged => Spelling::Pieces,
             "gpt2" => Spelling::Bytes,
             "llama" | UNIGRAM | WORD_PIECES | words::BYTES => Spelling::Pieces,
             words::WORDS => Spelling::Words,
+            WORLD => Spelling::Escaped,
             _ => return Err(LoadError::Model),
         };
         let mut ids = SpecialIds::new(file)?;
@@ -404,7 +423,6 @@ impl<'a> Source<'a> {
                 return Err(LoadError::SpecialId { key, id });
             }
         }
-        let name = keys::text(file, keys::PRE)?;
         let add_bos = keys::flag(file, keys::ADD_BOS)?;
         let add_eos = keys::flag(file, keys::ADD_EOS)?;
         let prefix = keys::flag(file, keys::ADD_SPACE_PREFIX)?;
@@ -416,6 +434,7 @@ impl<'a> Source<'a> {
                 (Rules::Bytes { pre, merges }, pre.add_bos, known.is_some())
             }
             Spelling::Words => (Rules::Words, true, true),
+            Spelling::Escaped => (Rules::World, false, true),
             Spelling::Pieces if model == words::BYTES => (Rules::SingleBytes, true, true),
             Spelling::Pieces if model == UNIGRAM => {
                 let scores =
@@ -436,6 +455,12 @@ impl<'a> Source<'a> {
                 let lowercase = keys::flag(file, keys::LOWERCASE)?.unwrap_or(true);
                 let strips_accents = keys::flag(file, keys::STRIP_ACCENTS)?.unwrap_or(lowercase);
                 (Rules::WordPieces(Cleaning { lowercase, strips_accents }), true, true)
+            }
+            Spelling::Pieces if is_merged => {
+                let merges = keys::array(file, keys::MERGES)?;
+                let scores = scores::Source::of_merges(merges, vocabulary.len())?;
+                let prefix = prefix.unwrap_or(false);
+                (Rules::Pieces { scores, prefix }, model == GEMMA4, true)
             }
             Spelling::Pieces => {
                 let scores = keys::array(file, keys::SCORES)?;
@@ -463,9 +488,9 @@ impl<'a> Source<'a> {
                 self.vocabulary.measure(memory);
                 scores.measure(memory);
             }
-            Rules::Unigram { .. } => {
+            Rules::Unigram { .. } | Rules::World => {
                 self.vocabulary.measure(memory);
-                unigram::measure(memory, self.vocabulary.len());
+                sorted::measure(memory, self.vocabulary.len());
             }
             Rules::WordPieces(_) | Rules::Words | Rules::SingleBytes => {
                 self.vocabulary.measure(memory);
@@ -503,6 +528,7 @@ impl<'a> Source<'a> {
                         Model::SingleBytes
                     }
                     Rules::WordPieces(cleaning) => Model::WordPieces(cleaning),
+                    Rules::World => Model::World(World::new(&vocabulary, memory)?),
                     _ => Model::Words,
                 };
                 (vocabulary, model)

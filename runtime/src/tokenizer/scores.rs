@@ -7,7 +7,7 @@ use super::error::LoadError;
 use super::load::Token;
 use super::merge::{NO_RANK, NO_TOKEN, Pairs};
 use super::vocabulary::{TokenKind, Vocabulary};
-use super::{keys, piece};
+use super::{MAX_MERGES, keys, piece};
 use crate::memory::{Carver, Measure, TooSmall};
 
 /// Which pieces merge.
@@ -32,7 +32,13 @@ pub(super) struct Pieces<'a> {
 
 /// The scores in a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Source<'a>(Elements<'a, f32>);
+pub(super) struct Source<'a> {
+    /// For each token; or nothing.
+    list: Elements<'a, f32>,
+    /// In their place a list of merges, two texts each: the earlier a piece is made, the better it is.
+    merges: Option<Array<'a>>,
+    tokens: usize,
+}
 
 impl<'a> Source<'a> {
     pub(super) fn new(scores: Option<Array<'a>>, tokens: usize) -> Result<Self, LoadError> {
@@ -41,12 +47,24 @@ impl<'a> Source<'a> {
         if scores.len() != tokens {
             return Err(LoadError::Length { key: keys::SCORES, found: scores.len(), tokens });
         }
-        Ok(Source(list))
+        Ok(Source { list, merges: None, tokens })
     }
 
-    /// The scores by id.
+    /// Of a file that has merges.
+    pub(super) fn of_merges(merges: Option<Array<'a>>, tokens: usize) -> Result<Self, LoadError> {
+        let merges = merges.ok_or(LoadError::Missing(keys::MERGES))?;
+        if merges.strings().is_none() && !merges.is_empty() {
+            return Err(LoadError::WrongType(keys::MERGES));
+        }
+        if merges.len() > MAX_MERGES {
+            return Err(LoadError::TooManyMerges(merges.len()));
+        }
+        Ok(Source { list: Elements::EMPTY, merges: Some(merges), tokens })
+    }
+
+    /// The scores by id, where the file lists them.
     pub(super) fn list(&self) -> Elements<'a, f32> {
-        self.0
+        self.list
     }
 
     pub(super) fn measure_notes(&self, memory: &mut Measure) {
@@ -54,7 +72,39 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn measure(&self, memory: &mut Measure) {
-        memory.add::<u32>(self.0.len()).add::<u32>(self.0.len()).add::<u32>(256);
+        memory.add::<f32>(self.n_made());
+        memory.add::<u32>(self.tokens).add::<u32>(self.tokens).add::<u32>(256);
+    }
+
+    /// Scores that are made.
+    fn n_made(&self) -> usize {
+        if self.merges.is_some() { self.tokens } else { 0 }
+    }
+
+    /// Gives each piece the rank of the first merge that makes it, below zero. What no merge makes comes
+    /// after, and what is no piece is left alone.
+    fn make(&self, vocabulary: &Vocabulary<'a>, made: &mut [f32]) -> Result<(), LoadError> {
+        let Some(merges) = self.merges else { return Ok(()) };
+        made.fill(f32::NEG_INFINITY);
+        for (rank, merge) in merges.strings().into_iter().flatten().enumerate() {
+            let merge = merge.as_bytes();
+            let blank = merge.iter().position(|&byte| byte == b' ');
+            let halves = blank.map(|blank| (&merge[..blank], &merge[blank + 1..]));
+            let whole = |half: &&[u8]| !half.is_empty();
+            let (left, right) = halves
+                .filter(|(left, right)| whole(left) && whole(right))
+                .ok_or(LoadError::MergeForm(rank))?;
+            let id = vocabulary.find_joined_piece(left, right);
+            if let Some(score) = id.and_then(|id| made.get_mut(id as usize))
+                && *score == f32::NEG_INFINITY
+            {
+                *score = -(rank as f32);
+            }
+        }
+        for (id, score) in made.iter_mut().enumerate().filter(|(_, score)| score.is_infinite()) {
+            *score = -((merges.len() + id) as f32);
+        }
+        Ok(())
     }
 
     pub(super) fn load(
@@ -63,10 +113,12 @@ impl<'a> Source<'a> {
         notes: Notes<'a>,
         memory: &mut Carver<'a>,
     ) -> Result<Pieces<'a>, LoadError> {
-        let order = memory.take::<u32>(self.0.len())?;
-        let ranks = memory.take::<u32>(self.0.len())?;
+        let made = memory.take::<f32>(self.n_made())?;
+        let order = memory.take::<u32>(self.tokens)?;
+        let ranks = memory.take::<u32>(self.tokens)?;
         let units = memory.take::<u32>(256)?;
-        Order { scores: self.0, vocabulary }.fill(order, ranks)?;
+        self.make(vocabulary, made)?;
+        Order { scores: self.list, made, vocabulary }.fill(order, ranks)?;
         for (byte, unit) in units.iter_mut().enumerate() {
             *unit = vocabulary.find_merged(&[byte as u8]).unwrap_or(NO_TOKEN);
         }
@@ -123,6 +175,8 @@ impl<'a> Notes<'a> {
 /// is never made), by id; then the normal ones by score.
 struct Order<'v, 'a> {
     scores: Elements<'a, f32>,
+    /// In their place, if there are any.
+    made: &'v [f32],
     vocabulary: &'v Vocabulary<'a>,
 }
 
@@ -135,7 +189,8 @@ impl Order<'_, '_> {
         // Nearly every vocabulary has its normal tokens in order: this pass is all it takes.
         let mut before = 0;
         let mut in_order = true;
-        for (id, score) in (0..).zip(self.scores.iter()) {
+        for id in 0..self.vocabulary.len() as u32 {
+            let score = self.score(id);
             if !score.is_finite() {
                 return Err(LoadError::Score(id));
             }
@@ -207,7 +262,13 @@ impl Order<'_, '_> {
     }
 
     fn key(&self, id: u32) -> u64 {
-        key(id, self.scores.get(id as usize).unwrap_or_default())
+        key(id, self.score(id))
+    }
+
+    #[inline]
+    fn score(&self, id: u32) -> f32 {
+        let made = self.made.get(id as usize).copied();
+        made.or_else(|| self.scores.get(id as usize)).unwrap_or_default()
     }
 }
 

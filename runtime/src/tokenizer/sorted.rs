@@ -2,7 +2,8 @@
 //! trie does, in four bytes a token.
 
 use super::error::LoadError;
-use super::vocabulary::{TokenKind, Vocabulary};
+use super::vocabulary::{Spelling, TokenKind, Vocabulary};
+use super::world;
 use crate::memory::{Carver, Measure};
 
 /// Bytes of the longest token that a text can give. It bounds the work at each place of a text.
@@ -48,10 +49,16 @@ impl<'a> Sorted<'a> {
             }
         }
         let ids = ids.get_mut(..len).unwrap_or_default();
-        ids.sort_unstable_by_key(|&id| (vocabulary.text(id), id));
+        if vocabulary.spelling() == Spelling::Escaped {
+            let bytes = |id: u32| world::bytes(vocabulary.text(id));
+            ids.sort_unstable_by(|&a, &b| bytes(a).cmp(bytes(b)).then(a.cmp(&b)));
+        } else {
+            ids.sort_unstable_by_key(|&id| (vocabulary.text(id), id));
+        }
+        let first_byte = |id| byte_at(vocabulary, id, 0).map_or(0, usize::from);
         let mut at = 0;
         for (byte, first) in firsts.iter_mut().enumerate() {
-            while ids.get(at).is_some_and(|&id| usize::from(vocabulary.text(id)[0]) < byte) {
+            while ids.get(at).is_some_and(|&id| first_byte(id) < byte) {
                 at += 1;
             }
             *first = at as u32;
@@ -75,16 +82,26 @@ impl Branch<'_> {
     /// The token of these bytes and no more: shorter ones are in front.
     pub(super) fn token(&self, vocabulary: &Vocabulary<'_>) -> Option<u32> {
         let first = self.ids.first().copied()?;
-        (vocabulary.text(first).len() == self.depth).then_some(first)
+        byte_at(vocabulary, first, self.depth).is_none().then_some(first)
     }
 
     /// Those that go on with a byte.
     pub(super) fn next(self, vocabulary: &Vocabulary<'_>, byte: u8) -> Self {
-        let at = |id: u32| vocabulary.text(id).get(self.depth).copied();
+        let at = |id: u32| byte_at(vocabulary, id, self.depth);
         let start = self.ids.partition_point(|&id| at(id) < Some(byte));
         let rest = self.ids.get(start..).unwrap_or_default();
         // Most branches are narrow: what goes on with another byte is near.
         let len = rest.partition_point(|&id| at(id) == Some(byte));
         Branch { ids: rest.get(..len).unwrap_or_default(), depth: self.depth + 1 }
+    }
+}
+
+/// A byte of what a token stands for, if it has so many.
+#[inline]
+fn byte_at(vocabulary: &Vocabulary<'_>, id: u32, at: usize) -> Option<u8> {
+    let text = vocabulary.text(id);
+    match vocabulary.spelling() {
+        Spelling::Escaped => world::bytes(text).nth(at),
+        _ => text.get(at).copied(),
     }
 }

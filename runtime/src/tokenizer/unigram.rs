@@ -11,7 +11,7 @@ use super::charsmap::Charsmap;
 use super::error::{EncodeError, LoadError};
 use super::piece;
 use super::scratch::Scratch;
-use super::sorted::{self, Sorted};
+use super::sorted::Sorted;
 use super::vocabulary::{TokenKind, Vocabulary};
 use crate::memory::{Carver, Measure};
 
@@ -36,11 +36,6 @@ pub(super) struct Normalizer<'a> {
     pub(super) prefix: bool,
     /// Blanks around a text are left out, and all but one between words.
     pub(super) merges_blanks: bool,
-}
-
-/// Adds what [`Unigram::new`] takes.
-pub(super) fn measure(memory: &mut Measure, tokens: usize) {
-    sorted::measure(memory, tokens);
 }
 
 impl<'a> Unigram<'a> {

@@ -45,6 +45,8 @@ pub(super) enum Spelling {
     Pieces,
     /// As words: the text itself, which a blank goes before.
     Words,
+    /// With [escapes](super::world::bytes).
+    Escaped,
 }
 
 /// The tokens of a file.
@@ -71,7 +73,7 @@ impl Spelling {
     #[inline]
     pub(super) fn hash(self, text: &[u8]) -> u64 {
         match self {
-            Spelling::Bytes | Spelling::Words => table::hash(text),
+            Spelling::Bytes | Spelling::Words | Spelling::Escaped => table::hash(text),
             Spelling::Pieces => piece::hash(text).0,
         }
     }
@@ -81,7 +83,7 @@ impl Spelling {
     #[inline]
     pub(super) fn merges(self, kind: TokenKind) -> bool {
         match self {
-            Spelling::Bytes | Spelling::Words => {
+            Spelling::Bytes | Spelling::Words | Spelling::Escaped => {
                 matches!(kind, TokenKind::Normal | TokenKind::Byte)
             }
             Spelling::Pieces => matches!(kind, TokenKind::Normal | TokenKind::UserDefined),
@@ -133,7 +135,9 @@ impl Vocabulary<'_> {
     #[inline]
     pub(super) fn find_hashed(&self, hash: u64, text: &[u8]) -> Option<u32> {
         match self.spelling {
-            Spelling::Bytes | Spelling::Words => self.merged.find(hash, |id| self.text(id) == text),
+            Spelling::Bytes | Spelling::Words | Spelling::Escaped => {
+                self.merged.find(hash, |id| self.text(id) == text)
+            }
             Spelling::Pieces => self.merged.find(hash, |id| piece::is(self.text(id), text)),
         }
     }
@@ -142,6 +146,13 @@ impl Vocabulary<'_> {
     pub(super) fn find_joined(&self, left: &[u8], right: &[u8]) -> Option<u32> {
         let joined = || left.iter().chain(right).copied();
         let is_joined = |id| joined().eq(self.text(id).iter().copied());
+        self.merged.find(table::hash_bytes(joined()), is_joined)
+    }
+
+    /// The piece that two spelled texts in a row are.
+    pub(super) fn find_joined_piece(&self, left: &[u8], right: &[u8]) -> Option<u32> {
+        let joined = || piece::bytes(left).chain(piece::bytes(right));
+        let is_joined = |id| piece::bytes(self.text(id)).eq(joined());
         self.merged.find(table::hash_bytes(joined()), is_joined)
     }
 

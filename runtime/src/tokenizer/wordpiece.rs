@@ -7,7 +7,7 @@
 //!
 //! Nothing is kept of a word but its first 100 characters: longer ones are unknown.
 
-use super::characters::{Class, Detail, class_at, decode, detail_of};
+use super::characters::{Class, Detail, class_at, decode, detail_of, is_in};
 use super::nfc;
 use super::vocabulary::Vocabulary;
 
@@ -171,13 +171,6 @@ fn is_accent(character: char) -> bool {
 /// The blocks that BERT's own tokenizer lists.
 fn is_chinese(character: char) -> bool {
     is_in(CHINESE, character)
-}
-
-/// The ranges ascend.
-fn is_in(ranges: &[(u32, u32)], character: char) -> bool {
-    let code = u32::from(character);
-    let place = ranges.partition_point(|&(_, last)| last < code);
-    ranges.get(place).is_some_and(|&(first, _)| first <= code)
 }
 
 const CHINESE: &[(u32, u32)] = &[

@@ -54,6 +54,8 @@ slots! {
     MixOut = "ssm_out.weight", Inner, Embd;
     MixOutBias = "ssm_out.bias", Embd, One;
     PostAttentionNorm = "post_attention_norm.weight", Embd, One;
+    AttentionOutputNorm = "attn_output_norm.weight", Embd, One;
+    AttentionOutputNormBias = "attn_output_norm.bias", Embd, One;
     FfnNorm = "ffn_norm.weight", Embd, One;
     FfnNormBias = "ffn_norm.bias", Embd, One;
     Gate = "ffn_gate.weight", Embd, Ff;
@@ -63,6 +65,8 @@ slots! {
     UpBias = "ffn_up.bias", Ff, One;
     DownBias = "ffn_down.bias", Embd, One;
     PostFfnNorm = "post_ffw_norm.weight", Embd, One;
+    LayerOutputNorm = "layer_output_norm.weight", Embd, One;
+    LayerOutputNormBias = "layer_output_norm.bias", Embd, One;
     Router = "ffn_gate_inp.weight", Embd, Experts;
     RouterBias = "ffn_gate_inp.bias", Experts, One;
     RouterChoice = "exp_probs_b.bias", Experts, One;
@@ -214,6 +218,11 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         when(config.sinks && !recurrent, &[Slot::Sinks]),
         when(two_norms && config.has_ff(), &[Slot::FfnNorm]),
         when(two_norms && config.has_ff() && biased, &[Slot::FfnNormBias]),
+        when(config.residual_norm, &[Slot::AttentionOutputNorm, Slot::LayerOutputNorm]),
+        when(
+            config.residual_norm && biased,
+            &[Slot::AttentionOutputNormBias, Slot::LayerOutputNormBias],
+        ),
         ffn,
         when(shared.is_some(), &[Slot::GateShared, Slot::UpShared, Slot::DownShared]),
         when(shared.is_some_and(|it| it.shared_gate), &[Slot::SharedGateScore]),

@@ -242,7 +242,7 @@ fn case_302_protobuf_lengths_and_kinds() {
     let nan = nested(1, &field(2, 5, &f32::NAN.to_le_bytes()));
     assert_eq!(model_refused(&nan), Reason::Score(0));
     let unigram = piece("a");
-    assert_eq!(model_refused(&unigram), Reason::Model("unigram".into()));
+    assert_eq!(model_refused(&unigram), Reason::Unsupported("a vocabulary without unknown token"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Attention. Cells that no query may visit hold NaN: one visit too many shows in the output.
 
+use std::ops::Range;
+
 use mote_kernels::{
     Attend, CHUNK, Cache, CacheType, KEY_TILE, Kernels, Q8_BLOCK, Q8_BYTES, Tile, arch,
     attend_part_len, attend_scratch_len,
@@ -16,9 +18,39 @@ struct Shape {
     head_dim: usize,
     kv_heads: usize,
     first: usize,
+    /// Positions behind its own that a query sees.
+    ahead: usize,
+    /// Positions behind the last query.
+    more: usize,
     window: usize,
     /// Whether a key and a value hold NaN: then only the tokens that see them may show it.
     poisoned: bool,
+}
+
+/// Queries that see the past alone.
+const CAUSAL: Shape = Shape {
+    tokens: 1,
+    heads: 1,
+    head_dim: 32,
+    kv_heads: 2,
+    first: 0,
+    ahead: 0,
+    more: 0,
+    window: ALL,
+    poisoned: false,
+};
+
+impl Shape {
+    /// The positions that the queries see, one or the other.
+    fn seen(&self) -> Range<usize> {
+        let reach = |position: usize| (position + 1).saturating_add(self.ahead);
+        let (first, last) = (reach(self.first), reach(self.first + self.tokens - 1));
+        first.saturating_sub(self.window)..last.min(self.positions())
+    }
+
+    fn positions(&self) -> usize {
+        self.first + self.tokens + self.more
+    }
 }
 
 /// All forms of one cache; the others are rounded from the wide one. A block of codes has the scale
@@ -70,11 +102,11 @@ fn coded(block: &[f32], lanes: usize) -> Vec<u8> {
 
 /// Keys and values, finite only where some query of `shape` looks.
 fn caches(shape: &Shape, kv_head: usize, random: &mut Random) -> (Values, Values) {
-    let positions = shape.first + shape.tokens;
+    let positions = shape.positions();
     let row = shape.kv_heads * shape.head_dim;
     let mut keys = vec![f32::NAN; positions.next_multiple_of(KEY_TILE) * row];
     let mut values = vec![f32::NAN; positions * row];
-    for position in (shape.first + 1).saturating_sub(shape.window)..positions {
+    for position in shape.seen() {
         let tile = (position / KEY_TILE * shape.kv_heads + kv_head) * shape.head_dim * KEY_TILE;
         for d in 0..shape.head_dim {
             keys[tile + d * KEY_TILE + position % KEY_TILE] = random.normal();
@@ -126,6 +158,8 @@ fn check(shape: &Shape) {
             kv_heads: shape.kv_heads,
             kv_head,
             first: shape.first,
+            ahead: shape.ahead,
+            end: shape.positions(),
             window: shape.window,
             scale: 1.0 / (shape.head_dim as f32).sqrt(),
             softcap,
@@ -140,10 +174,10 @@ fn check(shape: &Shape) {
         for by in arch::available() {
             let got = run(by, &job);
             assert_same_bits(&got, &want, || {
-                let Shape { tokens, heads, head_dim, kv_heads, first, window, .. } = shape;
+                let Shape { tokens, heads, head_dim, kv_heads, first, ahead, window, .. } = shape;
                 format!(
                     "{} {kind:?}: tokens {tokens}, heads {heads}, head_dim {head_dim}, \
-                     kv_heads {kv_heads}, first {first}, window {window}",
+                     kv_heads {kv_heads}, first {first}, ahead {ahead}, window {window}",
                     by.name()
                 )
             });
@@ -175,8 +209,8 @@ fn run(by: &Kernels, job: &Attend<'_>) -> Vec<f32> {
 
 /// The chunks of a single token one by one, the last one first, then merged.
 fn run_by_chunks(by: &Kernels, job: &Attend<'_>) -> Vec<f32> {
-    let end = job.first + 1;
-    let chunks = end.saturating_sub(job.window) / CHUNK..end.div_ceil(CHUNK);
+    let reach = (job.first + 1).saturating_add(job.ahead);
+    let chunks = reach.saturating_sub(job.window) / CHUNK..reach.min(job.end).div_ceil(CHUNK);
     let part = attend_part_len(job.head_dim);
     let stride = job.heads * part;
     let mut parts = Guarded::new(&vec![f32::MAX; chunks.len() * stride]);
@@ -201,8 +235,7 @@ fn attend_equals_scalar_around_borders() {
     for first in [0, 1, 7, 15, 16, 17, 31, 100, 254, 255, 256, 257, 511, 512, 520] {
         for (tokens, heads) in [(1, 1), (1, 5), (2, 17), (3, 3), (17, 1)] {
             for head_dim in [24, 32] {
-                let (kv_heads, window, poisoned) = (2, ALL, false);
-                check(&Shape { tokens, heads, head_dim, kv_heads, first, window, poisoned });
+                check(&Shape { tokens, heads, head_dim, first, ..CAUSAL });
             }
         }
     }
@@ -213,15 +246,7 @@ fn attend_equals_scalar_around_borders() {
 fn attend_equals_scalar_with_windows() {
     for window in [1, 2, 15, 16, 17, 100, 255, 256, 257, 300] {
         for first in [0, 14, 240, 255, 256, 300] {
-            check(&Shape {
-                tokens: 5,
-                heads: 2,
-                head_dim: 32,
-                kv_heads: 3,
-                first,
-                window,
-                poisoned: false,
-            });
+            check(&Shape { tokens: 5, heads: 2, kv_heads: 3, first, window, ..CAUSAL });
         }
     }
 }
@@ -231,15 +256,7 @@ fn attend_equals_scalar_with_windows() {
 fn attend_equals_scalar_for_every_group() {
     for tokens in 1..=20 {
         for heads in 1..=5 {
-            check(&Shape {
-                tokens,
-                heads,
-                head_dim: 32,
-                kv_heads: 1,
-                first: 9,
-                window: ALL,
-                poisoned: false,
-            });
+            check(&Shape { tokens, heads, kv_heads: 1, first: 9, ..CAUSAL });
         }
     }
 }
@@ -248,24 +265,20 @@ fn attend_equals_scalar_for_every_group() {
 #[test]
 fn attend_equals_scalar_for_every_head_size() {
     for head_dim in [2, 8, 12, 16, 20, 24, 40, 64, 72, 80, 96, 112, 128, 256] {
-        check(&Shape {
-            tokens: 2,
-            heads: 3,
-            head_dim,
-            kv_heads: 2,
-            first: 33,
-            window: ALL,
-            poisoned: false,
-        });
-        check(&Shape {
-            tokens: 1,
-            heads: 1,
-            head_dim,
-            kv_heads: 1,
-            first: 256,
-            window: 20,
-            poisoned: false,
-        });
+        check(&Shape { tokens: 2, heads: 3, head_dim, first: 33, ..CAUSAL });
+        check(&Shape { head_dim, kv_heads: 1, first: 256, window: 20, ..CAUSAL });
+    }
+}
+
+/// Queries of an encoder: all that there is, and windows that reach to both sides.
+#[test]
+fn attend_equals_scalar_where_queries_see_what_comes() {
+    for (ahead, window) in [(ALL, ALL), (1, 2), (7, 15), (16, 33), (64, 129), (300, 400)] {
+        for (first, more) in [(0, 0), (0, 300), (5, 1), (16, 250), (240, 17), (300, 0)] {
+            for (tokens, heads) in [(1, 3), (5, 2), (16, 1), (20, 1)] {
+                check(&Shape { tokens, heads, first, ahead, more, window, ..CAUSAL });
+            }
+        }
     }
 }
 
@@ -277,8 +290,8 @@ fn attend_keeps_what_a_token_may_not_see_from_it() {
         for window in [5, 16, 100, ALL] {
             for first in [0, 13, 250, 256, 300] {
                 for head_dim in [16, 32, 40] {
-                    let (kv_heads, poisoned) = (2, true);
-                    check(&Shape { tokens, heads, head_dim, kv_heads, first, window, poisoned });
+                    let poisoned = true;
+                    check(&Shape { tokens, heads, head_dim, first, window, poisoned, ..CAUSAL });
                 }
             }
         }

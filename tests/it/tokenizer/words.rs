@@ -1,5 +1,8 @@
 //! Vocabularies of n-gram models: words between blanks, and bytes.
 
+use std::time::Duration;
+
+use super::long::{encode_in_time, thread_time};
 use super::*;
 
 const ENDS: [(&str, i32); 3] = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)];

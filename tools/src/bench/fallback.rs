@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Engine, Memory, with_any_model, with_model};
+use crate::host::{Engine, Memory, with_any_model, with_decoder};
 use crate::options::{ModelOption, SessionOptions};
 use crate::streams::Streams;
 
@@ -79,7 +79,7 @@ const CONTEXT: usize = 4;
 /// Measures.
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let engine = Engine::new(&command.session, streams)?;
-    let report = with_model(&command.model.model, None, |main| {
+    let report = with_decoder(&command.model.model, None, |main| {
         with_any_model(&command.fallback, |spare| {
             let n_ctx = CONTEXT + 1;
             let options =

@@ -10,7 +10,7 @@ use mote_runtime::{Model, Options, Origin, Session, SessionError};
 use serde::Serialize;
 
 use crate::failure::Result;
-use crate::host::{Engine, with_model, with_session};
+use crate::host::{Engine, with_decoder, with_session};
 use crate::interrupt;
 
 use super::report::Limit;
@@ -124,7 +124,7 @@ impl Start {
     ) -> Result<Start> {
         let start = Instant::now();
         let engine = engine();
-        with_model(path, None, |model| {
+        with_decoder(path, None, |model| {
             with_session(model, &options(model), &engine, |session, _| {
                 let made = start.elapsed();
                 session.feed(&ids(1, model))?;

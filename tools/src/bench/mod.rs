@@ -19,7 +19,7 @@ use mote_runtime::threads::ThreadPool;
 use mote_runtime::{Model, Options, Origin, Session};
 
 use crate::failure::Result;
-use crate::host::{self, Engine, available_threads, with_model, with_session};
+use crate::host::{self, Engine, available_threads, with_decoder, with_session};
 use crate::interrupt;
 use crate::options::{ComputeOptions, Purpose};
 use crate::streams::Streams;
@@ -180,7 +180,7 @@ fn alone(
     let engine = |threads| Engine { kernels, pool: ThreadPool::new(threads) };
     let most = threads.iter().copied().max().unwrap_or(1);
     let starts = starts(command, path, most, &engine)?;
-    let report = with_model(path, None, |model| {
+    let report = with_decoder(path, None, |model| {
         let results = results(command, model, threads, &engine, streams)?;
         // Before the limits are measured: that takes memory, too.
         let peak_rss_bytes = peak_memory();

@@ -11,7 +11,7 @@ use mote_kernels::QuantType;
 
 use super::arch::Mapping;
 use super::plan::{Plan, mapping, refused};
-use super::{Command, llama2c, tokenizer};
+use super::{Command, llama2c, pooling, tokenizer};
 use crate::failure::{Code, Failure, Result};
 use crate::output;
 
@@ -50,7 +50,11 @@ impl Checkpoint {
 
     /// What becomes of it.
     pub fn plan(&self, wanted: Option<QuantType>) -> Result<Plan<'_>> {
-        Plan::new(self.mapping, &self.config, &self.weights, wanted)
+        let mut plan = Plan::new(self.mapping, &self.config, &self.weights, wanted)?;
+        if let Some(number) = pooling::read(&self.folder)? {
+            plan.keys.count("pooling_type", number);
+        }
+        Ok(plan)
     }
 
     /// Its tokenizer, for an embedding of `rows` rows.

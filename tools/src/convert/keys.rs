@@ -276,6 +276,18 @@ impl Keys {
         Ok(sizes)
     }
 
+    /// The keys of an encoder with learned positions.
+    pub fn encoder(&mut self, sizes: &Sizes, epsilon: f64) {
+        self.count("block_count", sizes.n_layers);
+        self.count("context_length", sizes.n_ctx);
+        self.count("embedding_length", sizes.n_embd);
+        self.count("feed_forward_length", sizes.n_ff);
+        self.count("attention.head_count", sizes.n_heads);
+        self.float("attention.layer_norm_epsilon", epsilon);
+        self.file_type();
+        self.flag("attention.causal", false);
+    }
+
     /// One number for all layers, unless some do not attend.
     fn kv_heads(&mut self, n: u64, by_layer: bool) {
         const KEY: &str = "attention.head_count_kv";
@@ -318,6 +330,7 @@ impl Keys {
             extra_layers: 0,
             latent: Latent::default(),
             mixer: MixerSizes::default(),
+            token_types: 0,
         };
         self.recurrent = vec![true; sizes.n_layers as usize];
         self.count("context_length", sizes.n_ctx);
@@ -431,6 +444,7 @@ impl Keys {
             n_vocab: or_default(&["vocab_size"], defaults.n_vocab)?,
             n_ctx: or_default(&CONTEXT, Some(defaults.n_ctx))?,
             mixer: MixerSizes::default(),
+            token_types: 0,
         })
     }
 

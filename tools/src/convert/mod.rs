@@ -7,6 +7,7 @@ mod keys;
 mod llama2c;
 mod metadata;
 mod plan;
+mod pooling;
 mod stream;
 mod tokenizer;
 

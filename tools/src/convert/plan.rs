@@ -170,7 +170,8 @@ impl<'a> Plan<'a> {
     fn places(&self, source: &Source) -> Result<Vec<(String, &'static Rule, u64)>> {
         let Mapping { globals, layers, layer, .. } = *self.mapping;
         let full = source.name();
-        let name = PARTS.iter().find_map(|part| full.strip_prefix(part)).unwrap_or(full);
+        let mut parts = self.mapping.prefixes.iter().chain(PARTS);
+        let name = parts.find_map(|part| full.strip_prefix(part)).unwrap_or(full);
         if self.mapping.ignored.iter().any(|end| name.ends_with(end))
             || self.mapping.other_parts.iter().any(|start| name.starts_with(start))
         {
@@ -327,7 +328,7 @@ impl<'a> Plan<'a> {
             || name.ends_with(".ffn_gate_inp_shexp.weight")
             || name.ends_with("conv1d.weight")
             || name.ends_with(".shortconv.conv.weight")
-            || name == "position_embd.weight";
+            || matches!(name, "position_embd.weight" | "token_types.weight");
         if always_f32 {
             return QuantType::F32;
         }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::cli::write_json;
 use crate::failure::{Result, shown};
-use crate::host::{Engine, Memory, with_model};
+use crate::host::{Engine, Memory, with_decoder};
 use crate::input;
 use crate::interrupt;
 use crate::options::{ModelOption, Purpose, RulesOption, SessionOptions};
@@ -91,7 +91,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let start = Instant::now();
     let window = windows::length(command.session.compute.ctx)?;
     output::check_absent(&command.output, command.force)?;
-    with_model(&command.model.model, command.rules.name(), |model| {
+    with_decoder(&command.model.model, command.rules.name(), |model| {
         tell_unknown_rules(model.tokenizer(), streams);
         let text = input::read_file(&command.file)?;
         let most = command.windows.map(NonZeroUsize::get);

@@ -17,7 +17,7 @@ use super::estimate::gguf::Histograms;
 use super::estimate::{Discounts, Error, Estimated, Fallback, Settings, Smoothing, Told, estimate};
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::Memory;
+use crate::host::{Memory, unknown_rules};
 use crate::interrupt::Interrupted;
 use crate::source;
 use crate::streams::Streams;
@@ -43,6 +43,10 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let refused = |error: LoadError| Failure::load(error.into(), &gguf).in_file(path);
     let mut tables = Memory::new(Tokenizer::bytes_needed(&gguf).map_err(refused)?)?;
     let tokenizer = Tokenizer::new(&gguf, &mut tables).map_err(refused)?;
+    let tokenizer = match command.pre() {
+        Some(name) => tokenizer.with_pre_tokenizer(name).ok_or_else(|| unknown_rules(name))?,
+        None => tokenizer,
+    };
     tell_unknown_rules(&tokenizer, streams);
     train(command, Some((&gguf, &tokenizer)), streams)
 }

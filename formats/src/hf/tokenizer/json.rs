@@ -8,7 +8,7 @@ use std::fmt;
 use std::string::String;
 use std::vec::Vec;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::error::{Reason, TokenizerError};
@@ -64,6 +64,10 @@ pub(super) struct Model<'a> {
     #[serde(default)]
     pub(super) unk_token: Option<String>,
     #[serde(default)]
+    pub(super) unk_id: Option<u64>,
+    #[serde(default)]
+    pub(super) max_input_chars_per_word: Option<u64>,
+    #[serde(default)]
     pub(super) continuing_subword_prefix: Option<String>,
     #[serde(default)]
     pub(super) end_of_word_suffix: Option<String>,
@@ -78,8 +82,8 @@ pub(super) struct Model<'a> {
 pub(super) enum Vocab<'a> {
     /// Texts and ids.
     Ids(Vec<(Text<'a>, u32)>),
-    /// Texts and scores, which nothing reads yet.
-    Scores,
+    /// Texts and scores; an id is the place.
+    Scores(Vec<(Text<'a>, f64)>),
 }
 
 /// A merge.
@@ -216,8 +220,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Vocab<'a> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vocab<'de>, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Vocab::Scores)
+                let mut tokens = Vec::new();
+                while let Some(token) = list.next_element()? {
+                    tokens.push(token);
+                }
+                Ok(Vocab::Scores(tokens))
             }
         }
         from.deserialize_any(VocabVisitor)
@@ -231,7 +238,7 @@ pub(super) fn read_ids<'a>(
 ) -> Result<Vec<(Text<'a>, u32)>, TokenizerError> {
     match serde_json::from_slice(bytes) {
         Ok(Vocab::Ids(tokens)) => Ok(tokens),
-        Ok(Vocab::Scores) => {
+        Ok(Vocab::Scores(_)) => {
             let wrong = "a list, where ids by text belong";
             Err(TokenizerError::new(file, Reason::Json(wrong.into())))
         }

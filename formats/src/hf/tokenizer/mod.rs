@@ -2,7 +2,7 @@
 //!
 //! [`read`] takes the bytes of whatever files there are and [`Tokenizer::write`] gives what
 //! llama.cpp's converter writes for them: byte-level vocabularies (`gpt2`), SentencePiece's byte-pair
-//! encoding (`llama`) and WordPiece (`bert`).
+//! encoding (`llama`), its Unigram (`t5`) and WordPiece (`bert`).
 //!
 //! tokenizer.json says which tokens a text gets. Where tokenizer.model is beside it and has the
 //! same pieces, their scores come from there; otherwise from the order of the merges, which is that
@@ -23,6 +23,7 @@ mod protobuf;
 mod sentencepiece;
 mod settings;
 mod special;
+mod unigram;
 mod vocabulary;
 mod wordpiece;
 
@@ -97,6 +98,12 @@ enum Rules {
     /// SentencePiece's byte-pair encoding by scores; a blank is put before a text, if the file
     /// says something about it.
     Scores { puts_blank_first: Option<bool> },
+    /// SentencePiece's Unigram by scores; what is done with a text first.
+    Unigram {
+        normalizer: unigram::Normalizer,
+        /// Kinds of segments that the model tells apart, if it is an encoder.
+        token_types: Option<u32>,
+    },
     /// WordPiece; what is done with a text first.
     WordPieces {
         cleaning: wordpiece::Cleaning,
@@ -135,6 +142,7 @@ pub fn read(
         Some(json) if wordpiece::is_word_piece(json) => {
             wordpiece::from_json(json, &settings, rows, pre)?
         }
+        Some(json) if unigram::is_unigram(json) => unigram::from_json(json, &settings, rows, pre)?,
         Some(json) => pieces::from_json(json, files, &settings, rows, pre)?,
         None => without_json(files, &settings, rows, pre)?,
     };
@@ -143,7 +151,7 @@ pub fn read(
     if json.is_some() && read.adds_bos {
         specials.adds.entry("bos").or_insert(false);
     }
-    if json.is_some() && matches!(read.rules, Rules::WordPieces { .. }) {
+    if json.is_some() && matches!(read.rules, Rules::WordPieces { .. } | Rules::Unigram { .. }) {
         specials.adds.entry("eos").or_insert(false);
     }
     Ok(Tokenizer {
@@ -201,7 +209,7 @@ impl Tokenizer {
         file.set("tokenizer.ggml.pre", self.pre.as_str())?;
         let texts: Vec<&str> = self.tokens.iter().map(|token| token.text.as_str()).collect();
         file.set_strings("tokenizer.ggml.tokens", &texts)?;
-        if matches!(self.rules, Rules::Scores { .. }) {
+        if matches!(self.rules, Rules::Scores { .. } | Rules::Unigram { .. }) {
             let scores: Vec<f32> = self.tokens.iter().map(|token| token.score).collect();
             file.set_array("tokenizer.ggml.scores", &scores)?;
         }
@@ -209,6 +217,16 @@ impl Tokenizer {
         file.set_array("tokenizer.ggml.token_type", &kinds)?;
         if let Rules::Merges(merges) = &self.rules {
             file.set_strings("tokenizer.ggml.merges", merges)?;
+        }
+        if let Rules::Unigram { normalizer, token_types } = &self.rules {
+            file.set("tokenizer.ggml.add_space_prefix", normalizer.puts_blank_first)?;
+            if let Some(types) = token_types {
+                file.set("tokenizer.ggml.token_type_count", *types)?;
+            }
+            file.set("tokenizer.ggml.remove_extra_whitespaces", normalizer.merges_blanks)?;
+            if !normalizer.charsmap.is_empty() {
+                file.set_array("tokenizer.ggml.precompiled_charsmap", &normalizer.charsmap)?;
+            }
         }
         for &(key, id) in &self.specials.ids {
             file.set(key, id)?;

@@ -9,7 +9,7 @@ use super::merges::{Check, pair};
 use super::sentencepiece::{self, Model};
 use super::settings::Settings;
 use super::vocabulary::{self, Added, Kind, Token};
-use super::{Files, Read, Rules, bytes, pre};
+use super::{Files, Read, Rules, bytes, pre, unigram};
 
 /// The name of the rules: such vocabularies do not cut texts into words.
 const PRE: &str = "default";
@@ -23,6 +23,9 @@ pub(super) fn from_model(
     pre: Option<&str>,
 ) -> Result<Read, TokenizerError> {
     let model = sentencepiece::read(file)?;
+    if model.is_unigram() {
+        return unigram::from_model(&model, files, settings, rows, pre);
+    }
     model.check_kind()?;
     if pre.is_none() {
         model.check_normalizer()?;

@@ -1,8 +1,8 @@
 //! tokenizer.model: a SentencePiece model, and its tokens as a GGUF file has them.
 //!
-//! Read are the pieces and the few settings that change what a text becomes. The tables that
-//! change a text's characters first (`precompiled_charsmap`) are not: a model that has one is
-//! refused, as no GGUF file can hold it beside byte-pair encoding.
+//! Read are the pieces and the few settings that change what a text becomes. A table that changes a
+//! text's characters first (`precompiled_charsmap`) goes with Unigram; byte-pair encoding with one is
+//! refused, as no GGUF file can hold both.
 
 use std::string::String;
 use std::vec::Vec;
@@ -15,8 +15,9 @@ use super::{MAX_PIECE_BYTES, MAX_TOKENS};
 /// The file's usual name.
 pub(super) const FILE: &str = "tokenizer.model";
 
-/// What `model_type` says of byte-pair encoding. Another one, that of unigrams, is the default.
+/// What `model_type` says of byte-pair encoding, and of Unigram, the default.
 const BYTE_PAIRS: u64 = 2;
+const UNIGRAM: u64 = 1;
 
 /// A SentencePiece model.
 #[derive(Debug)]
@@ -25,8 +26,9 @@ pub(super) struct Model<'a> {
     model_type: u64,
     /// A blank is put before a text.
     pub(super) puts_blank_first: bool,
-    has_charsmap: bool,
-    removes_blanks: bool,
+    /// The compiled map of characters, or nothing.
+    pub(super) charsmap: &'a [u8],
+    pub(super) removes_blanks: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +44,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Model<'_>, TokenizerError> {
         pieces: Vec::new(),
         model_type: 1,
         puts_blank_first: true,
-        has_charsmap: false,
+        charsmap: &[],
         removes_blanks: true,
     };
     let mut message = Message::new(bytes);
@@ -66,7 +68,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Model<'_>, TokenizerError> {
     Ok(model)
 }
 
-impl Model<'_> {
+impl<'a> Model<'a> {
     fn trainer(&mut self, mut message: Message<'_>) -> Result<(), TokenizerError> {
         while let Some((number, field)) = next(&mut message)? {
             if number == 3 {
@@ -76,10 +78,10 @@ impl Model<'_> {
         Ok(())
     }
 
-    fn normalizer(&mut self, mut message: Message<'_>) -> Result<(), TokenizerError> {
+    fn normalizer(&mut self, mut message: Message<'a>) -> Result<(), TokenizerError> {
         while let Some((number, field)) = next(&mut message)? {
             match number {
-                2 => self.has_charsmap = !inner(number, field, &message)?.bytes().is_empty(),
+                2 => self.charsmap = inner(number, field, &message)?.bytes(),
                 3 => self.puts_blank_first = integer(number, field, &message)? != 0,
                 4 => self.removes_blanks = integer(number, field, &message)? != 0,
                 _ => {}
@@ -88,18 +90,23 @@ impl Model<'_> {
         Ok(())
     }
 
-    /// Whether it is a kind of model that a GGUF file can hold.
+    /// Whether pieces are chosen by the sum of their scores.
+    pub(super) fn is_unigram(&self) -> bool {
+        self.model_type == UNIGRAM
+    }
+
+    /// Whether it merges pairs.
     pub(super) fn check_kind(&self) -> Result<(), TokenizerError> {
         match self.model_type {
             BYTE_PAIRS => Ok(()),
-            1 => refuse(Reason::Model("unigram".into())),
+            UNIGRAM => refuse(Reason::Model("unigram".into())),
             other => refuse(Reason::Model(std::format!("{other}"))),
         }
     }
 
     /// Whether texts are left as they are but for the blank before them.
     pub(super) fn check_normalizer(&self) -> Result<(), TokenizerError> {
-        if self.has_charsmap {
+        if !self.charsmap.is_empty() {
             return refuse(Reason::Normalizer("a table of characters".into()));
         }
         if self.removes_blanks {

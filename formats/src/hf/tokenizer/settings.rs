@@ -44,6 +44,11 @@ impl Settings {
             .find_map(|file| content(file.get(&key)?))
     }
 
+    /// Whether the model tells kinds of segments apart.
+    pub(super) fn has_token_types(&self) -> bool {
+        self.config.get("type_vocab_size").is_some()
+    }
+
     /// Kinds of segments that an encoder tells apart.
     pub(super) fn token_types(&self) -> u32 {
         let types = self.config.get("type_vocab_size").and_then(Value::as_u64);

@@ -15,6 +15,7 @@ use super::error::{Reason, TokenizerError, quote};
 use super::json::{self, TokenizerJson, kind, parts};
 use super::settings::Settings;
 use super::vocabulary::Token;
+use super::wordpiece::is_word_piece;
 
 /// What other programs call the special tokens, and their keys in a GGUF file.
 const KINDS: [(&str, Option<&str>); 7] = [
@@ -69,6 +70,10 @@ pub(super) fn read(
     for (kind, _) in KINDS {
         reader.names.extend(settings.special_token(kind).map(|text| (kind, text.into())));
     }
+    // What stands for unknown words, whatever the other files call so.
+    let unknown =
+        json.filter(|json| is_word_piece(json)).and_then(|it| it.model.unk_token.as_deref());
+    reader.names.extend(unknown.map(|text| ("unk", text.into())));
     for &(kind, text) in usual {
         reader.names.entry(kind).or_insert_with(|| text.into());
     }

@@ -192,7 +192,7 @@ unsafe fn all_blocks<V: Lanes, C: Cells>(
         }
         // Ranges move right with the token, so the first query starts first and the last ends last.
         let (from, end) = (block.starts[0], block.ends[count - 1]);
-        debug_assert!(end <= job.first + job.tokens);
+        debug_assert!(from < end && end <= job.end);
         // SAFETY: `from..end` is seen by some query, so it lies in the caches.
         unsafe { block.attend_range::<V>(from..end, scratch.as_mut_ptr()) };
         match &mut work {

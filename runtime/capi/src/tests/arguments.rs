@@ -4,6 +4,7 @@ use std::ffi::{CString, c_char};
 use std::ptr::{null, null_mut};
 
 use super::support::*;
+use crate::embed::*;
 use crate::model::*;
 use crate::options::*;
 use crate::session::*;
@@ -25,7 +26,7 @@ fn case_352_every_pointer_null_in_every_function() {
     let (mut info, mut plan, mut piece) = (Info::default(), PlanInfo::default(), Piece::default());
     let (mut n, mut n2, mut id, mut ids) = (0_usize, 0_usize, 0_u32, [0_u32; 64]);
     let (mut out, mut scratch, mut scores) = ([0_u8; 64], [0_u8; 64], [0.0_f64; 64]);
-    let mut logits = null();
+    let (mut logits, mut states) = (null(), [0.0_f32; 32]);
     let text: *const c_char = c"ab".as_ptr();
     let o: *mut c_char = out.as_mut_ptr().cast();
     let (p, i) = (scratch.as_mut_ptr(), ids.as_mut_ptr());
@@ -85,6 +86,9 @@ fn case_352_every_pointer_null_in_every_function() {
             ("logits 3", mote_session_logits(s, &mut logits, null_mut())),
             ("score 1", mote_session_score(null_mut(), i, 2, scores.as_mut_ptr())),
             ("score 2", mote_session_score(s, null(), 2, scores.as_mut_ptr())),
+            ("embed 1", mote_session_embed(null_mut(), i, 2, 0, 0, states.as_mut_ptr(), 32)),
+            ("embed 2", mote_session_embed(s, null(), 2, 0, 0, states.as_mut_ptr(), 32)),
+            ("embed 6", mote_session_embed(s, i, 2, 0, 0, null_mut(), 32)),
             ("score 4", mote_session_score(s, i, 2, null_mut())),
             ("position 1", mote_session_position(null_mut(), &mut n, &mut n2)),
             ("position 2", mote_session_position(s, null_mut(), &mut n2)),
@@ -253,7 +257,7 @@ fn texts_and_tokens() {
         assert_eq!((info.n_layers, info.n_embd, info.n_vocab), (3, 64, 800));
         assert_eq!(mote_token_ends(model.0, info.eos, &mut ends), OK);
         assert_eq!(ends, 1);
-        for flags in [4, 8, u32::MAX] {
+        for flags in [4, 16, u32::MAX] {
             let status = mote_tokenize(model.0, from, 1, flags, ids.as_mut_ptr(), 32, &mut n);
             assert_eq!(status, code(Code::Invalid));
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::support::*;
 use crate::call::tests_only::PANICS;
+use crate::embed::*;
 use crate::model::*;
 use crate::options::*;
 use crate::session::*;
@@ -128,6 +129,9 @@ fn case_366_no_panic_crosses() {
             ("sample", &|_, s| mote_session_sample(s, &mut 0)),
             ("logits", &|_, s| mote_session_logits(s, &mut core::ptr::null(), &mut 0)),
             ("score", &|_, s| mote_session_score(s, [3].as_ptr(), 1, [0.0].as_mut_ptr())),
+            ("embed", &|_, s| {
+                mote_session_embed(s, [3].as_ptr(), 1, 0, 0, [0.0; 32].as_mut_ptr(), 32)
+            }),
             ("position", &|_, s| mote_session_position(s, &mut 0, &mut 0)),
             ("tokens", &|_, s| mote_session_tokens(s, [0; 64].as_mut_ptr(), 64, &mut 0)),
             ("rewind", &|_, s| mote_session_rewind(s, 0)),
@@ -176,6 +180,7 @@ unsafe extern "C" fn reenters(user: *mut c_void, _: usize, _: usize) -> c_int {
             mote_session_sample(s, &mut 0),
             mote_session_logits(s, &mut core::ptr::null(), &mut 0),
             mote_session_score(s, [3].as_ptr(), 1, [0.0].as_mut_ptr()),
+            mote_session_embed(s, [3].as_ptr(), 1, 0, 0, [0.0; 32].as_mut_ptr(), 32),
             mote_session_position(s, &mut 0, &mut 0),
             mote_session_tokens(s, [0; 64].as_mut_ptr(), 64, &mut 0),
             mote_session_rewind(s, 0),

@@ -83,9 +83,10 @@ impl Cutter {
     }
 }
 
-/// The names of all rule sets that are known, those of the same rules together.
+/// The names of all rule sets that are known, those of the same rules together; at the end, those of
+/// vocabularies that are merged uncut.
 pub fn pre_tokenizers() -> impl Iterator<Item = &'static [&'static str]> {
-    LIST.into_iter().map(|pre| pre.names)
+    LIST.into_iter().map(|pre| pre.names).chain([super::MERGED_PIECES])
 }
 
 impl Default for PreTokenizer {

@@ -1,6 +1,6 @@
 //! Sets of characters that rule sets name.
 
-use super::super::characters::{Class, Detail, detail_of};
+use super::super::characters::{Class, Detail, detail_of, is_in};
 
 /// A set of characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,13 +103,6 @@ pub(super) fn is_word(character: char, class: Class) -> bool {
         (Class::Other, _) => matches!(character, '\u{200C}' | '\u{200D}'),
         _ => false,
     }
-}
-
-/// The ranges ascend.
-fn is_in(ranges: &[(u32, u32)], character: char) -> bool {
-    let code = u32::from(character);
-    let place = ranges.partition_point(|&(_, last)| last < code);
-    ranges.get(place).is_some_and(|&(first, _)| first <= code)
 }
 
 const EAST_ASIAN: Ranges = &[(0x3040, 0x30FF), (0x4E00, 0x9FA5)];

@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 
 use crate::cli::write_json;
 use crate::failure::{Code, Failure, Result};
-use crate::host::with_model;
+use crate::host::with_decoder;
 use crate::interrupt;
 use crate::options::{ComputeOptions, Purpose};
 use crate::output::{self, Existing};
@@ -130,7 +130,7 @@ pub fn execute(request: &Request<'_>, json: bool, streams: &mut Streams<'_>) -> 
 
 /// What a token of the model costs; a file that does not run fails here.
 fn cost(request: &Request<'_>, path: &Path) -> Result<Cost> {
-    with_model(path, None, |model| {
+    with_decoder(path, None, |model| {
         let options = request.compute.session(model.weights().all_float(), Purpose::Generate, 1, 1);
         Ok(Cost::of(model, options.cache))
     })

@@ -193,6 +193,8 @@ fn attention(cache: CacheType, tokens: usize, size: Size) -> Prepared {
                 kv_heads: KV_HEADS,
                 kv_head,
                 first: positions - tokens,
+                ahead: 0,
+                end: positions,
                 window: usize::MAX,
                 scale: 0.125,
                 softcap: 0.0,

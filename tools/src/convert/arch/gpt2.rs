@@ -23,6 +23,7 @@ pub static GPT2: Mapping = Mapping {
     ],
     layers: "h",
     layer: LAYER,
+    prefixes: &[],
     // The causal mask.
     ignored: &[".attn.bias", ".attn.masked_bias"],
     other_parts: &[],
@@ -67,6 +68,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         n_vocab: config.required("vocab_size")?,
         n_ctx,
         mixer: MixerSizes::default(),
+        token_types: 0,
     };
     if !n_embd.is_multiple_of(n_heads) {
         return Err(config.out_of_range("n_head", "must divide n_embd"));

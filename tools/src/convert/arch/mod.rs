@@ -7,9 +7,11 @@ use mote_formats::hf::{Config, ConfigError};
 
 use super::keys::Keys;
 
+mod bert;
 mod bloom;
 mod cohere;
 mod deepseek2;
+mod distilbert;
 mod exaone4;
 mod falcon;
 mod gemma;
@@ -78,6 +80,9 @@ pub static MAPPINGS: &[&Mapping] = &[
     &mamba::MAMBA2,
     &qwen35::QWEN35,
     &granitehybrid::GRANITE_HYBRID,
+    &bert::BERT,
+    &bert::ROBERTA,
+    &distilbert::DISTILBERT,
 ];
 
 /// What a file under this folder says.
@@ -99,6 +104,8 @@ pub struct Mapping {
     pub layers: &'static str,
     /// Tensors of a layer.
     pub layer: &'static [Rule],
+    /// What may be said in front of all tensors' names, beside what any model may have there.
+    pub prefixes: &'static [&'static str],
     /// Ends of the names of tensors that are left out: tables that can be computed.
     pub ignored: &'static [&'static str],
     /// Starts of the names of tensors that are left out: parts that are not about text.
@@ -123,6 +130,7 @@ const fn decoder(
         globals: GLOBALS,
         layers: "layers",
         layer,
+        prefixes: &[],
         ignored: IGNORED,
         other_parts: &[],
     }
@@ -159,6 +167,8 @@ pub struct Sizes {
     pub n_vocab: u64,
     /// Positions.
     pub n_ctx: u64,
+    /// Kinds of segments that have an embedding.
+    pub token_types: u64,
     /// Of a recurrent mixer.
     pub mixer: MixerSizes,
 }
@@ -258,6 +268,8 @@ pub enum Width {
     Vocab,
     /// Positions.
     Context,
+    /// Kinds of segments.
+    TokenTypes,
     /// 1: a dimension that the output does not have.
     One,
     /// See [`MixerSizes`].
@@ -317,6 +329,7 @@ impl Width {
             Width::LatentValues => all(value),
             Width::Vocab => sizes.n_vocab,
             Width::Context => sizes.n_ctx,
+            Width::TokenTypes => sizes.token_types,
             Width::One => 1,
             Width::MixIn => sizes.mixer.projected,
             Width::Channels => sizes.mixer.channels,

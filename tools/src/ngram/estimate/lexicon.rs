@@ -24,8 +24,8 @@ pub enum Lexicon<'a> {
     Words { words: Words, order: Vec<u32> },
     /// Bytes.
     Bytes,
-    /// The ids of a GGUF file's tokenizer.
-    Tokens { gguf: &'a Gguf<'a>, n: u32, begin: u32, end: u32 },
+    /// The ids of a GGUF file's tokenizer, with the rules for words called `pre` if it says so.
+    Tokens { gguf: &'a Gguf<'a>, pre: Option<&'a str>, n: u32, begin: u32, end: u32 },
 }
 
 impl<'a> Lexicon<'a> {
@@ -56,14 +56,19 @@ impl<'a> Lexicon<'a> {
         (Lexicon::Bytes, Ids { len, allowed, begin: BEGIN, end: END, unknown, of_provisional })
     }
 
-    /// Of a tokenizer. None if it has neither a token that begins texts nor one that ends them.
-    pub fn of_tokens(gguf: &'a Gguf<'a>, tokenizer: &Tokenizer<'_>) -> Option<(Self, Ids)> {
+    /// Of a tokenizer whose rules for words are called `pre`, if not as the file says. None if it has
+    /// neither a token that begins texts nor one that ends them.
+    pub fn of_tokens(
+        gguf: &'a Gguf<'a>,
+        tokenizer: &Tokenizer<'_>,
+        pre: Option<&'a str>,
+    ) -> Option<(Self, Ids)> {
         let begin = tokenizer.bos().or(tokenizer.eos())?;
         let end = tokenizer.eos().unwrap_or(begin);
         let n = tokenizer.len() as u32;
         let (unknown, of_provisional) = (None, Vec::new());
         let ids = Ids { len: n, allowed: n, begin, end, unknown, of_provisional };
-        Some((Lexicon::Tokens { gguf, n, begin, end }, ids))
+        Some((Lexicon::Tokens { gguf, pre, n, begin, end }, ids))
     }
 
     /// Ids that a model file has: those of words that must not stay are the last, and left out.
@@ -107,12 +112,14 @@ impl<'a> Lexicon<'a> {
     pub fn describe(&self, len: u32, builder: &mut Builder) -> Result<(), BuildError> {
         let name = |key: &str| format!("tokenizer.ggml.{key}");
         match self {
-            Lexicon::Tokens { gguf, .. } => {
+            Lexicon::Tokens { gguf, pre, .. } => {
+                let rules = name("pre");
                 let keys = gguf.metadata().filter(|(key, _)| key.starts_with("tokenizer."));
-                for (key, value) in keys {
+                for (key, value) in keys.filter(|(key, _)| pre.is_none() || **key != *rules) {
                     builder.set(key, value)?;
                 }
-                return Ok(());
+                // Whoever uses the model gets the tokens that were counted.
+                return pre.map_or(Ok(()), |pre| builder.set(&rules, pre));
             }
             Lexicon::Words { words, order } => {
                 let kept = order.iter().take(len as usize);

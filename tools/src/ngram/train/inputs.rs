@@ -35,7 +35,7 @@ pub struct Text<'a> {
 
 /// Reads all inputs.
 pub fn read<'a>(
-    command: &Command,
+    command: &'a Command,
     tokenizer: Given<'a>,
     settings: &Settings,
     streams: &mut Streams<'_>,
@@ -59,8 +59,8 @@ pub fn read<'a>(
         }
         (units, Some((gguf, tokenizer))) => {
             let none = "the tokenizer has no token that begins or ends a text";
-            let (lexicon, ids) =
-                Lexicon::of_tokens(gguf, tokenizer).ok_or(Failure::new(Code::Model, none))?;
+            let (lexicon, ids) = Lexicon::of_tokens(gguf, tokenizer, command.pre())
+                .ok_or(Failure::new(Code::Model, none))?;
             let read = |input: &mut dyn Read| match units {
                 Units::Ids => read_ids(input, rules, &ids, &mut spool),
                 _ => read_tokens(input, rules, tokenizer, ids.end, &mut spool),

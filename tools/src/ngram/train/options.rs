@@ -86,6 +86,9 @@ struct TextOptions {
     /// A GGUF file whose tokenizer makes tokens of the text
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
+    /// The tokenizer's rules that cut texts into words, whatever its file says; the model's say the same
+    #[arg(long, value_name = "NAME", requires = "tokenizer")]
+    pre: Option<String>,
     /// The whole input is one sentence: line ends divide words; they are bytes or tokens like others
     #[arg(long)]
     stream: bool,
@@ -303,6 +306,11 @@ impl Command {
     /// The tokenizer's file.
     pub fn tokenizer(&self) -> Option<&PathBuf> {
         self.text.tokenizer.as_ref()
+    }
+
+    /// The name of the tokenizer's rules for words, if it is not the file's.
+    pub fn pre(&self) -> Option<&str> {
+        self.text.pre.as_deref()
     }
 
     /// The folder of counts.
