@@ -328,7 +328,7 @@ impl Kernels {
         unsafe { (self.attend_chunk)(job, chunk, parts, scratch) }
     }
 
-    /// One head's parts, `stride` floats apart, of consecutive chunks that end with the token's own,
+    /// One head's parts, `stride` floats apart, of consecutive chunks, all that the token sees,
     /// become what [`Kernels::attend`] gives for it, `sink` being the head's. Panics if `parts` does not end with a part for
     /// `out.len()` dimensions.
     pub fn merge_chunks(&self, parts: &[f32], stride: usize, sink: Option<f32>, out: &mut [f32]) {

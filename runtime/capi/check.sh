@@ -39,9 +39,9 @@ sanitized() {
 
 # ---- The library
 library=$prefix/lib/libmote.so
-# 1.59 MB with n-gram models, 26 architectures, all rules for words, a cache of 8 bits and kernels for fifteen encodings
-# of integers.
-limit=1600000
+# 1.71 MB with n-gram models, 35 architectures (recurrent ones, encoders), all rules for words, a cache of 8 bits and
+# kernels for 22 encodings of integers.
+limit=1750000
 size=$(stat -L -c %s "$library")
 echo "libmote.so: $size bytes stripped, of $limit allowed"
 { [ "$size" -le "$limit" ]; } || fail size

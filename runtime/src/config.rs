@@ -59,6 +59,8 @@ pub struct Config {
     pub residual_norm: bool,
     /// Whether the embedding is normed before the first layer.
     pub embedding_norm: bool,
+    /// Whether the norm before the head may bear the name of one behind the embedding.
+    pub output_norm_misnamed: bool,
     /// Whether both branches of a layer begin with the same state; else the second one sees what the
     /// first one added. A layer without a norm for its second branch has one for both then.
     pub parallel_residual: bool,

@@ -112,7 +112,7 @@ impl Sizes {
         let t = if c.causal { batch.min(n_ctx) } else { n_ctx };
         let [low_rank, heads, by_head] = latent_widths(c);
         let longest = c.n_embd.max(c.q_dim()).max(c.widest_ff()).max(c.recurrence.inner());
-        let longest = longest.max(low_rank / 2).max(heads);
+        let longest = longest.max(low_rank / 2).max(heads).max(c.recurrence.rank());
         // Heads' vectors are quantised one by one.
         let vector = by_head.checked_div(c.n_heads).unwrap_or(0);
         let by_head = c.n_heads * ActivationsMut::stride(vector);

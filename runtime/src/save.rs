@@ -176,14 +176,32 @@ impl Session<'_> {
     /// Writes the context to `out`, and returns the number of bytes. The same context gives the same
     /// bytes. After a rewind a recurrent state may have to be computed first.
     pub fn save(&mut self, out: &mut [u8]) -> Result<usize, TooSmall> {
+        self.save_with(out, &mut || true).map(Option::unwrap_or_default)
+    }
+
+    /// As [`Session::save`]. `go_on` is asked before every layer of what has to be computed; if it says no,
+    /// `out` is left as it is, and the result is `None`.
+    pub fn save_with(
+        &mut self,
+        out: &mut [u8],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<usize>, TooSmall> {
         let (needed, given) = (self.saved_bytes(), out.len());
         let out = out.get_mut(..needed).ok_or(TooSmall { needed, given })?;
         let last = self.position.saturating_sub(1);
         let has_state = self.position > 0 && self.model.config().n_recurrent() > 0;
         if has_state && self.states.get(last).is_none() {
-            let end = core::mem::replace(&mut self.position, last);
-            self.catch_up(&mut || true);
-            self.position = end;
+            if last == 0 {
+                // Before the first token everything is zero.
+                self.states.replace(0).fill(0.0);
+            } else {
+                let end = core::mem::replace(&mut self.position, last);
+                let complete = self.catch_up(go_on);
+                self.position = end;
+                if !complete {
+                    return Ok(None);
+                }
+            }
         }
         let state = self.states.get(last).filter(|_| has_state).unwrap_or_default();
         let cache = |rest: &mut &mut [u8]| {
@@ -195,7 +213,7 @@ impl Session<'_> {
             put(state, rest);
         };
         write_saved(&self.kind(), self.tokens(), &self.origins, out, cache);
-        Ok(needed)
+        Ok(Some(needed))
     }
 
     /// Takes the context of a session of the same model, context size, cache type and precision

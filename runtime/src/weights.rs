@@ -271,16 +271,17 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// Refuses a bias that other architectures have: left out, it would make the logits wrong without a word.
-/// Other tensors without a place are left alone.
+/// Refuses a tensor that other architectures have: left out, it would make the logits wrong without a word.
+/// Others without a place are left alone.
 fn check_unused(name: &str, n_layers: usize) -> Result<(), LoadError> {
     let parts = name.strip_prefix("blk.").and_then(|name| name.split_once('.'));
     let Some((layer, rest)) = parts else { return Ok(()) };
     let Some(layer) = layer.parse().ok().filter(|&layer: &u32| (layer as usize) < n_layers) else {
         return Ok(());
     };
-    let names = LAYER.iter().map(|&(_, name, ..)| name).chain([QKV_BIAS.name]);
-    match names.filter(|name| name.ends_with(".bias")).find(|&name| name == rest) {
+    const OTHERS: [&str; 3] = [QKV_BIAS.name, "attn_q_a.bias", "attn_kv_a_mqa.bias"];
+    let mut names = LAYER.iter().map(|&(_, name, ..)| name).chain(OTHERS);
+    match names.find(|&name| name == rest) {
         Some(name) => Err(LoadError::Tensor(name, Some(layer), TensorError::Unused)),
         None => Ok(()),
     }
@@ -303,9 +304,8 @@ struct Place {
 impl Place {
     fn of(name: &str, architecture: &Architecture, config: &Config) -> Option<Place> {
         if let Some(&(global, name)) = GLOBALS.iter().find(|(_, global)| *global == name) {
-            // The norm before the head of models that have none behind the embedding may bear this name.
             let global = match global {
-                Global::EmbeddingNorm if !config.embedding_norm => Global::OutputNorm,
+                Global::EmbeddingNorm if config.output_norm_misnamed => Global::OutputNorm,
                 _ => global,
             };
             let (cols, rows) = global.shape(config)?;

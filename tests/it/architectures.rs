@@ -179,8 +179,10 @@ fn experts_and_latent_attention_are_checked() {
         let key = "deepseek2.leading_dense_block_count";
         loaded(&edited(&small("deepseek3"), &[(key, Value::U32(layers))], |_| ()))
     };
-    assert_eq!(dense(0), missing("ffn_gate_inp.weight", 0));
-    assert_eq!(dense(2), missing("ffn_up.weight", 1));
+    // What a layer has and what the facts say it has are of two kinds then.
+    let unused = |name, layer| LoadError::Tensor(name, Some(layer), TensorError::Unused);
+    assert_eq!(dense(0), unused("ffn_gate.weight", 0));
+    assert_eq!(dense(2), unused("ffn_gate_exps.weight", 1));
     let without = |name: &str| {
         loaded(&edited(&small("deepseek3"), &[], |tensors| {
             tensors.retain(|tensor| !tensor.name.ends_with(name));
@@ -316,5 +318,36 @@ fn what_the_facts_ask_for_must_be_there() {
     for (name, tensor, missing) in layer {
         let error = without(name, &format!("blk.1.{tensor}"));
         assert_eq!(error, LoadError::Tensor(missing, Some(1), TensorError::Missing));
+    }
+}
+
+/// Steps come from a vector that may be wider than everything else.
+#[test]
+fn a_step_of_a_high_rank() {
+    for kind in [QuantType::F32, QuantType::Q8_0] {
+        const RANK: u64 = 1024;
+        let rank = ("mamba.ssm.time_step_rank", Value::U32(RANK as u32));
+        let file = edited(&small("mamba"), &[rank], |tensors| {
+            let state =
+                tensors.iter().find(|tensor| tensor.name.ends_with("ssm_a")).unwrap().dims[0];
+            for tensor in tensors {
+                if tensor.name.ends_with("ssm_dt.weight") {
+                    tensor.dims[0] = RANK;
+                } else if tensor.name.ends_with("ssm_x.weight") {
+                    tensor.dims[1] = RANK + 2 * state;
+                } else {
+                    continue;
+                }
+                let n = tensor.dims.iter().product::<u64>() as usize;
+                tensor.kind = kind.into();
+                tensor.data = vec![0; kind.row_bytes(n).unwrap()];
+            }
+        });
+        for batch in [1, 32] {
+            Run { batch, ..Run::default() }.session(&file, 40, |session| {
+                session.feed(&text(33)).unwrap();
+                assert!(session.logits().unwrap().iter().all(|logit| logit.is_finite()));
+            });
+        }
     }
 }

@@ -301,6 +301,27 @@ fn case_325_a_pointer_of_git_lfs() {
     }
 }
 
+/// Python writes numbers that JSON does not have. They are read, and refused where a number is used.
+#[test]
+fn numbers_that_json_does_not_have() {
+    for (key, number, code) in [
+        ("time_step_limit", "[0.0, Infinity]", 0),
+        ("rope_theta", "Infinity", DAMAGED),
+        ("rms_norm_eps", "NaN", DAMAGED),
+        ("rope_theta", "-Infinity", DAMAGED),
+    ] {
+        let checkpoint = Checkpoint::new("not_json");
+        let config = String::from_utf8(read(&checkpoint.path("config.json"))).unwrap();
+        let other = config.replacen(&format!("\"{key}\""), "\"other\"", 1);
+        checkpoint.write("config.json", other.replacen('{', &format!("{{\"{key}\": {number},"), 1));
+        if code == 0 {
+            succeeds(&checkpoint);
+        } else {
+            fails(&checkpoint, code, key);
+        }
+    }
+}
+
 #[test]
 fn case_326_outputs_that_cannot_be() {
     let checkpoint = Checkpoint::new("case_326");

@@ -243,7 +243,8 @@ fn rules_that_add_a_bos_token_are_the_same_here_and_there() {
         json.as_object_mut().unwrap().remove("add_bos_token");
     });
     let mut adding = 0;
-    for name in mote_runtime::tokenizer::pre_tokenizers().flatten() {
+    let merged = mote_runtime::tokenizer::merged_pieces();
+    for name in mote_runtime::tokenizer::pre_tokenizers().chain([merged]).flatten() {
         let file = gguf(&read_as(&files, rows(&files), Some(name)).unwrap());
         let silent = {
             let gguf = Gguf::parse(&file).unwrap();

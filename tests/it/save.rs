@@ -90,6 +90,23 @@ fn a_rewound_session_saves_the_same_bytes() {
     }
 }
 
+/// So it is where the state before everything is no longer kept.
+#[test]
+fn a_session_rewound_to_its_first_token_saves_the_same_bytes() {
+    for name in ["lfm2", "mamba", "mamba2", "qwen35"] {
+        let file = fixture(&format!("models/{name}.gguf"));
+        let expected = run().session(&file, 300, |session| {
+            session.feed(&text(1)).unwrap();
+            saved(session)
+        });
+        Run { batch: 64, ..run() }.session(&file, 300, |session| {
+            session.feed(&text(300)).unwrap();
+            session.rewind(1);
+            assert!(saved(session) == expected, "{name}");
+        });
+    }
+}
+
 #[test]
 fn logits_of_a_restored_session_are_recalled() {
     let file = encoded(&fixture("models/llama-f32.gguf"), QuantType::Q8_0);

@@ -25,7 +25,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
 /// A llama with a layer that has no position embedding.
 pub fn smollm3() -> Vec<u8> {
     let interval = ("rope.no_rope_layer_interval", Value::U32(2));
-    renamed("qwen2", "smollm3", &[interval], drop_biases)
+    renamed("qwen2", "smollm3", &[interval], without(&[".bias"]))
 }
 
 /// Caps of scores and of logits.
@@ -35,7 +35,7 @@ pub fn gemma2() -> Vec<u8> {
         ("final_logit_softcapping", Value::F32(3.0)),
         ("attention.sliding_window_pattern", Value::U32(2)),
     ];
-    renamed("gemma3", "gemma2", &caps, |_| ())
+    renamed("gemma3", "gemma2", &caps, without(&["_q_norm.weight", "_k_norm.weight"]))
 }
 
 /// LayerNorm without biases, branches side by side, layers without positions, a scale of the logits.
@@ -46,7 +46,7 @@ pub fn cohere2() -> Vec<u8> {
         ("attention.sliding_window", Value::U32(7)),
         ("attention.sliding_window_pattern", Value::U32(2)),
     ];
-    renamed("qwen2", "cohere2", &facts, drop_biases)
+    renamed("qwen2", "cohere2", &facts, without(&[".bias", ".ffn_norm.weight"]))
 }
 
 /// Slopes for positions, a norm behind the embedding.
@@ -121,8 +121,9 @@ fn renamed<R>(
     })
 }
 
-fn drop_biases(tensors: &mut Vec<OwnedTensor>) {
-    tensors.retain(|tensor| !tensor.name.ends_with(".bias"));
+/// Leaves out the tensors whose names end so: the other architecture has none.
+fn without(ends: &[&str]) -> impl FnOnce(&mut Vec<OwnedTensor>) {
+    move |tensors| tensors.retain(|tensor| !ends.iter().any(|end| tensor.name.ends_with(end)))
 }
 
 fn copy(tensors: &mut Vec<OwnedTensor>, from: &str, to: &str) {

@@ -162,8 +162,14 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
         tell_unknown_rules(model.tokenizer(), streams);
         let room = command.room(model.config());
         let items = command.items(model, room, streams)?;
+        // Only lines of a file fail one by one.
+        if command.batch_file.is_none()
+            && let Some(failure) = items.iter().find_map(|item| item.tokens.as_ref().err())
+        {
+            return Err(failure.clone());
+        }
         let lengths = items.iter().filter_map(|item| Some(item.tokens.as_ref().ok()?.len()));
-        let longest = lengths.max().unwrap_or(1);
+        let longest = lengths.max().unwrap_or(1).max(1);
         let n_ctx = command.session.compute.ctx.map_or(longest, |ctx| ctx.get());
         let exact = model.weights().all_float();
         let (compute, threads) = (&command.session.compute, engine.threads());

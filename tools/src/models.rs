@@ -58,7 +58,11 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let report = Report {
         architectures: architectures().collect(),
         encodings: encodings.collect(),
-        pre_tokenizers: tokenizer::pre_tokenizers().flatten().copied().collect(),
+        pre_tokenizers: tokenizer::pre_tokenizers()
+            .chain([tokenizer::merged_pieces()])
+            .flatten()
+            .copied()
+            .collect(),
     };
     if command.json {
         return write_json(&report, streams);

@@ -113,15 +113,23 @@ pub enum Scaling {
     },
 }
 
-/// Python writes numbers that JSON does not have; they become `null`.
-fn finite(text: &[u8]) -> Vec<u8> {
+/// A file that Python wrote: it may have numbers that JSON does not have.
+pub(crate) fn json(text: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(text).or_else(|_| serde_json::from_slice(&named(text)))
+}
+
+/// With the numbers that JSON does not have as maps of their names, as later versions of transformers write
+/// them.
+fn named(text: &[u8]) -> Vec<u8> {
     const OTHERS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
     let (mut out, mut rest, mut quoted) = (Vec::with_capacity(text.len()), text, false);
     while let Some((&byte, tail)) = rest.split_first() {
-        let other = OTHERS.iter().find_map(|name| rest.strip_prefix(*name));
+        let other = OTHERS.iter().find_map(|name| Some((name, rest.strip_prefix(*name)?)));
         match (other.filter(|_| !quoted), tail.split_first()) {
-            (Some(behind), _) => {
-                out.extend_from_slice(b"null");
+            (Some((name, behind)), _) => {
+                for part in [br#"{"__float__":""#, *name, br#""}"#] {
+                    out.extend_from_slice(part);
+                }
                 rest = behind;
             }
             (None, Some((&escaped, behind))) if quoted && byte == b'\\' => {
@@ -141,7 +149,7 @@ fn finite(text: &[u8]) -> Vec<u8> {
 impl Config {
     /// Reads the file's text.
     pub fn parse(text: &[u8]) -> Result<Config, ConfigError> {
-        match serde_json::from_slice(text).or_else(|_| serde_json::from_slice(&finite(text))) {
+        match json(text) {
             Ok(Value::Object(map)) => Ok(Config { map }),
             Ok(_) => Err(error("", ConfigReason::Json("not an object".to_string()))),
             Err(what) => Err(error("", ConfigReason::Json(what.to_string()))),

@@ -197,8 +197,8 @@ enum mote_text_flags {
     MOTE_ADD_EOS = 8        /* end with the eos token, if the model expects one: for mote_session_embed */
 };
 
-/* Writes the ids of a text to ids[0..capacity], their number to *n_ids. More than text_size + 2 are
- * possible only where the vocabulary normalises the text first. flags: MOTE_ADD_BOS |
+/* Writes the ids of a text to ids[0..capacity], their number to *n_ids. More than text_size + 2 (+ 3 with
+ * MOTE_ADD_EOS) are possible only where the vocabulary normalises the text first. flags: MOTE_ADD_BOS |
  * MOTE_ADD_EOS | MOTE_PARSE_SPECIAL. Allocates for a while.
  * Errors: MOTE_TOO_SMALL (*n_ids has the number needed, nothing is written), MOTE_TEXT (more than 1
  * GiB, or a byte without token), MOTE_NO_MEMORY. */
@@ -332,8 +332,8 @@ const char *mote_session_error(const mote_session *session);
 
 /* ---- Going on ------------------------------------------------------------------------------ */
 
-/* Calls that compute (feed, feed_text, next, sample, logits, score, and saved_size and save after
- * next) ask before every layer whether they are cancelled or the deadline has passed. Ended so, they
+/* Calls that compute (feed, feed_text, next, sample, logits, score, embed, saved_size after next, and save
+ * after next or, of a model with recurrent states, after a rewind) ask before every layer whether they are cancelled or the deadline has passed. Ended so, they
  * return MOTE_CANCELLED or MOTE_DEADLINE; batches that were finished stay in the context
  * (mote_session_position), and the session can go on from there with the results that it would have
  * had: feed or score the ids from the first one that is not in the context. (After feed_text these are

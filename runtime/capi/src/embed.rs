@@ -39,7 +39,7 @@ impl State {
         self.writing.restart();
         self.model(control.late).rewind(0);
         let AnySession::Transformer(session) = &mut self.session else { return Ok(()) };
-        let go_on = |done| control.go_on(done, ids.len());
+        let go_on = |done| control.go_on_alone(done, ids.len());
         match session.embed(ids, pooling, embedding, go_on) {
             Ok(true) => {}
             ended => {

@@ -155,6 +155,15 @@ impl Control<'_> {
         answer == 0
     }
 
+    /// The same of what no fallback answers in the model's place: its deadline holds.
+    pub fn go_on_alone(&mut self, done: usize, total: usize) -> bool {
+        if (self.late)() != 0 {
+            self.reason = Code::Deadline;
+            return false;
+        }
+        self.go_on(done, total)
+    }
+
     /// The failure of a call that was ended.
     pub fn ended(&self) -> Failure {
         self.reason.into()

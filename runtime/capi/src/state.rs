@@ -6,6 +6,8 @@ use crate::failure::{Code, Failure};
 use crate::host::Deadline;
 use crate::session::{SessionHandle, with_state};
 
+use mote_runtime::AnySession;
+
 /// See mote.h.
 ///
 /// # Safety
@@ -120,8 +122,13 @@ pub unsafe extern "C" fn mote_session_save(
             state.feed_drawn(control)?;
             let session = state.whole_session()?;
             size.set(session.saved_bytes());
-            session.save(bytes)?;
-            Ok(())
+            let AnySession::Transformer(session) = session else {
+                session.save(bytes)?;
+                return Ok(());
+            };
+            let total = session.position();
+            let saved = session.save_with(bytes, &mut || control.go_on(0, total))?;
+            saved.map(|_| ()).ok_or_else(|| control.ended())
         })
     }
 }

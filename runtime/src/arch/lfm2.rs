@@ -27,6 +27,7 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Halves))?;
     let taps = keys.required_count("shortconv.l_cache", MAX_TAPS)?;
     config.recurrence = Recurrence::ShortConvolution { taps, width: config.n_embd };
+    config.output_norm_misnamed = true;
     keys.refuse("attention.sliding_window")?;
     keys.refuse("expert_count")?;
     Ok(config)

@@ -378,6 +378,7 @@ impl<'a> Keys<'a> {
             pre_norm: true,
             residual_norm: false,
             embedding_norm: false,
+            output_norm_misnamed: false,
             parallel_residual: false,
             qk_norm: QkNorm::Head,
             qkv_clamp: 0.0,

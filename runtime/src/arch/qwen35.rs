@@ -15,7 +15,6 @@ pub static QWEN35: Architecture = Architecture {
     fused: &[
         Fused::renamed("post_attention_norm.weight", &[Slot::FfnNorm]),
         Fused::renamed("attn_qkv.weight", &[Slot::MixIn]),
-        Fused::renamed("attn_gate.weight", &[Slot::MixGate]),
     ],
 };
 

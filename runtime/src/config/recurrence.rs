@@ -12,7 +12,7 @@ pub(crate) const CHANNELS: usize = 512;
 pub(crate) const ROWS: usize = 16;
 
 /// Most numbers of a layer's state that are believed of a file.
-pub const MAX_STATE: usize = 1 << 28;
+pub const MAX_STATE: usize = 1 << 24;
 
 const WORDS: usize = MAX_LAYERS / 64;
 

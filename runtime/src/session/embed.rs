@@ -81,6 +81,9 @@ impl Session<'_> {
             let n = tokens.len() as f32;
             out.iter_mut().for_each(|sum| *sum /= n);
         }
+        if complete && !self.kernels.is_finite(out) {
+            return Err(SessionError::NotFinite);
+        }
         Ok(complete)
     }
 }

@@ -57,7 +57,7 @@ use mote_formats::Gguf;
 pub use decode::{DecodeOptions, Decoder};
 pub use encode::EncodeOptions;
 pub use error::{DecodeError, EncodeError, LoadError};
-pub use pre::pre_tokenizers;
+pub use pre::{merged_pieces, pre_tokenizers};
 pub use vocabulary::TokenKind;
 
 use crate::memory::{Carver, Measure};

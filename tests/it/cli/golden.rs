@@ -36,7 +36,9 @@ fn line(model: &str, path: &str, (bits, kv): (&str, &str), options: &[&str]) -> 
 /// The small models: what is in the repository, and synthetic ones of every encoding and mix.
 fn small_models() -> Vec<(String, String)> {
     let names = ["llama-f32", "gemma3", "gpt2", "phi3", "qwen2", "qwen3"].into_iter();
-    let fixtures = names.chain(["qwen2moe", "deepseek2", "deepseek3"]).map(|name| {
+    let experts = ["qwen2moe", "deepseek2", "deepseek3"];
+    let recurrent = ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid"];
+    let fixtures = names.chain(experts).chain(recurrent).map(|name| {
         let path = root().join(format!("tests/fixtures/models/{name}.gguf"));
         (name.to_string(), path.into_os_string().into_string().unwrap())
     });

@@ -32,6 +32,11 @@ impl Weights {
         Weights { kind, is_code }
     }
 
+    /// Whether all values of a block's byte are as good as others: it holds nothing of a scale.
+    pub fn is_code(&self, byte: usize) -> bool {
+        self.is_code[byte]
+    }
+
     /// `rows` rows of `k` weights. By the row's number: encoded normal values, random bytes with
     /// scales of ordinary size, all codes at one extreme, and bytes that are wholly random, where
     /// scales are zero, subnormal, infinite or NaN.

@@ -2,6 +2,8 @@
 //! give the same bits for every part of it, by `gemv` and by panels. So this also proves that
 //! neither the batch, nor a slice of rows, nor the alignment changes a bit.
 
+use std::collections::BTreeSet;
+
 use mote_kernels::{Kernels, Matrix, Precision, QuantType, Rows, Tile, arch};
 use mote_tests::equal::assert_same_bits;
 use mote_tests::guard::Guarded;
@@ -157,21 +159,26 @@ fn matmul_equals_scalar_at_every_alignment() {
     }
 }
 
-/// Where a scale begins, or an exponent is the whole scale: 0 is subnormal, 255 no number.
+/// Every value of the bytes that are no codes, the first and the last two of them: parts of scales and of
+/// exponents, subnormal ones and those of no number.
 #[test]
-fn matmul_equals_scalar_for_every_first_byte() {
+fn matmul_equals_scalar_for_every_byte_of_a_scale() {
     for &kind in QuantType::ALL.iter().filter(|kind| kind.integer().is_some()) {
         let k = kind.block_len().max(32);
-        let shape = [256, k, 9];
-        let mut case = Case::new(&Weights::new(kind), kind, Precision::Bits8, shape);
-        for (first, row) in (0..=255).zip(case.data.chunks_exact_mut(kind.row_bytes(k).unwrap())) {
-            row[0] = first;
-        }
-        let data = case.data.clone();
-        case.want = case.run(scalar(), &data, (0, 256), (0, 9));
-        for by in arch::available() {
-            case.check(by, (0, 256), (0, 1), 0);
-            case.check(by, (0, 256), (0, 9), 0);
+        let weights = Weights::new(kind);
+        let places: Vec<usize> = (0..kind.block_bytes()).filter(|&i| !weights.is_code(i)).collect();
+        let ends = [places.first_chunk::<2>(), places.last_chunk::<2>()];
+        let places = ends.into_iter().flatten().flatten().chain(places.first());
+        for &place in places.collect::<BTreeSet<&usize>>() {
+            let mut case = Case::new(&weights, kind, Precision::Bits8, [256, k, 9]);
+            let rows = case.data.chunks_exact_mut(kind.row_bytes(k).unwrap());
+            (0..=255).zip(rows).for_each(|(byte, row)| row[place] = byte);
+            let data = case.data.clone();
+            case.want = case.run(scalar(), &data, (0, 256), (0, 9));
+            for by in arch::available() {
+                case.check(by, (0, 256), (0, 1), 0);
+                case.check(by, (0, 256), (0, 9), 0);
+            }
         }
     }
 }

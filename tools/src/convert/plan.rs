@@ -239,6 +239,10 @@ impl<'a> Plan<'a> {
         if let Transform::Packed { .. } = rule.transform {
             return self.add_packed(name, rule, (&expected, sources), wanted);
         }
+        if rule.stack.is_none() && sources.len() != 1 {
+            let sentence = format_args!("{} tensors would be {name}", sources.len());
+            return Err(Failure::new(Code::Format, sentence));
+        }
         let mut parts = Vec::new();
         for (_, source) in sources {
             let tensor = &source.tensor;
@@ -356,7 +360,8 @@ impl<'a> Plan<'a> {
                 return Err(missing(rule.from));
             }
         }
-        if !tied && !names.contains(HEAD_NAME) {
+        let has_head = self.mapping.globals.iter().any(|rule| rule.to == HEAD_NAME);
+        if has_head && !tied && !names.contains(HEAD_NAME) {
             let sentence =
                 "for the head (lm_head.weight), and tie_word_embeddings is not true in config.json";
             return Err(missing(sentence));

@@ -15,7 +15,10 @@ pub fn read(folder: &Folder) -> Result<Option<u64>> {
     let Some(text) = folder.read(FILE, MAX_BYTES)? else { return Ok(None) };
     let modules = parse(FILE, &text)?;
     let mut pooling = None;
-    for module in modules.as_array().into_iter().flatten() {
+    let Some(modules) = modules.as_array() else {
+        return Err(Failure::new(Code::Format, format_args!("{FILE} is not a list")));
+    };
+    for module in modules {
         let text = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
         let kind = text("type").rsplit('.').next().unwrap_or_default();
         match kind {
@@ -35,24 +38,25 @@ pub fn read(folder: &Folder) -> Result<Option<u64>> {
 /// Of the module in a folder of its own.
 fn of_folder(folder: &Folder, name: &str) -> Result<Option<u64>> {
     let Some(module) = folder.folder(name)? else { return Ok(None) };
-    let Some(text) = module.read("config.json", MAX_BYTES)? else { return Ok(None) };
-    let config = parse("config.json", &text)?;
-    let is = |key: &str| config.get(key).and_then(Value::as_bool) == Some(true);
+    let text = module.read("config.json", MAX_BYTES)?;
+    let config = text.map_or(Ok(Value::Null), |text| parse("config.json", &text))?;
     let modes = [
         ("pooling_mode_mean_tokens", 1),
         ("pooling_mode_cls_token", 2),
         ("pooling_mode_lasttoken", 3),
     ];
-    let mut chosen = modes.iter().filter(|(key, _)| is(key));
-    let others = [
-        "pooling_mode_max_tokens",
-        "pooling_mode_mean_sqrt_len_tokens",
-        "pooling_mode_weightedmean_tokens",
-    ];
-    match (chosen.next(), chosen.next(), others.iter().find(|key| is(key))) {
-        (found, None, None) => Ok(found.map(|&(_, number)| number)),
-        (_, second, other) => {
-            let name = other.copied().or(second.map(|&(key, _)| key)).unwrap_or_default();
+    let no = |value: &Value| value.as_bool() == Some(false);
+    let settings = config.as_object().into_iter().flatten();
+    let mut chosen = settings.filter(|(key, value)| key.starts_with("pooling_mode") && !no(value));
+    let number = |(key, value): (&String, &Value)| {
+        let mode = modes.iter().find(|(name, _)| name == key && value.as_bool() == Some(true));
+        mode.map(|&(_, number)| number)
+    };
+    match (chosen.next(), chosen.next()) {
+        (Some(only), None) if number(only).is_some() => Ok(number(only)),
+        (first, second) => {
+            let name = second.or(first).map_or("no pooling", |(key, _)| key.as_str());
+            let name = name.escape_debug();
             let sentence =
                 format_args!("{name} is not supported: mean, cls and lasttoken, one of them");
             Err(Failure::new(Code::Model, sentence))

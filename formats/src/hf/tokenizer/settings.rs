@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Files;
 use super::error::{Reason, TokenizerError};
 use super::vocabulary::Added;
+use crate::hf::config;
 
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
@@ -132,8 +133,7 @@ fn content(token: &Value) -> Option<&str> {
 
 fn object(file: &'static str, bytes: Option<&[u8]>) -> Result<Value, TokenizerError> {
     let Some(bytes) = bytes else { return Ok(Value::Null) };
-    let value: Value =
-        serde_json::from_slice(bytes).map_err(|error| TokenizerError::json(file, &error))?;
+    let value: Value = config::json(bytes).map_err(|error| TokenizerError::json(file, &error))?;
     match value.is_object() {
         true => Ok(value),
         false => Err(TokenizerError::new(file, Reason::Json("not a map".into()))),

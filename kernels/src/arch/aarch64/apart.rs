@@ -13,7 +13,8 @@ use crate::cast::Tile;
 use crate::quant::{QuantType, Unpacked};
 use crate::table::{PANEL_ROWS, Panel};
 
-/// Rows are [`Unpacked`], in units of 32 weights.
+/// Rows are [`Unpacked`], in units of 32 weights. Stricter than the trait: pointers are those of
+/// [`Apart::rows`], so nothing outside of this file may use it.
 struct Units32;
 
 /// The same in units of 16.

@@ -83,10 +83,14 @@ impl Cutter {
     }
 }
 
-/// The names of all rule sets that are known, those of the same rules together; at the end, those of
-/// vocabularies that are merged uncut.
+/// The names of all rule sets that are known, those of the same rules together.
 pub fn pre_tokenizers() -> impl Iterator<Item = &'static [&'static str]> {
-    LIST.into_iter().map(|pre| pre.names).chain([super::MERGED_PIECES])
+    LIST.into_iter().map(|pre| pre.names)
+}
+
+/// The names that stand in the place of a rule set's where a vocabulary's texts are merged uncut.
+pub fn merged_pieces() -> &'static [&'static str] {
+    super::MERGED_PIECES
 }
 
 impl Default for PreTokenizer {

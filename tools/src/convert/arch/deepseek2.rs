@@ -94,7 +94,8 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     sizes.extra_layers = config.count_or_zero("num_nextn_predict_layers")?.unwrap_or(0);
     let shared = config.required("n_shared_experts")?;
     sizes.shared_ff = shared.saturating_mul(sizes.expert_ff);
-    if sizes.n_experts == 0 || config.get("moe_intermediate_size").is_none() {
+    config.required("moe_intermediate_size")?;
+    if sizes.n_experts == 0 {
         return Err(config.unsupported("n_routed_experts"));
     }
     let Latent { query, key_value, still, turning, value } = sizes.latent;

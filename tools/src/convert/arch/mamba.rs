@@ -14,10 +14,11 @@ pub static MAMBA: Mapping = Mapping {
     ..decoder("mamba", CLASSES, &["mamba", FALCON], LAYER, describe)
 };
 
-const CLASSES: &[&str] = &["MambaForCausalLM", "MambaLMHeadModel", "FalconMambaForCausalLM"];
+const CLASSES: &[&str] = &["MambaForCausalLM", "MambaLMHeadModel", FALCON_CLASS];
 
 /// What norms the selected.
 const FALCON: &str = "falcon_mamba";
+const FALCON_CLASS: &str = "FalconMambaForCausalLM";
 
 pub static MAMBA2: Mapping = Mapping {
     globals: GLOBALS,
@@ -82,7 +83,11 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     keys.count("ssm.inner_size", inner);
     keys.count("ssm.state_size", state);
     keys.count("ssm.time_step_rank", rank);
-    let falcon = config.text("model_type")? == Some(FALCON);
+    // As the mapping was chosen.
+    let falcon = match config.class() {
+        Some(class) if CLASSES.contains(&class) => class == FALCON_CLASS,
+        _ => config.text("model_type")? == Some(FALCON),
+    };
     keys.flag("ssm.dt_b_c_rms", falcon);
     if falcon {
         let epsilon = config.float("mixer_rms_eps", 1e-30..=0.999)?.unwrap_or(1e-6);
@@ -152,9 +157,8 @@ fn inner(config: &Config, sizes: &Sizes, names: &[&str]) -> Result<u64, ConfigEr
 pub(super) fn no_limit(config: &Config) -> Result<(), ConfigError> {
     const KEY: &str = "time_step_limit";
     let Some(limits) = config.get(KEY) else { return Ok(()) };
-    let infinite = |value: &serde_json::Value| {
-        value.is_null() || value.get("__float__").is_some_and(|name| name == "Infinity")
-    };
+    let infinite =
+        |value: &serde_json::Value| value.get("__float__").is_some_and(|name| name == "Infinity");
     match limits.as_array().map(Vec::as_slice) {
         Some([low, high]) if low.as_f64() == Some(0.0) && infinite(high) => Ok(()),
         _ => Err(config.unsupported(KEY)),

@@ -41,7 +41,8 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("decoder_sparse_step", &[1.into()])?;
     config.expect("mlp_only_layers", &[serde_json::json!([])])?;
     let mut sizes = keys.decoder(config, &DEFAULTS)?;
-    if sizes.n_experts == 0 || config.get("moe_intermediate_size").is_none() {
+    config.required("moe_intermediate_size")?;
+    if sizes.n_experts == 0 {
         return Err(config.unsupported("num_experts"));
     }
     sizes.shared_ff = config.required("shared_expert_intermediate_size")?;

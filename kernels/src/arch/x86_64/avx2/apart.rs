@@ -22,7 +22,8 @@ pub(in crate::arch::x86_64) fn take<E: Integer>(data: &[u8], out: &mut Unpacked)
     }
 }
 
-/// Chunks are [`Unpacked`], in units of 32 weights.
+/// Chunks are [`Unpacked`], in units of 32 weights. Stricter than the trait: pointers are those of
+/// [`Apart::rows`], so nothing outside of this file may use it.
 struct Units32;
 
 /// The same in units of 16.

@@ -11,7 +11,8 @@ use crate::arch::x86_64::avx2::apart::take;
 use crate::quant::{Integer, Unpacked};
 use crate::table::Panel;
 
-/// Rows are [`Unpacked`], in units of 32 weights.
+/// Rows are [`Unpacked`], in units of 32 weights. Stricter than the trait: pointers are those of
+/// [`Apart::rows`], so nothing outside of this file may use it.
 struct Units32;
 
 /// The same in units of 16.
