@@ -42,6 +42,8 @@ pub fn share<T: Send>(
             done.push((item, work(item, &stop)?));
         }
     };
+    // This thread may come too late for an item of its own.
+    stop.check()?;
     let mut done = thread::scope(|scope| {
         // Fewer threads do it, too, where the system has no more.
         let others: Vec<_> = (1..threads.min(items))
