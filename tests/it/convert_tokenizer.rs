@@ -398,4 +398,19 @@ fn unigram_vocabularies_are_converted() {
         refused(&|json| json["pre_tokenizer"] = serde_json::json!({ "type": "Digits" }))
             .contains("Digits")
     );
+    let strip = |json: &mut Json| {
+        json["normalizer"] =
+            serde_json::json!({ "type": "Strip", "strip_left": true, "strip_right": true });
+    };
+    // Where blanks are merged, those around a text are left out.
+    let mut stripping = folder.clone();
+    edit(&mut stripping, "tokenizer.json", strip);
+    assert!(read(&stripping, 700).is_ok());
+    assert!(
+        refused(&|json| {
+            strip(json);
+            json["pre_tokenizer"] = json["decoder"].clone();
+        })
+        .contains("Strip")
+    );
 }

@@ -172,7 +172,7 @@ impl Encoder<'_, '_> {
             }
             Model::World(world) => {
                 let unknown = self.unknown;
-                world.encode(&tokenizer.vocabulary, text, unknown, |id| self.push(id))
+                world.encode(text, unknown, |id| self.push(id))
             }
             Model::Words => {
                 let unknown = self.unknown.unwrap_or_default();

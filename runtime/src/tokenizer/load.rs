@@ -89,6 +89,11 @@ impl<'a> Source<'a> {
         self.texts.len()
     }
 
+    /// Bytes of all texts together. Reads none.
+    pub(super) fn text_len(&self) -> usize {
+        self.texts.bytes().len().saturating_sub(size_of::<u64>() * self.len())
+    }
+
     pub(super) fn spelling(&self) -> Spelling {
         self.spelling
     }

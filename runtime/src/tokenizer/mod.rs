@@ -7,7 +7,7 @@
 //!   text are merged to pieces, the piece of the best score first; characters that are no piece
 //!   become bytes. `gemma4` is the same by a list of merges, and so is `gpt2` with some pre-tokenizers.
 //! - `t5`, SentencePiece's Unigram (`unigram.rs`): the pieces with the best sum of scores.
-//! - `rwkv` (`world.rs`): the longest token that begins at each place.
+//! - `rwkv` (`world.rs`, `longest.rs`): the longest token that begins at each place, of at most 512 bytes.
 //! - `bert`, WordPiece (`wordpiece.rs`): words become the longest tokens that they begin with.
 //! - `words` and `bytes`, of n-gram models (`words.rs`): what stands between blanks, and each byte.
 //!
@@ -33,6 +33,7 @@ mod encode;
 mod error;
 mod keys;
 mod load;
+mod longest;
 mod memo;
 mod merge;
 mod merges;
@@ -303,7 +304,12 @@ impl<'a> Tokenizer<'a> {
     /// Writes the ids of a text to `out` and returns their number.
     ///
     /// The text is any bytes. What is not UTF-8 gets the tokens of its bytes where there are such,
-    /// and else the unknown token; Unigram takes it for U+FFFD, and WordPiece leaves it out. Time grows with n log n at most, whatever the text.
+    /// and else the unknown token; Unigram takes it for U+FFFD, and WordPiece leaves it out.
+    ///
+    /// Time grows with n log n at most, whatever the text. What each byte costs depends on the
+    /// vocabulary, and a hostile one makes it much, but no more than this: Unigram searches the
+    /// vocabulary for each length up to 512 bytes, WordPiece hashes the rest of a word of up to 100
+    /// characters at each of its ends, and RWKV's vocabulary compares 512 bytes once.
     pub fn encode(
         &self,
         text: &[u8],
@@ -488,9 +494,13 @@ impl<'a> Source<'a> {
                 self.vocabulary.measure(memory);
                 scores.measure(memory);
             }
-            Rules::Unigram { .. } | Rules::World => {
+            Rules::Unigram { .. } => {
                 self.vocabulary.measure(memory);
                 sorted::measure(memory, self.vocabulary.len());
+            }
+            Rules::World => {
+                self.vocabulary.measure(memory);
+                longest::measure(memory, self.vocabulary.len(), self.vocabulary.text_len());
             }
             Rules::WordPieces(_) | Rules::Words | Rules::SingleBytes => {
                 self.vocabulary.measure(memory);
@@ -528,7 +538,9 @@ impl<'a> Source<'a> {
                         Model::SingleBytes
                     }
                     Rules::WordPieces(cleaning) => Model::WordPieces(cleaning),
-                    Rules::World => Model::World(World::new(&vocabulary, memory)?),
+                    Rules::World => {
+                        Model::World(World::new(&vocabulary, self.vocabulary.text_len(), memory)?)
+                    }
                     _ => Model::Words,
                 };
                 (vocabulary, model)

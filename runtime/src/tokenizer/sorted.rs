@@ -2,12 +2,9 @@
 //! trie does, in four bytes a token.
 
 use super::error::LoadError;
-use super::vocabulary::{Spelling, TokenKind, Vocabulary};
-use super::world;
+use super::longest::MAX_LEN;
+use super::vocabulary::{TokenKind, Vocabulary};
 use crate::memory::{Carver, Measure};
-
-/// Bytes of the longest token that a text can give. It bounds the work at each place of a text.
-pub(super) const MAX_LEN: usize = 512;
 
 /// Some tokens of a vocabulary, sorted.
 #[derive(Clone, Copy, Debug)]
@@ -49,12 +46,7 @@ impl<'a> Sorted<'a> {
             }
         }
         let ids = ids.get_mut(..len).unwrap_or_default();
-        if vocabulary.spelling() == Spelling::Escaped {
-            let bytes = |id: u32| world::bytes(vocabulary.text(id));
-            ids.sort_unstable_by(|&a, &b| bytes(a).cmp(bytes(b)).then(a.cmp(&b)));
-        } else {
-            ids.sort_unstable_by_key(|&id| (vocabulary.text(id), id));
-        }
+        ids.sort_unstable_by_key(|&id| (vocabulary.text(id), id));
         let first_byte = |id| byte_at(vocabulary, id, 0).map_or(0, usize::from);
         let mut at = 0;
         for (byte, first) in firsts.iter_mut().enumerate() {
@@ -96,12 +88,8 @@ impl Branch<'_> {
     }
 }
 
-/// A byte of what a token stands for, if it has so many.
+/// A byte of a token's text, if it has so many.
 #[inline]
 fn byte_at(vocabulary: &Vocabulary<'_>, id: u32, at: usize) -> Option<u8> {
-    let text = vocabulary.text(id);
-    match vocabulary.spelling() {
-        Spelling::Escaped => world::bytes(text).nth(at),
-        _ => text.get(at).copied(),
-    }
+    vocabulary.text(id).get(at).copied()
 }

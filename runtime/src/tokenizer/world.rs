@@ -3,54 +3,46 @@
 //! Tokens are any bytes. In a GGUF file they are spelled as Python spells bytes: `\n`, `\'`, `\xe4\xbd\xa0`.
 
 use super::error::{EncodeError, LoadError};
-use super::sorted::Sorted;
+use super::longest::Longest;
 use super::vocabulary::{TokenKind, Vocabulary};
 use crate::memory::Carver;
 
 /// The tokens of a text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct World<'a> {
-    sorted: Sorted<'a>,
+    longest: Longest<'a>,
 }
 
 impl<'a> World<'a> {
+    /// The texts of all tokens together have at most `text_len` bytes.
     pub(super) fn new(
         vocabulary: &Vocabulary<'a>,
+        text_len: usize,
         memory: &mut Carver<'a>,
     ) -> Result<Self, LoadError> {
-        let is_text = |_, kind| matches!(kind, TokenKind::Normal | TokenKind::Byte);
-        let spelled = |id: &u32| {
-            !vocabulary.kind(*id).is_some_and(|kind| is_text(0, kind))
-                || is_spelled(vocabulary.text(*id))
-        };
-        if let Some(id) = (0..vocabulary.len() as u32).find(|id| !spelled(id)) {
+        let is_text =
+            |id: u32| matches!(vocabulary.kind(id), Some(TokenKind::Normal | TokenKind::Byte));
+        let is_wrong = |id: &u32| is_text(*id) && !is_spelled(vocabulary.text(*id));
+        if let Some(id) = (0..vocabulary.len() as u32).find(is_wrong) {
             return Err(LoadError::Escape(id));
         }
-        Ok(World { sorted: Sorted::new(vocabulary, is_text, memory)? })
+        let spelled = |id: u32| is_text(id).then(|| bytes(vocabulary.text(id)));
+        Ok(World { longest: Longest::new(vocabulary.len(), text_len, spelled, memory)? })
     }
 
     /// Calls `push` with the tokens of a text; a byte that begins none is `unknown`.
     pub(super) fn encode(
         &self,
-        vocabulary: &Vocabulary<'_>,
         text: &[u8],
         unknown: Option<u32>,
         mut push: impl FnMut(u32),
     ) -> Result<(), EncodeError> {
-        let mut start = 0;
-        while let Some(&first) = text.get(start) {
-            let (mut branch, mut end) = (self.sorted.begin(first), start + 1);
-            let mut longest = None;
-            while !branch.is_empty() {
-                longest = branch.token(vocabulary).map(|id| (id, end)).or(longest);
-                let Some(&byte) = text.get(end) else { break };
-                branch = branch.next(vocabulary, byte);
-                end += 1;
-            }
-            let none = unknown.map(|unknown| (unknown, start + 1));
-            let (id, end) = longest.or(none).ok_or(EncodeError::NoToken { byte: first })?;
+        let mut rest = text;
+        while let Some(&byte) = rest.first() {
+            let found = self.longest.find(rest).or(unknown.map(|unknown| (unknown, 1)));
+            let (id, len) = found.ok_or(EncodeError::NoToken { byte })?;
             push(id);
-            start = end;
+            rest = rest.get(len..).unwrap_or_default();
         }
         Ok(())
     }

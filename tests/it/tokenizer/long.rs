@@ -47,7 +47,7 @@ pub(super) fn encode_in_time(name: &str, tokenizer: &Tokenizer<'_>, text: &[u8])
 }
 
 /// Unoptimised code is slower by more than the whole limit, and debug tests should be quick.
-fn shorter_in_debug(text: &[u8]) -> &[u8] {
+pub(super) fn shorter_in_debug(text: &[u8]) -> &[u8] {
     if cfg!(debug_assertions) { &text[..text.len() / 10] } else { text }
 }
 

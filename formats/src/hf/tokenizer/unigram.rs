@@ -153,6 +153,11 @@ fn finish(
 /// The steps that SentencePiece's own normalization becomes in the tokenizers library.
 fn normalizer(json: &TokenizerJson<'_>) -> Result<Normalizer, TokenizerError> {
     let mut found = Normalizer::default();
+    let refused = || {
+        let rules = Reason::Normalizer(quote(&json.normalizer.to_string()));
+        TokenizerError::new(json::FILE, rules)
+    };
+    let mut strips = false;
     let text = |part: &Value, key: &str| part.get(key).and_then(Value::as_str).map(String::from);
     for part in parts(&json.normalizer, "normalizers") {
         let pattern = part.get("pattern").and_then(|pattern| text(pattern, "Regex"));
@@ -161,15 +166,14 @@ fn normalizer(json: &TokenizerJson<'_>) -> Result<Normalizer, TokenizerError> {
         let map = text(part, "precompiled_charsmap").and_then(|map| base64(map.as_bytes()));
         match (kind(part), map) {
             ("Precompiled", Some(map)) => found.charsmap = map,
-            // What a map has done already, and blanks at the end.
-            ("Strip", _) => {}
+            ("Strip", _) => {
+                let is_on = |key| part.get(key).and_then(Value::as_bool) != Some(false);
+                strips |= is_on("strip_left") || is_on("strip_right");
+            }
             ("Replace", _) if pattern.as_deref() == Some(" {2,}") && is_blank => {
                 found.merges_blanks = true;
             }
-            _ => {
-                let rules = Reason::Normalizer(quote(&json.normalizer.to_string()));
-                return Err(TokenizerError::new(json::FILE, rules));
-            }
+            _ => return Err(refused()),
         }
     }
     for part in parts(&json.pre_tokenizer, "pretokenizers") {
@@ -189,6 +193,10 @@ fn normalizer(json: &TokenizerJson<'_>) -> Result<Normalizer, TokenizerError> {
                 return Err(TokenizerError::new(json::FILE, rules));
             }
         }
+    }
+    // No key says that blanks around a text are left out, but those between words are not.
+    if strips && !found.merges_blanks {
+        return Err(refused());
     }
     Ok(found)
 }

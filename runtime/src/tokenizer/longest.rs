@@ -1,0 +1,197 @@
+//! The longest token that begins a text, found in about as many steps as that token could have bytes,
+//! whatever the tokens are.
+//!
+//! Tokens are sorted by their bytes. One binary search finds the last that is no greater than the text.
+//! What it shares with its neighbours of the search is known beforehand (Manber and Myers 1993), so no
+//! byte of the text is compared twice. Each token has a link to the longest other that begins it, its
+//! parent; the answer is the token found or the nearest above it that is no longer than what it shares
+//! with the text. Jumps over parents (Myers 1983) keep that way short.
+
+use core::cmp::Ordering;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::error::LoadError;
+use crate::memory::{Carver, Measure};
+
+/// Bytes of the longest token that a text can give. It bounds the work at each place of a text.
+pub(super) const MAX_LEN: usize = 512;
+
+/// Tokens and their bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Longest<'a> {
+    bytes: &'a [u8],
+    /// Sorted by their bytes, no two alike. The first is the empty text, which is no token.
+    nodes: &'a [Node],
+}
+
+/// A token among those that it begins with.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+struct Node {
+    id: u32,
+    /// Where its bytes are.
+    start: u32,
+    /// The node of the longest other token that begins this one.
+    parent: u32,
+    /// A node above the parent, or the parent.
+    jump: u32,
+    len: u16,
+    /// Nodes above.
+    depth: u16,
+    /// Bytes that the token shares with the last before and the first after those among which it is the
+    /// middle when the search comes to it.
+    shared: [u16; 2],
+}
+
+/// Adds what [`Longest::new`] takes for a vocabulary of that many tokens, spelled in `text_len` bytes.
+pub(super) fn measure(memory: &mut Measure, tokens: usize, text_len: usize) {
+    memory.add::<u8>(bytes_len(tokens, text_len)).add::<Node>(tokens + 1);
+}
+
+fn bytes_len(tokens: usize, text_len: usize) -> usize {
+    text_len.min(tokens.saturating_mul(MAX_LEN))
+}
+
+impl<'a> Longest<'a> {
+    /// `spelled` has the bytes of each of `tokens` tokens, none for those that no text gives; together
+    /// no more than `text_len`. Tokens of more than [`MAX_LEN`] bytes are left out. Of equal tokens the
+    /// first is kept.
+    pub(super) fn new<I: Iterator<Item = u8> + Clone>(
+        tokens: usize,
+        text_len: usize,
+        spelled: impl Fn(u32) -> Option<I>,
+        memory: &mut Carver<'a>,
+    ) -> Result<Self, LoadError> {
+        let bytes = memory.take::<u8>(bytes_len(tokens, text_len))?;
+        let nodes = memory.take::<Node>(tokens + 1)?;
+        nodes[0] = Node::default();
+        let (mut end, mut n_nodes) = (0, 1);
+        for id in 0..tokens as u32 {
+            let Some(token) = spelled(id) else { continue };
+            let len = token.clone().take(MAX_LEN + 1).count();
+            if let Some(place) = bytes.get_mut(end..end + len)
+                && (1..=MAX_LEN).contains(&len)
+            {
+                place.iter_mut().zip(token).for_each(|(place, byte)| *place = byte);
+                nodes[n_nodes] = Node { id, start: end as u32, len: len as u16, ..Node::default() };
+                n_nodes += 1;
+                end += len;
+            }
+        }
+        let bytes = &*bytes;
+        let nodes = nodes.get_mut(..n_nodes).unwrap_or_default();
+        nodes.sort_unstable_by_key(|node| (node.of(bytes), node.id));
+        let mut n_nodes = 1;
+        for at in 1..nodes.len() {
+            if nodes[at].of(bytes) != nodes[n_nodes - 1].of(bytes) {
+                nodes[n_nodes] = nodes[at];
+                n_nodes += 1;
+            }
+        }
+        let nodes = nodes.get_mut(..n_nodes).unwrap_or_default();
+        link(nodes, bytes);
+        Ok(Longest { bytes, nodes })
+    }
+
+    /// The longest token that begins a text, and its length.
+    pub(super) fn find(&self, text: &[u8]) -> Option<(u32, usize)> {
+        let text = text.get(..MAX_LEN).unwrap_or(text);
+        // Nodes to `low` are no greater than the text, those from `high` on are. `low` and `high` share
+        // so many bytes with the text.
+        let (mut low, mut high) = (0, self.nodes.len());
+        let (mut low_shared, mut high_shared) = (0, 0);
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            let node = self.nodes[middle];
+            let [with_low, with_high] = node.shared.map(usize::from);
+            let is_low_near = low_shared >= high_shared;
+            let (near, known) =
+                if is_low_near { (low_shared, with_low) } else { (high_shared, with_high) };
+            let (is_greater, len) = match known.cmp(&near) {
+                // It differs from the text where its neighbour does, and in the same way.
+                Ordering::Greater => (!is_low_near, near),
+                // It differs from its neighbour where the text does not.
+                Ordering::Less => (is_low_near, known),
+                Ordering::Equal => {
+                    let token = node.of(self.bytes);
+                    let [a, b] = [token, text].map(|text| text.get(near..).unwrap_or_default());
+                    let len = near + shared(a, b);
+                    (token.get(len) > text.get(len), len)
+                }
+            };
+            if is_greater {
+                (high, high_shared) = (middle, len);
+            } else {
+                (low, low_shared) = (middle, len);
+            }
+        }
+        let node = self.nodes[at_most(self.nodes, low, low_shared)];
+        (node.len > 0).then_some((node.id, usize::from(node.len)))
+    }
+}
+
+impl Node {
+    #[inline]
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        bytes.get(start..start + usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+/// Links sorted nodes.
+fn link(nodes: &mut [Node], bytes: &[u8]) {
+    for place in 1..nodes.len() {
+        let node = nodes[place];
+        let shared = |other: Node| shared(node.of(bytes), other.of(bytes));
+        // What begins this token is the one before, or begins that one too.
+        let parent = at_most(nodes, place - 1, shared(nodes[place - 1]));
+        let above = |at: usize| nodes[at].jump as usize;
+        let length = |at: usize| nodes[at].depth - nodes[above(at)].depth;
+        let jumps_on = length(parent) == length(above(parent));
+        let (mut low, mut high) = (0usize, nodes.len());
+        loop {
+            let middle = low.midpoint(high);
+            match place.cmp(&middle) {
+                Ordering::Less => high = middle,
+                Ordering::Equal => break,
+                Ordering::Greater => low = middle,
+            }
+        }
+        let with_high = nodes.get(high).map_or(0, |&high| shared(high));
+        nodes[place] = Node {
+            parent: parent as u32,
+            jump: if jumps_on { above(above(parent)) } else { parent } as u32,
+            depth: nodes[parent].depth + 1,
+            shared: [shared(nodes[low]) as u16, with_high as u16],
+            ..node
+        };
+    }
+}
+
+/// The node, or the nearest above it, whose token has at most `len` bytes.
+fn at_most(nodes: &[Node], mut node: usize, len: usize) -> usize {
+    let is_longer = |node: usize| usize::from(nodes[node].len) > len;
+    while is_longer(node) {
+        let Node { parent, jump, .. } = nodes[node];
+        node = if is_longer(jump as usize) { jump } else { parent } as usize;
+    }
+    node
+}
+
+/// Bytes that two texts have in common at their starts.
+#[inline]
+fn shared(a: &[u8], b: &[u8]) -> usize {
+    let blocks = shared_blocks::<64>(a, b);
+    let [a, b] = [a, b].map(|text| text.get(blocks..).unwrap_or_default());
+    let words = shared_blocks::<8>(a, b);
+    let [a, b] = [a, b].map(|text| text.get(words..).unwrap_or_default());
+    blocks + words + a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Bytes of the blocks that two texts have in common at their starts.
+#[inline]
+fn shared_blocks<const LEN: usize>(a: &[u8], b: &[u8]) -> usize {
+    let ((a, _), (b, _)) = (a.as_chunks::<LEN>(), b.as_chunks::<LEN>());
+    LEN * a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
