@@ -4,6 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use mote_runtime::executor::Executor;
 
@@ -50,9 +51,11 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// How often `work` allocates, on this thread and on those that [`Watching`] reaches. Only one
-/// thread may ask at a time.
+/// How often `work` allocates, on this thread and on those that [`Watching`] reaches. One thread at a time
+/// asks: there is one counter.
 pub fn allocations(work: impl FnOnce()) -> usize {
+    static ASKING: Mutex<()> = Mutex::new(());
+    let _one = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
     let before = ALLOCATIONS.load(Ordering::SeqCst);
     WATCHED.set(true);
     work();

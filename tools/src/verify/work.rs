@@ -163,7 +163,7 @@ mod tests {
         let file = large();
         let gguf = Gguf::parse(&file).unwrap();
         let bar = ProgressBar::hidden();
-        interrupt::after(Some(2));
+        interrupt::after(Some(3));
         let outcome = Task::new(&gguf).run(1, &bar);
         interrupt::after(None);
         assert_eq!(outcome.err().map(|failure| failure.code), Some(Code::Interrupted));
