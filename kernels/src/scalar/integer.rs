@@ -6,7 +6,7 @@ use crate::activation::Activations;
 use crate::cast::Tile;
 use crate::fma;
 use crate::quant::search::{EQUAL, emphasis, importances};
-use crate::quant::{Encode, Integer, IntegerFacts, Unpacked};
+use crate::quant::{Encode, Integer, IntegerFacts, MAX_BLOCK, Unpacked};
 use crate::table::{PANEL_ROWS, Panel};
 
 /// See [`crate::QuantType::integer`].
@@ -98,9 +98,18 @@ pub(crate) const IS_WRITTEN: bool = true;
 pub(crate) fn encode<E: Encode>(x: &[f32], data: &mut [u8]) {
     let blocks: &mut [E::Block] = bytemuck::cast_slice_mut(data);
     assert_eq!(blocks.len() * E::LEN, x.len());
+    let mut spare = [0.0; MAX_BLOCK];
     for (block, x) in blocks.iter_mut().zip(x.chunks_exact(E::LEN)) {
-        E::encode(x, block);
+        E::encode(plain(x, &mut spare), block);
     }
+}
+
+/// The weights of a block, where each NaN has become the same one: what CPUs make of others differs.
+fn plain<'a>(x: &[f32], spare: &'a mut [f32; MAX_BLOCK]) -> &'a [f32] {
+    for (to, &x) in spare.iter_mut().zip(x) {
+        *to = if x.is_nan() { f32::NAN } else { x };
+    }
+    &spare[..x.len()]
 }
 
 /// See [`crate::QuantType::encode_weighted`].
@@ -109,13 +118,13 @@ pub(crate) fn encode_weighted<E: Encode>(x: &[f32], weights: &[f32], data: &mut 
     assert_eq!(blocks.len() * E::LEN, x.len());
     assert!(!weights.is_empty() || x.is_empty());
     assert!(weights.len().is_multiple_of(E::LEN) && x.len().is_multiple_of(weights.len().max(1)));
-    let (mut importance, mut weighted) = (EQUAL, EQUAL);
+    let (mut importance, mut weighted, mut spare) = (EQUAL, EQUAL, [0.0; MAX_BLOCK]);
     let columns = weights.len() / E::LEN;
     for column in 0..columns {
         importances(&weights[column * E::LEN..][..E::LEN], &mut importance);
         let rows = blocks.chunks_exact_mut(columns).zip(x.chunks_exact(weights.len()));
         for (blocks, x) in rows {
-            let x = &x[column * E::LEN..][..E::LEN];
+            let x = plain(&x[column * E::LEN..][..E::LEN], &mut spare);
             let weights = if E::EMPHASIS {
                 emphasis(x, &importance[..E::LEN], &mut weighted);
                 &weighted
