@@ -215,21 +215,11 @@ impl Command {
     ) -> Result<Vec<Item>> {
         let tokens = |text: &[u8]| self.tokens(text, model, room);
         if let Some(path) = &self.batch_file {
-            let text = input::read_file(path)?;
-            let lines = text.split(|&byte| byte == b'\n').enumerate();
-            let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-            let item = |(i, line): (usize, &[u8])| match serde_json::from_slice::<Entry>(line) {
-                Ok(entry) => {
-                    Item { line: i + 1, id: entry.id, tokens: tokens(entry.text.as_bytes()) }
-                }
-                Err(error) => {
-                    // The column within the line is right, the number of the line is not.
-                    let error = error.to_string().replace("line 1 column", "column");
-                    let tokens = Err(Failure::new(Code::Usage, error));
-                    Item { line: i + 1, id: None, tokens }
-                }
+            let item = |(line, entry): (usize, Result<Entry>)| match entry {
+                Ok(entry) => Item { line, id: entry.id, tokens: tokens(entry.text.as_bytes()) },
+                Err(failure) => Item { line, id: None, tokens: Err(failure) },
             };
-            return Ok(lines.map(item).collect());
+            return Ok(input::json_lines(&input::read_file(path)?).map(item).collect());
         }
         let item = |text: &[u8]| Item { line: 0, id: None, tokens: tokens(text) };
         if !self.texts.is_empty() {

@@ -7,6 +7,7 @@ use std::path::Path;
 use mote_runtime::tokenizer::{
     DecodeOptions, Decoder, EncodeError, EncodeOptions, MAX_TEXT_BYTES, Tokenizer,
 };
+use serde::de::DeserializeOwned;
 
 use crate::failure::{Code, Failure, Result};
 use crate::options::TextOptions;
@@ -34,6 +35,19 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
         return Err(Failure::from(too_long).in_file(path));
     }
     read_limited(file).map_err(unreadable)
+}
+
+/// Lines of JSON with their numbers from 1 on, or what is wrong with one; empty ones do not count.
+pub fn json_lines<E: DeserializeOwned>(text: &[u8]) -> impl Iterator<Item = (usize, Result<E>)> {
+    let lines = text.split(|&byte| byte == b'\n').zip(1..);
+    lines.filter(|(line, _)| !line.trim_ascii().is_empty()).map(|(line, number)| {
+        let entry = serde_json::from_slice(line).map_err(|error| {
+            // The column within the line is right, the number of the line is not.
+            let error = error.to_string().replace("line 1 column", "column");
+            Failure::new(Code::Usage, format_args!("line {number}: {error}"))
+        });
+        (number, entry)
+    })
 }
 
 /// Standard input, as far as the longest text. Nobody is asked to type a text unprompted.

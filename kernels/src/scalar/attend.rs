@@ -135,6 +135,12 @@ impl Attend<'_> {
         end.saturating_sub(self.window)..end.min(self.end)
     }
 
+    /// The chunks that have some of them, for the first token.
+    pub fn chunks(&self) -> Range<usize> {
+        let visible = self.visible(0);
+        visible.start / CHUNK..visible.end.div_ceil(CHUNK)
+    }
+
     /// Those of them that lie in a chunk, for the first token.
     #[inline]
     pub(crate) fn visible_in_chunk(&self, index: usize) -> Range<usize> {

@@ -33,6 +33,7 @@ impl Blocks {
 }
 
 /// [`Integer::unpack`] of exactly a block's bytes; of others nothing is made.
+#[inline(always)]
 pub(crate) fn unpack_block<E: Integer>(data: &[u8], out: &mut Unpacked) {
     if let Ok(block) = bytemuck::try_from_bytes(data) {
         E::unpack(block, out);

@@ -4,7 +4,7 @@
 use super::{Architecture, Keys};
 use crate::config::{Config, NormKind};
 use crate::error::LoadError;
-use crate::weights::{Fused, Slot};
+use crate::weights::{FFN_NORM, Slot};
 use mote_kernels::{Gate, RopeLayout};
 
 pub static GPT_OSS: Architecture = Architecture {
@@ -23,9 +23,6 @@ pub static GPT_OSS: Architecture = Architecture {
     optional: &[],
     fused: &[FFN_NORM],
 };
-
-/// The norm before the experts has the name of one behind attention.
-const FFN_NORM: Fused = Fused::renamed("post_attention_norm.weight", &[Slot::FfnNorm]);
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     // OpenAI's configurations say so; llama.cpp's files do not.

@@ -4,7 +4,7 @@
 use super::{Architecture, Keys};
 use crate::config::{Config, MAX_LAYERS, NormKind};
 use crate::error::{KeyError, LoadError};
-use crate::weights::{Fused, Slot};
+use crate::weights::{FFN_NORM, Fused, Slot};
 use mote_kernels::RopeLayout;
 
 pub static QWEN35: Architecture = Architecture {
@@ -12,10 +12,7 @@ pub static QWEN35: Architecture = Architecture {
     config,
     required: &[Slot::QNorm, Slot::KNorm],
     optional: &[],
-    fused: &[
-        Fused::renamed("post_attention_norm.weight", &[Slot::FfnNorm]),
-        Fused::renamed("attn_qkv.weight", &[Slot::MixIn]),
-    ],
+    fused: &[FFN_NORM, Fused::renamed("attn_qkv.weight", &[Slot::MixIn])],
 };
 
 /// Of how many layers the last attends, where the file does not say.

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use mote_kernels::{Attend, CHUNK, KEY_TILE, attend_part_len, rope_angles};
+use mote_kernels::{Attend, KEY_TILE, attend_part_len, rope_angles};
 
 use super::Pass;
 use crate::cache::{Element, tiles};
@@ -130,8 +130,7 @@ impl Pass<'_> {
             slopes: slopes.get(kv_head * heads..(kv_head + 1) * heads).unwrap_or_default(),
             sinks: sinks.get(kv_head * heads..(kv_head + 1) * heads).unwrap_or_default(),
         };
-        // The chunks of positions that the first token sees.
-        let chunks = (first + 1).saturating_sub(window) / CHUNK..first / CHUNK + 1;
+        let chunks = job(0, 1, 0).chunks();
         if t == 1 && chunks.len() > 1 && !chunk_parts.is_empty() {
             let job = |kv_head| job(0, 1, kv_head);
             return self.attend_by_chunks(chunks, chunk_parts, sinks, attention, job);

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use mote_kernels::Kernels;
+use mote_kernels::{Gate, Kernels};
 
 use super::Pass;
 use crate::config::{Experts, Gating};
@@ -96,10 +96,11 @@ impl Pass<'_> {
     }
 
     /// Each token's row of `rows` (t, n_embd) times the sigmoid of its score.
-    fn scale_rows(&mut self, scores: &[f32], rows: &mut [f32]) {
+    fn scale_rows(&mut self, scores: &mut [f32], rows: &mut [f32]) {
+        self.engine.kernels.activate(Gate::Sigmoid, scores);
         let parts = Chunks::new(rows, self.config.n_embd);
         for_each(self.engine.crew, self.engine.scratch, parts, |token, row, _| {
-            let weight = sigmoid(scores[token]);
+            let weight = scores[token];
             row.iter_mut().for_each(|x| *x *= weight);
         });
     }
@@ -115,7 +116,7 @@ fn choose(
 ) {
     match experts.gating {
         Gating::Softmax => kernels.softmax(row),
-        Gating::Sigmoid => row.iter_mut().for_each(|x| *x = sigmoid(*x)),
+        Gating::Sigmoid => kernels.activate(Gate::Sigmoid, row),
     }
     // A bias says who is chosen, not how much it counts.
     let (choice, weights) = spare.split_at_mut(experts.n);
@@ -169,8 +170,4 @@ fn keep_best_groups(experts: &Experts, choice: &mut [f32], scores: &mut [f32]) {
             group.fill(f32::NEG_INFINITY);
         }
     }
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + libm::expf(-x))
 }

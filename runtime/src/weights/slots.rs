@@ -253,6 +253,9 @@ pub const QKV_BIAS: Fused =
 /// Gate and up, under the name of the latter.
 pub const GATE_UP: Fused = Fused { name: "ffn_up.weight", slots: &[Slot::Gate, Slot::Up] };
 
+/// The norm before the feed-forward network, under the name of one behind attention.
+pub const FFN_NORM: Fused = Fused::renamed("post_attention_norm.weight", &[Slot::FfnNorm]);
+
 /// A dimension, as the [`Config`] has it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Width {

@@ -6,7 +6,7 @@ use mote_formats::hf::{Config, ConfigError};
 
 use mote_runtime::config::{MAX_EXPERTS, MAX_LAYERS, MAX_WIDTH};
 
-use super::arch::{Latent, MixerSizes, Sizes};
+use super::arch::Sizes;
 
 /// The widest head that is believed: tensors are computed in its size.
 const MAX_HEAD_DIM: u64 = 1 << 16;
@@ -316,21 +316,10 @@ impl Keys {
         let sizes = Sizes {
             n_layers: Keys::layers(config, n_layers)?,
             n_embd,
-            n_heads: 0,
-            n_kv_heads: 0,
-            head_dim: 0,
-            n_ff: 0,
-            n_experts: 0,
-            expert_ff: 0,
             n_vocab,
             // There is no end to it.
             n_ctx: 1 << 20,
-            shared_ff: 0,
-            dense_layers: 0,
-            extra_layers: 0,
-            latent: Latent::default(),
-            mixer: MixerSizes::default(),
-            token_types: 0,
+            ..Sizes::default()
         };
         self.recurrent = vec![true; sizes.n_layers as usize];
         self.count("context_length", sizes.n_ctx);
@@ -437,14 +426,9 @@ impl Keys {
             n_ff,
             n_experts,
             expert_ff,
-            shared_ff: 0,
-            dense_layers: 0,
-            extra_layers: 0,
-            latent: Latent::default(),
             n_vocab: or_default(&["vocab_size"], defaults.n_vocab)?,
             n_ctx: or_default(&CONTEXT, Some(defaults.n_ctx))?,
-            mixer: MixerSizes::default(),
-            token_types: 0,
+            ..Sizes::default()
         })
     }
 
@@ -455,6 +439,21 @@ impl Keys {
                 Err(config.out_of_range(key, format_args!("makes more than {MAX_WIDTH} columns")))
             }
             None => Ok(()),
+        }
+    }
+
+    /// A list of the layers' kinds, if the key is there.
+    pub fn layer_kinds<'c>(
+        config: &'c Config,
+        key: &'static str,
+        n_layers: u64,
+    ) -> Result<Option<Vec<&'c str>>, ConfigError> {
+        let kinds = config.texts(key)?;
+        match &kinds {
+            Some(kinds) if kinds.len() as u64 != n_layers => {
+                Err(config.out_of_range(key, "must have one entry for each layer"))
+            }
+            _ => Ok(kinds),
         }
     }
 
@@ -546,12 +545,9 @@ impl Keys {
         names: &[&str],
         default: u64,
     ) -> Result<u64, ConfigError> {
-        let Some(kinds) = config.texts("layer_types")? else {
+        let Some(kinds) = Self::layer_kinds(config, "layer_types", n_layers)? else {
             return Ok(config.count_of(names)?.unwrap_or(default));
         };
-        if kinds.len() as u64 != n_layers {
-            return Err(config.out_of_range("layer_types", "must have one entry for each layer"));
-        }
         let first = kinds.iter().position(|kind| *kind == "full_attention");
         let period = match first {
             Some(index) => index as u64 + 1,

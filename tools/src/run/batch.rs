@@ -68,27 +68,14 @@ pub fn read(
     special: bool,
     tokens: usize,
 ) -> Result<Vec<Line>> {
-    let text = input::read_file(path)?;
-    let lines = text.split(|&byte| byte == b'\n').enumerate();
-    let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-    Ok(lines
-        .map(|(i, line)| {
-            let number = i + 1;
-            let entry = serde_json::from_slice::<Entry>(line).map_err(|error| {
-                let error = error.to_string();
-                // The column within the line is right, the number of the line is not.
-                let error = error.replace("line 1 column", "column");
-                Failure::new(Code::Usage, format_args!("line {number}: {error}"))
-            });
-            match entry {
-                Ok(mut entry) => {
-                    let id = entry.id.take();
-                    Line { number, id, task: Task::new(entry, tokenizer, special, tokens) }
-                }
-                Err(failure) => Line { number, id: None, task: Err(failure) },
-            }
-        })
-        .collect())
+    let line = |(number, entry): (usize, Result<Entry>)| match entry {
+        Ok(mut entry) => {
+            let id = entry.id.take();
+            Line { number, id, task: Task::new(entry, tokenizer, special, tokens) }
+        }
+        Err(failure) => Line { number, id: None, task: Err(failure) },
+    };
+    Ok(input::json_lines(&input::read_file(path)?).map(line).collect())
 }
 
 impl Task {

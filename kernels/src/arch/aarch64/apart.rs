@@ -13,79 +13,43 @@ use crate::cast::Tile;
 use crate::quant::{QuantType, Unpacked};
 use crate::table::{PANEL_ROWS, Panel};
 
-/// Rows are [`Unpacked`], in units of 32 weights. Stricter than the trait: pointers are those of
-/// [`Apart::rows`], so nothing outside of this file may use it.
-struct Units32;
+/// Rows are [`Unpacked`], in units of so many weights, 32 or 16. Stricter than the trait: pointers are those
+/// of [`Apart::rows`], so nothing outside of this file may use it.
+struct Units<const UNIT: usize>;
 
-/// The same in units of 16.
-struct Units16;
+impl<const UNIT: usize> Format for Units<UNIT> {
+    /// Whose facts are those of all.
+    const KIND: QuantType = if UNIT == 32 { QuantType::IQ2_XXS } else { QuantType::IQ2_XS };
+    type Head = *const f32;
 
-/// The scales of a block.
-#[inline(always)]
-unsafe fn scales(block: *const u8) -> *const f32 {
-    // SAFETY: the caller's block.
-    unsafe { (&raw const (*block.cast::<Unpacked>()).scales).cast() }
-}
+    #[inline(always)]
+    unsafe fn head(from: *const u8) -> Self::Head {
+        // SAFETY: the caller's block.
+        unsafe { (&raw const (*from.cast::<Unpacked>()).scales).cast() }
+    }
 
-/// Group `group` of a block.
-#[inline(always)]
-unsafe fn codes(block: *const u8, group: usize) -> Codes {
-    // SAFETY: codes come first.
-    unsafe {
-        let mut codes = [vdupq_n_s8(0); 8];
-        for (i, codes) in codes.iter_mut().enumerate() {
-            let above = load(block.add(GROUP * group + 16 * i));
-            *codes = signed(veorq_u8(above, vdupq_n_u8(128)));
+    #[inline(always)]
+    unsafe fn codes(from: *const u8, group: usize) -> Codes {
+        // SAFETY: the caller's group; codes come first.
+        unsafe {
+            let mut codes = [vdupq_n_s8(0); 8];
+            for (i, codes) in codes.iter_mut().enumerate() {
+                let above = load(from.add(GROUP * group + 16 * i));
+                *codes = signed(veorq_u8(above, vdupq_n_u8(128)));
+            }
+            codes
         }
-        codes
-    }
-}
-
-impl Format for Units32 {
-    /// Whose facts are those of all.
-    const KIND: QuantType = QuantType::IQ2_XXS;
-    type Head = *const f32;
-
-    #[inline(always)]
-    unsafe fn head(from: *const u8) -> Self::Head {
-        // SAFETY: the caller's step.
-        unsafe { scales(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn codes(from: *const u8, group: usize) -> Codes {
-        // SAFETY: the caller's step.
-        unsafe { codes(from, group) }
     }
 
     #[inline(always)]
     unsafe fn scales(head: &Self::Head, group: usize) -> Factors {
-        // SAFETY: the caller's head.
-        unsafe { [vld1q_f32(head.add(4 * group)); 2] }
-    }
-}
-
-impl Format for Units16 {
-    /// Whose facts are those of all.
-    const KIND: QuantType = QuantType::IQ2_XS;
-    type Head = *const f32;
-
-    #[inline(always)]
-    unsafe fn head(from: *const u8) -> Self::Head {
-        // SAFETY: the caller's step.
-        unsafe { scales(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn codes(from: *const u8, group: usize) -> Codes {
-        // SAFETY: the caller's step.
-        unsafe { codes(from, group) }
-    }
-
-    #[inline(always)]
-    unsafe fn scales(head: &Self::Head, group: usize) -> Factors {
-        // SAFETY: the caller's head.
-        unsafe { [vld1q_f32(head.add(8 * group)), vld1q_f32(head.add(8 * group + 4))] }
+        // SAFETY: the caller's head and group.
+        unsafe {
+            if UNIT == 32 {
+                return [vld1q_f32(head.add(4 * group)); 2];
+            }
+            [vld1q_f32(head.add(8 * group)), vld1q_f32(head.add(8 * group + 4))]
+        }
     }
 }
 
@@ -107,14 +71,14 @@ pub(super) unsafe fn gemv<D: Dots>(
         // SAFETY: the caller's promises.
         unsafe {
             t += match (unit, x.tokens - t, x.low.is_some()) {
-                (32, 1, false) => all_rows::<Units32, D, 4, 1, false>(by, w, &x, t, out),
-                (32, 1, true) => all_rows::<Units32, D, 4, 1, true>(by, w, &x, t, out),
-                (32, _, false) => all_rows::<Units32, D, 2, 2, false>(by, w, &x, t, out),
-                (32, _, true) => all_rows::<Units32, D, 2, 2, true>(by, w, &x, t, out),
-                (_, 1, false) => all_rows::<Units16, D, 4, 1, false>(by, w, &x, t, out),
-                (_, 1, true) => all_rows::<Units16, D, 4, 1, true>(by, w, &x, t, out),
-                (_, _, false) => all_rows::<Units16, D, 2, 2, false>(by, w, &x, t, out),
-                (_, _, true) => all_rows::<Units16, D, 2, 2, true>(by, w, &x, t, out),
+                (32, 1, false) => all_rows::<Units<32>, D, 4, 1, false>(by, w, &x, t, out),
+                (32, 1, true) => all_rows::<Units<32>, D, 4, 1, true>(by, w, &x, t, out),
+                (32, _, false) => all_rows::<Units<32>, D, 2, 2, false>(by, w, &x, t, out),
+                (32, _, true) => all_rows::<Units<32>, D, 2, 2, true>(by, w, &x, t, out),
+                (_, 1, false) => all_rows::<Units<16>, D, 4, 1, false>(by, w, &x, t, out),
+                (_, 1, true) => all_rows::<Units<16>, D, 4, 1, true>(by, w, &x, t, out),
+                (_, _, false) => all_rows::<Units<16>, D, 2, 2, false>(by, w, &x, t, out),
+                (_, _, true) => all_rows::<Units<16>, D, 2, 2, true>(by, w, &x, t, out),
             };
         }
     }
@@ -169,8 +133,8 @@ pub(super) unsafe fn unpack<D: PanelDots, const S: usize>(
     // SAFETY: the caller's promises.
     unsafe {
         match unit {
-            32 => all_steps::<Units32, D, S>(by, w, panel),
-            _ => all_steps::<Units16, D, S>(by, w, panel),
+            32 => all_steps::<Units<32>, D, S>(by, w, panel),
+            _ => all_steps::<Units<16>, D, S>(by, w, panel),
         }
     }
 }

@@ -4,7 +4,7 @@ use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Context, Embd, Ff, KeyValue, Query};
 use super::bert::{BERT, NORM, NORM_BIAS, WORDS};
-use super::{Latent, Mapping, MixerSizes, Rule, Sizes, tensor};
+use super::{Mapping, Rule, Sizes, tensor};
 use crate::convert::keys::Keys;
 
 pub static DISTILBERT: Mapping = Mapping {
@@ -56,16 +56,9 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         n_kv_heads: n_heads,
         head_dim: n_embd / n_heads,
         n_ff: config.required("hidden_dim")?,
-        n_experts: 0,
-        shared_ff: 0,
-        dense_layers: 0,
-        extra_layers: 0,
-        latent: Latent::default(),
-        expert_ff: 0,
         n_vocab: config.required("vocab_size")?,
         n_ctx: config.count("max_position_embeddings")?.unwrap_or(512),
-        mixer: MixerSizes::default(),
-        token_types: 0,
+        ..Sizes::default()
     };
     Keys::check_widths(config, &[("dim", n_embd), ("hidden_dim", sizes.n_ff)])?;
     keys.encoder(&sizes, 1e-12);

@@ -5,7 +5,7 @@ use mote_formats::hf::{Config, ConfigError};
 use serde_json::Value;
 
 use super::Width::{Context, Embd, Ff, QueryKeyValue, Vocab};
-use super::{HEAD, Latent, Mapping, MixerSizes, Rule, Sizes, tensor};
+use super::{HEAD, Mapping, Rule, Sizes, tensor};
 use crate::convert::keys::Keys;
 
 pub static GPT2: Mapping = Mapping {
@@ -59,16 +59,9 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         n_kv_heads: n_heads,
         head_dim: n_embd / n_heads,
         n_ff: config.count("n_inner")?.unwrap_or(n_embd.saturating_mul(4)),
-        n_experts: 0,
-        shared_ff: 0,
-        dense_layers: 0,
-        extra_layers: 0,
-        latent: Latent::default(),
-        expert_ff: 0,
         n_vocab: config.required("vocab_size")?,
         n_ctx,
-        mixer: MixerSizes::default(),
-        token_types: 0,
+        ..Sizes::default()
     };
     if !n_embd.is_multiple_of(n_heads) {
         return Err(config.out_of_range("n_head", "must divide n_embd"));

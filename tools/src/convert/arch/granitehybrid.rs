@@ -6,8 +6,8 @@ use super::Width::{
     Channels, Embd, Ff, GateUp, Inner, KeyValue, MixGroup, MixIn, One, Query, Steps, Taps,
 };
 use super::granitemoe::half;
-use super::mamba::no_limit;
-use super::{Mapping, MixerSizes, Rule, Sizes, Transform, decoder, tensor};
+use super::mixers::{StateHeads, no_limit, recurrent_layers};
+use super::{Mapping, Rule, Sizes, Transform, decoder, tensor};
 use crate::convert::keys::{Defaults, Keys};
 
 pub static GRANITE_HYBRID: Mapping = decoder(
@@ -84,35 +84,16 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     if !inner.is_multiple_of(heads) {
         return Err(config.out_of_range("mamba_n_heads", "must divide the mixer's width"));
     }
-    if !heads.is_multiple_of(groups) {
-        return Err(config.out_of_range("mamba_n_groups", "must divide mamba_n_heads"));
-    }
-    let shared = groups.saturating_mul(state).saturating_mul(2);
-    let channels = inner.saturating_add(shared);
-    let projected = inner.saturating_add(channels).saturating_add(heads);
-    Keys::check_widths(config, &[("mamba_d_state", projected)])?;
-    keys.count("ssm.conv_kernel", taps);
-    keys.count("ssm.state_size", state);
-    keys.count("ssm.group_count", groups);
-    keys.count("ssm.inner_size", inner);
-    keys.count("ssm.time_step_rank", heads);
-    let (steps, group) = (heads, inner / groups);
-    let mixer = MixerSizes { projected, channels, taps, inner, steps, state, group, ..sizes.mixer };
-    sizes.mixer = mixer;
+    let (groups_key, state_key) = ("mamba_n_groups", "mamba_d_state");
+    let mixer = StateHeads { inner, heads, groups, groups_key, state, state_key, taps };
+    sizes.mixer = mixer.describe(config, keys, &sizes)?;
     Ok(sizes)
 }
 
 /// Of each layer whether it does not attend.
 fn recurrent(config: &Config, n_layers: u64) -> Result<Vec<bool>, ConfigError> {
     let key = if config.get("layer_types").is_some() { "layer_types" } else { "layers_block_type" };
-    let Some(kinds) = config.texts(key)? else { return Ok(vec![true; n_layers as usize]) };
-    if kinds.len() as u64 != n_layers {
-        return Err(config.out_of_range(key, "must have one entry for each layer"));
-    }
-    let of = |kind: &&str| match *kind {
-        "mamba" | "linear_attention" => Ok(true),
-        "attention" | "full_attention" => Ok(false),
-        _ => Err(config.unsupported(key)),
-    };
-    kinds.iter().map(of).collect()
+    let kinds: [&[&str]; 2] = [&["mamba", "linear_attention"], &["attention", "full_attention"]];
+    let layers = recurrent_layers(config, key, n_layers, kinds)?;
+    Ok(layers.unwrap_or_else(|| vec![true; n_layers as usize]))
 }

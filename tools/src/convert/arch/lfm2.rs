@@ -3,6 +3,7 @@
 use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Channels, Embd, Ff, Head, Inner, KeyValue, MixIn, One, Query, Taps, Vocab};
+use super::mixers::recurrent_layers;
 use super::{HEAD, Mapping, MixerSizes, Rule, Sizes, decoder, tensor};
 use crate::convert::keys::{Defaults, Keys, KvHeads};
 
@@ -63,17 +64,15 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
 /// Of each layer whether it has a convolution.
 fn recurrent(config: &Config) -> Result<Vec<bool>, ConfigError> {
     let n_layers = Keys::layers(config, config.required("num_hidden_layers")?)?;
-    let Some(kinds) = config.texts("layer_types")? else {
-        let attending = config.get("full_attn_idxs").and_then(|list| list.as_array());
-        let attends = |layer: u64| {
-            attending.is_none_or(|list| list.iter().any(|index| index.as_u64() == Some(layer)))
-        };
-        return Ok((0..n_layers).map(|layer| !attends(layer)).collect());
-    };
-    if kinds.len() as u64 != n_layers {
-        return Err(config.out_of_range("layer_types", "must have one entry for each layer"));
+    let kinds: [&[&str]; 2] = [&["conv"], &["full_attention"]];
+    if let Some(layers) = recurrent_layers(config, "layer_types", n_layers, kinds)? {
+        return Ok(layers);
     }
-    Ok(kinds.iter().map(|kind| *kind == "conv").collect())
+    let attending = config.get("full_attn_idxs").and_then(|list| list.as_array());
+    let attends = |layer: u64| {
+        attending.is_none_or(|list| list.iter().any(|index| index.as_u64() == Some(layer)))
+    };
+    Ok((0..n_layers).map(|layer| !attends(layer)).collect())
 }
 
 /// The width of the feed-forward network: two thirds of what the configuration says, in whole multiples,

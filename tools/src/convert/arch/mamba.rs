@@ -5,6 +5,7 @@ use mote_formats::hf::{Config, ConfigError};
 use super::Width::{
     Channels, Embd, Inner, MixGroup, MixIn, One, Rank, Selected, State, Steps, Taps, Vocab,
 };
+use super::mixers::{StateHeads, no_limit};
 use super::{HEAD, Mapping, MixerSizes, Rule, Sizes, Transform, decoder, tensor};
 use crate::convert::keys::Keys;
 
@@ -128,21 +129,9 @@ fn describe2(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         let why = "times head_dim must be expand times hidden_size";
         return Err(config.out_of_range("num_heads", why));
     }
-    if !heads.is_multiple_of(groups) {
-        return Err(config.out_of_range("n_groups", "must divide num_heads"));
-    }
-    let shared = groups.saturating_mul(state).saturating_mul(2);
-    let channels = inner.saturating_add(shared);
-    let projected = inner.saturating_add(channels).saturating_add(heads);
-    Keys::check_widths(config, &[("state_size", projected)])?;
-    keys.count("ssm.conv_kernel", taps);
-    keys.count("ssm.inner_size", inner);
-    keys.count("ssm.state_size", state);
-    keys.count("ssm.time_step_rank", heads);
-    keys.count("ssm.group_count", groups);
-    let (steps, group) = (heads, inner / groups);
-    let mixer = MixerSizes { projected, channels, taps, inner, steps, state, group, ..sizes.mixer };
-    sizes.mixer = mixer;
+    let (groups_key, state_key) = ("n_groups", "state_size");
+    let mixer = StateHeads { inner, heads, groups, groups_key, state, state_key, taps };
+    sizes.mixer = mixer.describe(config, keys, &sizes)?;
     Ok(sizes)
 }
 
@@ -151,16 +140,4 @@ fn inner(config: &Config, sizes: &Sizes, names: &[&str]) -> Result<u64, ConfigEr
     let expand = config.float("expand", 1e-3..=1e3)?.unwrap_or(2.0);
     let inner = (expand * sizes.n_embd as f64) as u64;
     Ok(config.count_of(names)?.unwrap_or(inner).max(1))
-}
-
-/// Refuses limits of a step that any step could meet.
-pub(super) fn no_limit(config: &Config) -> Result<(), ConfigError> {
-    const KEY: &str = "time_step_limit";
-    let Some(limits) = config.get(KEY) else { return Ok(()) };
-    let infinite =
-        |value: &serde_json::Value| value.get("__float__").is_some_and(|name| name == "Infinity");
-    match limits.as_array().map(Vec::as_slice) {
-        Some([low, high]) if low.as_f64() == Some(0.0) && infinite(high) => Ok(()),
-        _ => Err(config.unsupported(KEY)),
-    }
 }

@@ -27,6 +27,7 @@ mod granitemoe;
 mod lfm2;
 mod llama;
 mod mamba;
+mod mixers;
 mod mixtral;
 mod mpt;
 mod nemotron;
@@ -137,7 +138,7 @@ const fn decoder(
 }
 
 /// The sizes of a model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Sizes {
     /// Layers.
     pub n_layers: u64,

@@ -6,6 +6,7 @@ use super::Width::{
     Channels, Embd, Ff, GatedQuery, Head, Inner, KeyValue, MixGroup, MixIn, One, Query, Steps,
     Taps, Vocab,
 };
+use super::mixers::recurrent_layers;
 use super::{HEAD, Mapping, MixerSizes, Rule, Sizes, Tile, Transform, decoder, tensor};
 use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
 
@@ -104,17 +105,10 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
 
 /// Of each layer whether it does not attend.
 fn recurrent(config: &Config, n_layers: u64, period: u64) -> Result<Vec<bool>, ConfigError> {
-    const KEY: &str = "layer_types";
-    let Some(kinds) = config.texts(KEY)? else {
-        return Ok((1..=n_layers).map(|layer| !layer.is_multiple_of(period)).collect());
-    };
-    if kinds.len() as u64 != n_layers {
-        return Err(config.out_of_range(KEY, "must have one entry for each layer"));
-    }
-    if kinds.iter().any(|kind| !["linear_attention", "full_attention"].contains(kind)) {
-        return Err(config.unsupported(KEY));
-    }
-    Ok(kinds.iter().map(|kind| *kind == "linear_attention").collect())
+    let kinds: [&[&str]; 2] = [&["linear_attention"], &["full_attention"]];
+    let layers = recurrent_layers(config, "layer_types", n_layers, kinds)?;
+    let usual = || (1..=n_layers).map(|layer| !layer.is_multiple_of(period)).collect();
+    Ok(layers.unwrap_or_else(usual))
 }
 
 /// Which pairs of dimensions turn with a place in a text, and which in an image: for text alone it does not

@@ -12,14 +12,13 @@ use crate::activation::{Activations, Rows};
 use crate::arch::apart::{Apart, apart};
 use crate::cast::Tile;
 use crate::quant::{Integer, Unpacked};
+use crate::scalar::integer::unpack_block;
 use crate::table::{PANEL_ROWS, Panel};
 
 /// [`crate::scalar::integer::unpack_block`] in avx2's registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(in crate::arch::x86_64) fn take<E: Integer>(data: &[u8], out: &mut Unpacked) {
-    if let Ok(block) = bytemuck::try_from_bytes(data) {
-        E::unpack(block, out);
-    }
+    unpack_block::<E>(data, out);
 }
 
 /// Chunks are [`Unpacked`], in units of 32 weights. Stricter than the trait: pointers are those of

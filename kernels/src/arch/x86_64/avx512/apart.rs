@@ -11,42 +11,13 @@ use crate::arch::x86_64::avx2::apart::take;
 use crate::quant::{Integer, Unpacked};
 use crate::table::Panel;
 
-/// Rows are [`Unpacked`], in units of 32 weights. Stricter than the trait: pointers are those of
-/// [`Apart::rows`], so nothing outside of this file may use it.
-struct Units32;
+/// Rows are [`Unpacked`], in units of so many weights, 32 or 16. Stricter than the trait: pointers are those
+/// of [`Apart::rows`], so nothing outside of this file may use it.
+struct Units<const UNIT: usize>;
 
-/// The same in units of 16.
-struct Units16;
-
-/// 64 codes from `at` on.
-#[inline]
-#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-unsafe fn codes(rows: &Four, row: usize, at: usize) -> __m512i {
-    // SAFETY: the caller's place is inside the codes, which come first.
-    unsafe { _mm512_loadu_si512(rows.0[row].add(at).cast()) }
-}
-
-/// The scales of units `4 * group` to `4 * group + 3`, unit `q` of row `r` in lane `4q + r`.
-#[inline]
-#[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-unsafe fn scales(rows: &Four, group: usize) -> (__m512, __m512) {
-    // SAFETY: the caller's units exist.
-    let four = |row: usize| unsafe {
-        let scales = (&raw const (*rows.0[row].cast::<Unpacked>()).scales).cast::<f32>();
-        _mm_loadu_ps(scales.add(4 * group))
-    };
-    let rows = _mm512_castps128_ps512(four(0));
-    let rows = _mm512_insertf32x4::<1>(rows, four(1));
-    let rows = _mm512_insertf32x4::<2>(rows, four(2));
-    let rows = _mm512_insertf32x4::<3>(rows, four(3));
-    let lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    let scales = _mm512_permutexvar_ps(lanes, rows);
-    (scales, scales)
-}
-
-impl Format for Units32 {
+impl<const UNIT: usize> Format for Units<UNIT> {
     /// Whose facts are those of all.
-    const KIND: QuantType = QuantType::IQ2_XXS;
+    const KIND: QuantType = if UNIT == 32 { QuantType::IQ2_XXS } else { QuantType::IQ2_XS };
     type Step = Four;
 
     #[inline]
@@ -58,42 +29,31 @@ impl Format for Units32 {
     #[inline]
     #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     unsafe fn codes(rows: &Four, row: usize, group: usize) -> [__m512i; 2] {
-        // SAFETY: 128 codes of the group.
-        let (a, b) = unsafe { (codes(rows, row, 128 * group), codes(rows, row, 128 * group + 64)) };
+        // SAFETY: the caller's group is inside the codes, which come first.
+        let at =
+            |i: usize| unsafe { _mm512_loadu_si512(rows.0[row].add(4 * UNIT * group + i).cast()) };
+        if UNIT == 16 {
+            return [at(0), _mm512_setzero_si512()];
+        }
+        let (a, b) = (at(0), at(64));
         [_mm512_shuffle_i64x2::<0b10_00_10_00>(a, b), _mm512_shuffle_i64x2::<0b11_01_11_01>(a, b)]
     }
 
     #[inline]
     #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     unsafe fn factors(rows: &Four, group: usize) -> (__m512, __m512) {
-        // SAFETY: the caller's group.
-        unsafe { scales(rows, group) }
-    }
-}
-
-impl Format for Units16 {
-    /// Whose facts are those of all.
-    const KIND: QuantType = QuantType::IQ2_XS;
-    type Step = Four;
-
-    #[inline]
-    #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    unsafe fn open<const WHOLE: bool>(rows: Four, _: usize) -> Four {
-        rows
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    unsafe fn codes(rows: &Four, row: usize, group: usize) -> [__m512i; 2] {
-        // SAFETY: 64 codes of the group.
-        [unsafe { codes(rows, row, 64 * group) }, _mm512_setzero_si512()]
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    unsafe fn factors(rows: &Four, group: usize) -> (__m512, __m512) {
-        // SAFETY: the caller's group.
-        unsafe { scales(rows, group) }
+        // SAFETY: the caller's group has four units.
+        let four = |row: usize| unsafe {
+            let scales = (&raw const (*rows.0[row].cast::<Unpacked>()).scales).cast::<f32>();
+            _mm_loadu_ps(scales.add(4 * group))
+        };
+        let rows = _mm512_castps128_ps512(four(0));
+        let rows = _mm512_insertf32x4::<1>(rows, four(1));
+        let rows = _mm512_insertf32x4::<2>(rows, four(2));
+        let rows = _mm512_insertf32x4::<3>(rows, four(3));
+        let lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let scales = _mm512_permutexvar_ps(lanes, rows);
+        (scales, scales)
     }
 }
 
@@ -102,8 +62,8 @@ pub(super) unsafe fn unpack<E: Integer>(w: &[u8], panel: &mut Panel<'_>) {
     // SAFETY: what the caller promises of an `Unpack`.
     unsafe {
         match E::UNIT {
-            32 => all_groups::<Units32>(&const { apart::<E>(take::<E>) }, w, panel),
-            _ => all_groups::<Units16>(&const { apart::<E>(take::<E>) }, w, panel),
+            32 => all_groups::<Units<32>>(&const { apart::<E>(take::<E>) }, w, panel),
+            _ => all_groups::<Units<16>>(&const { apart::<E>(take::<E>) }, w, panel),
         }
     }
 }
