@@ -90,6 +90,26 @@ fn dependencies_point_one_way() {
     }
 }
 
+/// Terminals are cut at a hundred columns where they are wider: what is longer would leave stumps. What is one
+/// word, such as a checksum, may be longer.
+#[test]
+fn help_texts_fit_their_width() {
+    check(|file, report| {
+        if !(file.is_rust() && file.name.starts_with("tools/src/")) {
+            return;
+        }
+        let mut in_help = false;
+        for (number, line) in numbered(&file.text) {
+            in_help |= line.contains("after_help = \"\\");
+            let is_long = line.chars().count() > 100 && line.split(' ').all(|word| word.len() < 60);
+            if in_help && is_long {
+                report(number, "longer than 100 characters");
+            }
+            in_help &= !line.ends_with("\")]");
+        }
+    });
+}
+
 /// A second architecture is one file plus two lines only as long as nobody else knows its name.
 #[test]
 fn architectures_are_named_only_in_their_folder() {

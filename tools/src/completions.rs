@@ -9,8 +9,9 @@ use crate::streams::Streams;
 /// Print the script by which a shell completes commands and options
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Where the script goes: for bash to ~/.local/share/bash-completion/completions/mote, for zsh to a file
-_mote in a folder of $fpath, for fish to ~/.config/fish/completions/mote.fish. A new shell reads it.
+Where the script goes: for bash to ~/.local/share/bash-completion/completions/mote, for zsh to a
+file _mote in a folder of $fpath, for fish to ~/.config/fish/completions/mote.fish. A new shell
+reads it.
 
 Examples:
   mote completions bash > ~/.local/share/bash-completion/completions/mote

@@ -19,13 +19,13 @@ use tensors::Tensors;
 /// Compare two GGUF files: metadata, tensors, and how far their numbers are apart
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Metadata and tensors that one file alone has, or that differ. Tensors of the same shape are decoded,
-whatever their encodings, and compared as numbers: relative RMSE, the root of sum (a - b)^2 / sum a^2;
-the largest |a - b|; the cosine of the angle between both; the worst first. Where keys and tensors
-stand in the files is no difference.
+Metadata and tensors that one file alone has, or that differ. Tensors of the same shape are
+decoded, whatever their encodings, and compared as numbers: relative RMSE, the root of sum (a -
+b)^2 / sum a^2; the largest |a - b|; the cosine of the angle between both; the worst first. Where
+keys and tensors stand in the files is no difference.
 
-Exit codes are those of diff, as far as there are two files to compare: 0 if they are equal, 1 if they
-are different.
+Exit codes are those of diff, as far as there are two files to compare: 0 if they are equal, 1 if
+they are different.
 
 JSON keys: equal; metadata: {added, removed (each {key, value}), changed ({key, a, b})}; tensors:
 {added, removed ({name, type, shape}), reshaped ({name, a, b}), identical (how many, byte by byte),

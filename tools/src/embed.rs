@@ -21,13 +21,15 @@ use crate::tokenize::tell_unknown_rules;
 /// Turn texts into vectors: near each other where the texts are about the same
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Without texts, -f and --batch-file, standard input is one text. A text becomes the final states of its
-tokens, pooled to one vector and scaled to length 1, so that the cosine of two texts is the sum of
-products. Encoders (bert) are made for this; of a decoder the last token has seen all of the text.
+Without texts, -f and --batch-file, standard input is one text. A text becomes the final states of
+its tokens, pooled to one vector and scaled to length 1, so that the cosine of two texts is the
+sum of products. Encoders (bert) are made for this; of a decoder the last token has seen all of
+the text.
 
-Without --json each text's vector is a line of numbers. --batch-file FILE has an object of JSON on each
-line: text, and id if it is to come back; each result is a line of JSON, at once: line, id, tokens,
-embedding; or line, id, error. Lines that fail do not end the others; the exit code is 1 then.
+Without --json each text's vector is a line of numbers. --batch-file FILE has an object of JSON on
+each line: text, and id if it is to come back; each result is a line of JSON, at once: line, id,
+tokens, embedding; or line, id, error. Lines that fail do not end the others; the exit code is 1
+then.
 
 JSON keys: pooling; normalized; activations and kv (what was computed with); embeddings: {tokens,
 embedding}, one for each text.

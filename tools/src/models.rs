@@ -13,8 +13,8 @@ use crate::streams::Streams;
 /// List the architectures, encodings and pre-tokenizers that are supported
 #[derive(Args, Debug)]
 #[command(after_help = "\
-What a file needs is what mote inspect shows of it: its architecture, the encodings of its tensors and
-its tokenizer's pre-tokenizer. n-gram models (mote ngram) are run, too.
+What a file needs is what mote inspect shows of it: its architecture, the encodings of its tensors
+and its tokenizer's pre-tokenizer. n-gram models (mote ngram) are run, too.
 
 JSON keys: architectures; encodings: {name, bits: of a weight}; pre_tokenizers.
 

@@ -47,13 +47,13 @@ vocabulary, if that is more). Figures after a +- are standard errors.
 
 --table: the same for several models in one pass, a line each. Prefill is of half a window.
 
-JSON keys: perplexity; tokens (scored); windows; nll (natural logarithms); activations; kv; with --tune
-weight (the best one), and curve (each: weight, perplexity) of which it is the least point. With
---kl-base also model, bytes, bits_per_weight, prefill_tokens_per_second, perplexity_error, base (the
-same keys of the base) and versus: perplexity_ratio, perplexity_difference, ln_ratio, kl, dp, dp_rms,
-same_top (each mean and error), correlation, kl_percentiles and dp_percentiles (by their percentages;
-0 and 100 are the least and the greatest). With --table tokens, windows, activations, kv, base, and
-models: a list.
+JSON keys: perplexity; tokens (scored); windows; nll (natural logarithms); activations; kv; with
+--tune weight (the best one), and curve (each: weight, perplexity) of which it is the least point.
+With --kl-base also model, bytes, bits_per_weight, prefill_tokens_per_second, perplexity_error,
+base (the same keys of the base) and versus: perplexity_ratio, perplexity_difference, ln_ratio,
+kl, dp, dp_rms, same_top (each mean and error), correlation, kl_percentiles and dp_percentiles (by
+their percentages; 0 and 100 are the least and the greatest). With --table tokens, windows,
+activations, kv, base, and models: a list.
 
 Examples:
   mote perplexity -m model.gguf -f text.txt -c 512

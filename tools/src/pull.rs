@@ -30,10 +30,10 @@ What can be got:
                         revision than main; without hf:, too
   https://...           any file; http only from this machine, or with --sha256
 
-The file goes to $MOTE_MODELS, else to mote/models where the system keeps a user's data, and
-`-m NAME` finds it there by its name, with or without .gguf. A file stands under its name only when all
-of it is there and right. What an interrupted download has got stays in NAME.part; the same command
-goes on from there if the server's file is still the same.
+The file goes to $MOTE_MODELS, else to mote/models where the system keeps a user's data, and `-m
+NAME` finds it there by its name, with or without .gguf. A file stands under its name only when
+all of it is there and right. What an interrupted download has got stays in NAME.part; the same
+command goes on from there if the server's file is still the same.
 
 JSON keys: path; bytes; sha256; resumed_at (bytes that were there already). With --list, a list of
 name, title, bytes, path (null if it is not there).

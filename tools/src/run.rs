@@ -54,12 +54,12 @@ shown and not obeyed.
 
 JSON keys: text; ids (of the continuation, the end token included); prompt_tokens; stop (stop,
 eos, length, complete where a constraint allows nothing more, or interrupted); logprobs (with
---logprobs: id, text, logprob and top, the alternatives, of each token); degraded (where the fallback wrote: reason, which is missing, damaged, memory,
-deadline or not_finite, and tokens); timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since
-the command's start), decode_ms, decode_tokens_per_second (of the tokens after the first);
-speculation (null if off): drafted, accepted (tokens), drafted_passes, plain_passes.
---json-stream prints {\"text\": ...} for each piece, with --logprobs also token (id, text, logprob,
-top), then the object above.
+--logprobs: id, text, logprob and top, the alternatives, of each token); degraded (where the
+fallback wrote: reason, which is missing, damaged, memory, deadline or not_finite, and tokens);
+timings: load_ms, prompt_ms, prompt_tokens_per_second, first_token_ms (since the command's start),
+decode_ms, decode_tokens_per_second (of the tokens after the first); speculation (null if off):
+drafted, accepted (tokens), drafted_passes, plain_passes. --json-stream prints {\"text\": ...} for
+each piece, with --logprobs also token (id, text, logprob, top), then the object above.
 
 A batch file has an object of JSON on each line: prompt, and n, seed, temp, stop (a text or
 several) and id where wanted. Each gives a line {\"line\": ..., \"id\": ..., ...} with the keys

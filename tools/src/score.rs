@@ -69,10 +69,10 @@ et al. 2020). Differences are of natural logarithms, first less second; tokens a
 differences. JSON keys: pairs (first, second, group, ln, tokens, difference, difference_per_token,
 aligned), summary (pairs, accuracy, accuracy_per_token, mean_difference), groups.
 
---heat, --html, --svg: how surprising each token was (-log2 of its probability), as a colour, and beside
-each line its bits per byte. The page and the drawing need nothing else, follow the reader's light or
-dark scheme, and show a token's probability, rank and the most probable alternatives where it is
-pointed at.
+--heat, --html, --svg: how surprising each token was (-log2 of its probability), as a colour, and
+beside each line its bits per byte. The page and the drawing need nothing else, follow the
+reader's light or dark scheme, and show a token's probability, rank and the most probable
+alternatives where it is pointed at.
 
 Examples:
   mote score -m model.gguf -p 'The capital of France is Paris.'

@@ -32,9 +32,9 @@ Reads all of the file, with all CPUs:
 A file that is damaged gives exit code 4.
 
 JSON keys: file; bytes; sound; tensors; checksums: {compared, wrong}, null if the file has none;
-not_finite (tensors with such numbers); not_checked (tensors in other encodings); trailing_bytes (after the last tensor); blake3; expected
-(with --expect); damage: a list of {tensor (null: the file as a whole), what}. A file whose structure is
-broken gives an error instead.
+not_finite (tensors with such numbers); not_checked (tensors in other encodings); trailing_bytes
+(after the last tensor); blake3; expected (with --expect); damage: a list of {tensor (null: the
+file as a whole), what}. A file whose structure is broken gives an error instead.
 
 Examples:
   mote verify model.gguf

@@ -21,10 +21,10 @@ use crate::streams::Streams;
 /// Measure how soon an n-gram model answers in a Transformer's place
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Each time a token is fed, and a deadline strikes at some moment of the Transformer's work on it. The
-switch is the time from the question of the Transformer whether to go on, to which the answer was no,
-until a token has been drawn from the n-gram model's distribution. The overrun is the time from the
-deadline itself: it has the rest of the layer in it that the Transformer was at.
+Each time a token is fed, and a deadline strikes at some moment of the Transformer's work on it.
+The switch is the time from the question of the Transformer whether to go on, to which the answer
+was no, until a token has been drawn from the n-gram model's distribution. The overrun is the time
+from the deadline itself: it has the rest of the layer in it that the Transformer was at.
 
 JSON keys: strikes; switch_ms and overrun_ms {median, p99, max}; n_vocab; valid (tokens that are
 in the vocabulary).

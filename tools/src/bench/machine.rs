@@ -37,9 +37,10 @@ const SLEEP: Duration = Duration::from_millis(10);
 /// Measure this machine: memory bandwidth, arithmetic peaks, the cost of waiting for threads
 #[derive(Args, Debug)]
 #[command(after_help = "\
-read is how fast so many threads together read 256 MiB of memory; int8 and f32 are the multiply-adds of
-the instructions that mote multiplies with, on registers alone; barrier is a phase without work, in
-which all threads may take part; wake-up is the time from the call to the work of a thread that slept.
+read is how fast so many threads together read 256 MiB of memory; int8 and f32 are the
+multiply-adds of the instructions that mote multiplies with, on registers alone; barrier is a
+phase without work, in which all threads may take part; wake-up is the time from the call to the
+work of a thread that slept.
 
 JSON keys: target; clock_hz (null where unknown); threads (each: threads, read_bytes_per_second,
 int8_multiply_adds_per_second, f32_multiply_adds_per_second, barrier_seconds, wake_up_seconds (each

@@ -41,38 +41,41 @@ const MOST_BUSY: i64 = 1 << 10;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "\
-ppN feeds N tokens at once into an empty context (prefill), tgN feeds N tokens one by one and computes
-the logits after each (decoding), tgN@dD the same with D tokens already in the context, as llama-bench
-does.
+ppN feeds N tokens at once into an empty context (prefill), tgN feeds N tokens one by one and
+computes the logits after each (decoding), tgN@dD the same with D tokens already in the context,
+as llama-bench does.
 
-The limits are measured, too, as the best of some tries: how fast the same threads read the model's
-bytes where they are mapped (decoding reads each weight once for a token, and the cache of D), and how
-fast they multiply one panel of weights with some tokens in cache (prefill multiplies each weight with
-each token). The latter is mote's own matrix product, not the processor's peak.
+The limits are measured, too, as the best of some tries: how fast the same threads read the
+model's bytes where they are mapped (decoding reads each weight once for a token, and the cache of
+D), and how fast they multiply one panel of weights with some tokens in cache (prefill multiplies
+each weight with each token). The latter is mote's own matrix product, not the processor's peak.
 
-A busy machine is one where other programs compute, too: with --busy 1,2 each test is done again beside
-one, then two threads of this process that only count, and its speed is given as a share of that without.
+A busy machine is one where other programs compute, too: with --busy 1,2 each test is done again
+beside one, then two threads of this process that only count, and its speed is given as a share of
+that without.
 
---synthetic needs no download: seeded random weights in the shape of a model, in any encoding or mix.
-They write no text, but cost what a real model's cost. The vocabulary is llama's: every program that
-reads GGUF can measure the file that --output keeps. Without --output the file is temporary; a process
-that is killed leaves it (mote-synthetic-*.gguf).
+--synthetic needs no download: seeded random weights in the shape of a model, in any encoding or
+mix. They write no text, but cost what a real model's cost. The vocabulary is llama's: every
+program that reads GGUF can measure the file that --output keeps. Without --output the file is
+temporary; a process that is killed leaves it (mote-synthetic-*.gguf).
 
-JSON keys: target; results (each: test, threads, busy, tokens_per_second {median, min, max}, token_ms
-{median, p99} (over all tokens; null of prefill), share_of_limit, share_of_idle (one of them is null));
-load_ms (to a session); first_token_ms (to the first logits, with one token); peak_rss_bytes (null where
-it cannot be told); memory {file_bytes, plan_bytes (the largest session), allowed_bytes (both and 15
-MB)}; limits {decode_bytes_per_token, prefill_multiply_adds_per_token, measured (each: threads,
-read_bytes_per_second, multiply_adds_per_second)}.
+JSON keys: target; results (each: test, threads, busy, tokens_per_second {median, min, max},
+token_ms {median, p99} (over all tokens; null of prefill), share_of_limit, share_of_idle (one of
+them is null)); load_ms (to a session); first_token_ms (to the first logits, with one token);
+peak_rss_bytes (null where it cannot be told); memory {file_bytes, plan_bytes (the largest
+session), allowed_bytes (both and 15 MB)}; limits {decode_bytes_per_token,
+prefill_multiply_adds_per_token, measured (each: threads, read_bytes_per_second,
+multiply_adds_per_second)}.
 
-With other programs to compare with, or several models, all of them run in turns, each in a process of
-its own, and a table in Markdown shows the medians, mote's ratio to the best of --compare, and its share
-of the limit that was measured beside it. A process does its test twice, and the second time counts.
-What fails leaves its cells empty, and the reason is among the errors and in the JSON, whose keys then
-are: target; rounds; programs (each: name, path, flags, counts (for the ratio), build); results (each:
-model, test, threads, speeds (each: program, tokens_per_second {median, min, max}, samples), best_peer,
-ratio, read_bytes_per_second, multiply_adds_per_second, limit_tokens_per_second, share_of_limit,
-bytes_per_token, multiply_adds_per_token); failures (each: program, model, test, threads, reason).
+With other programs to compare with, or several models, all of them run in turns, each in a
+process of its own, and a table in Markdown shows the medians, mote's ratio to the best of
+--compare, and its share of the limit that was measured beside it. A process does its test twice,
+and the second time counts. What fails leaves its cells empty, and the reason is among the errors
+and in the JSON, whose keys then are: target; rounds; programs (each: name, path, flags, counts
+(for the ratio), build); results (each: model, test, threads, speeds (each: program,
+tokens_per_second {median, min, max}, samples), best_peer, ratio, read_bytes_per_second,
+multiply_adds_per_second, limit_tokens_per_second, share_of_limit, bytes_per_token,
+multiply_adds_per_token); failures (each: program, model, test, threads, reason).
 
 Examples:
   mote bench -m model.gguf -p 512 -n 128 -t 1,2

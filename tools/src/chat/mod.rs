@@ -50,10 +50,10 @@ The conversation becomes text by the model's own chat template, and control toke
 spells are read as such. What the context has of the conversation is not computed again. The same
 turns and options give the same answers on every machine.
 
-JSON keys of --json: messages (role, content), turns (text, ids, prompt_tokens, reused_tokens
-(how many of these were in the context already), stop, logprobs, degraded, timings and
-speculation of each answer, as in mote run --json; first_token_ms from the turn on). --json-stream prints {\"text\": ...} for
-each piece, and the object of the turn behind it.
+JSON keys of --json: messages (role, content), turns (text, ids, prompt_tokens, reused_tokens (how
+many of these were in the context already), stop, logprobs, degraded, timings and speculation of
+each answer, as in mote run --json; first_token_ms from the turn on). --json-stream prints
+{\"text\": ...} for each piece, and the object of the turn behind it.
 
 A template is jinja2. --render FILE prints what it makes of a conversation, an object of JSON with
 messages and whatever else it asks for (tools, add_generation_prompt, bos_token, ...).

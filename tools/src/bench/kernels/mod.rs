@@ -29,11 +29,11 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Measure every kernel on one thread, for every target of this CPU, at three sizes
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Sizes: cache (first and second level), layer (as in a model of a billion weights), memory (far more
-than any cache). gemv multiplies raw rows with 1 or 4 tokens; gemm unpacks rows and multiplies them
-with 64. GB/s counts weights, the keys and values visited, or what a vector operation reads and
-writes. G/s counts multiply-adds, or elements of a vector; per cycle is the same divided by the clock,
-which a chain of multiplications measures (x86-64 only).
+Sizes: cache (first and second level), layer (as in a model of a billion weights), memory (far
+more than any cache). gemv multiplies raw rows with 1 or 4 tokens; gemm unpacks rows and
+multiplies them with 64. GB/s counts weights, the keys and values visited, or what a vector
+operation reads and writes. G/s counts multiply-adds, or elements of a vector; per cycle is the
+same divided by the clock, which a chain of multiplications measures (x86-64 only).
 
 JSON keys: clock_hz (null where unknown); kernels (each: target, kernel, size, bytes_per_second,
 operations_per_second, operations_per_cycle).

@@ -36,10 +36,10 @@ maps and asks directly; a GGUF file of an n-gram model becomes ARPA text, packed
 output's name ends in .gz. With --value-bits 32 nothing is lost on the way.
 
 n-grams whose first or last n-1 words are not in the text are given these, with what the model
-says of them anyway. With --index a GGUF file is written again, with a hash index beside the
-trie: about four times as large, and asked in half the time. A text without <unk>, <s> or </s> is given those with probability 0.
-For models over bytes or token ids the text has these in decimal, and what it says of <unk> is
-shared by the ids that it does not have.
+says of them anyway. With --index a GGUF file is written again, with a hash index beside the trie:
+about four times as large, and asked in half the time. A text without <unk>, <s> or </s> is given
+those with probability 0. For models over bytes or token ids the text has these in decimal, and
+what it says of <unk> is shared by the ids that it does not have.
 
 JSON keys: input; output; order; counts: n-grams of each length; inserted: n-grams that were
 missing; bytes; bytes_per_n_gram; value_bits, null for text; index: whether the file has one;
