@@ -206,9 +206,12 @@ impl Chains {
 /// Every row of `w` times every token of `x`.
 pub(crate) fn gemv<E: Integer>(w: &[u8], x: &crate::Rows<'_>, out: &mut Tile<'_>) {
     // A few nibbles are taken apart in less time than a call takes.
-    if E::LEN == 32 && E::BITS == 4 && !E::MINIMUM {
+    if E::LEN == 32 && E::BITS == 4 {
         let blocks = &const { Blocks::of::<E>() };
-        return rows::<32, 32, false>(blocks, unpack_block::<E>, w, x, out);
+        return match E::MINIMUM {
+            false => rows::<32, 32, false>(blocks, unpack_block::<E>, w, x, out),
+            true => rows::<32, 32, true>(blocks, unpack_block::<E>, w, x, out),
+        };
     }
     for_shape!(rows(const { Blocks::of::<E>().unpack }, w, x, out))
 }
