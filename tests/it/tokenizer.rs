@@ -18,6 +18,7 @@ mod long;
 mod oracle;
 mod references;
 mod special;
+mod unigram;
 mod words;
 mod world;
 

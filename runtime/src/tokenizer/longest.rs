@@ -1,20 +1,23 @@
-//! The longest token that begins a text, found in about as many steps as that token could have bytes,
+//! The tokens that begin a text, found in about as many steps as the longest of them could have bytes,
 //! whatever the tokens are.
 //!
 //! Tokens are sorted by their bytes. One binary search finds the last that is no greater than the text.
 //! What it shares with its neighbours of the search is known beforehand (Manber and Myers 1993), so no
 //! byte of the text is compared twice. Each token has a link to the longest other that begins it, its
-//! parent; the answer is the token found or the nearest above it that is no longer than what it shares
-//! with the text. Jumps over parents (Myers 1983) keep that way short.
+//! parent; the longest that begins the text is the token found or the nearest above it that is no longer
+//! than what it shares with the text, and the others are those above that one. Jumps over parents (Myers
+//! 1983) keep the way to it short.
 
 use core::cmp::Ordering;
+use core::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
 use super::error::LoadError;
 use crate::memory::{Carver, Measure};
 
-/// Bytes of the longest token that a text can give. It bounds the work at each place of a text.
+/// Bytes of the longest token that a text can give. It bounds the work at each place of a text, and is
+/// far above what vocabularies have: SentencePiece's pieces are of 16 characters unless told otherwise.
 pub(super) const MAX_LEN: usize = 512;
 
 /// Tokens and their bytes.
@@ -44,58 +47,67 @@ struct Node {
     shared: [u16; 2],
 }
 
-/// Adds what [`Longest::new`] takes for a vocabulary of that many tokens, spelled in `text_len` bytes.
-pub(super) fn measure(memory: &mut Measure, tokens: usize, text_len: usize) {
-    memory.add::<u8>(bytes_len(tokens, text_len)).add::<Node>(tokens + 1);
+/// Tokens that are being collected.
+pub(super) struct Builder<'a> {
+    nodes: &'a mut [Node],
+    len: usize,
 }
 
-fn bytes_len(tokens: usize, text_len: usize) -> usize {
-    text_len.min(tokens.saturating_mul(MAX_LEN))
+/// Adds what [`Builder::new`] takes for a vocabulary of that many tokens.
+pub(super) fn measure(memory: &mut Measure, tokens: usize) {
+    memory.add::<Node>(tokens + 1);
 }
 
-impl<'a> Longest<'a> {
-    /// `spelled` has the bytes of each of `tokens` tokens, none for those that no text gives; together
-    /// no more than `text_len`. Tokens of more than [`MAX_LEN`] bytes are left out. Of equal tokens the
-    /// first is kept.
-    pub(super) fn new<I: Iterator<Item = u8> + Clone>(
-        tokens: usize,
-        text_len: usize,
-        spelled: impl Fn(u32) -> Option<I>,
-        memory: &mut Carver<'a>,
-    ) -> Result<Self, LoadError> {
-        let bytes = memory.take::<u8>(bytes_len(tokens, text_len))?;
+impl<'a> Builder<'a> {
+    /// Room for that many tokens.
+    pub(super) fn new(tokens: usize, memory: &mut Carver<'a>) -> Result<Self, LoadError> {
         let nodes = memory.take::<Node>(tokens + 1)?;
         nodes[0] = Node::default();
-        let (mut end, mut n_nodes) = (0, 1);
-        for id in 0..tokens as u32 {
-            let Some(token) = spelled(id) else { continue };
-            let len = token.clone().take(MAX_LEN + 1).count();
-            if let Some(place) = bytes.get_mut(end..end + len)
-                && (1..=MAX_LEN).contains(&len)
-            {
-                place.iter_mut().zip(token).for_each(|(place, byte)| *place = byte);
-                nodes[n_nodes] = Node { id, start: end as u32, len: len as u16, ..Node::default() };
-                n_nodes += 1;
-                end += len;
-            }
-        }
-        let bytes = &*bytes;
-        let nodes = nodes.get_mut(..n_nodes).unwrap_or_default();
-        nodes.sort_unstable_by_key(|node| (node.of(bytes), node.id));
-        let mut n_nodes = 1;
-        for at in 1..nodes.len() {
-            if nodes[at].of(bytes) != nodes[n_nodes - 1].of(bytes) {
-                nodes[n_nodes] = nodes[at];
-                n_nodes += 1;
-            }
-        }
-        let nodes = nodes.get_mut(..n_nodes).unwrap_or_default();
-        link(nodes, bytes);
-        Ok(Longest { bytes, nodes })
+        Ok(Builder { nodes, len: 1 })
     }
 
-    /// The longest token that begins a text, and its length.
-    pub(super) fn find(&self, text: &[u8]) -> Option<(u32, usize)> {
+    /// Adds a token of which it is known where its bytes are. One without bytes, or of more than
+    /// [`MAX_LEN`], is left out.
+    pub(super) fn add(&mut self, id: u32, place: Range<usize>) {
+        if let Ok(start) = u32::try_from(place.start)
+            && let Some(node) = self.nodes.get_mut(self.len)
+            && (1..=MAX_LEN).contains(&place.len())
+        {
+            *node = Node { id, start, len: place.len() as u16, ..Node::default() };
+            self.len += 1;
+        }
+    }
+
+    /// The tokens, whose bytes are in `bytes`. Of equal ones that of the least id is kept.
+    pub(super) fn finish(self, bytes: &'a [u8]) -> Longest<'a> {
+        let nodes = self.nodes.get_mut(..self.len).unwrap_or_default();
+        nodes.sort_unstable_by_key(|node| (node.of(bytes), node.id));
+        let mut len = 1;
+        for at in 1..nodes.len() {
+            if nodes[at].of(bytes) != nodes[len - 1].of(bytes) {
+                nodes[len] = nodes[at];
+                len += 1;
+            }
+        }
+        let nodes = nodes.get_mut(..len).unwrap_or_default();
+        link(nodes, bytes);
+        Longest { bytes, nodes }
+    }
+}
+
+impl Longest<'_> {
+    /// The tokens that begin a text, the longest first, each with its length.
+    pub(super) fn beginnings(&self, text: &[u8]) -> impl Iterator<Item = (u32, usize)> {
+        let mut at = self.find(text);
+        core::iter::from_fn(move || {
+            let Node { id, parent, len, .. } = self.nodes[at];
+            at = parent as usize;
+            (len > 0).then_some((id, usize::from(len)))
+        })
+    }
+
+    /// The node of the longest token that begins a text.
+    fn find(&self, text: &[u8]) -> usize {
         let text = text.get(..MAX_LEN).unwrap_or(text);
         // Nodes to `low` are no greater than the text, those from `high` on are. `low` and `high` share
         // so many bytes with the text.
@@ -126,8 +138,7 @@ impl<'a> Longest<'a> {
                 (low, low_shared) = (middle, len);
             }
         }
-        let node = self.nodes[at_most(self.nodes, low, low_shared)];
-        (node.len > 0).then_some((node.id, usize::from(node.len)))
+        at_most(self.nodes, low, low_shared)
     }
 }
 

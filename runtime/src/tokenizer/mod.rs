@@ -6,7 +6,8 @@
 //! - `llama`, SentencePiece's byte-pair encoding (Kudo and Richardson 2018): characters of the whole
 //!   text are merged to pieces, the piece of the best score first; characters that are no piece
 //!   become bytes. `gemma4` is the same by a list of merges, and so is `gpt2` with some pre-tokenizers.
-//! - `t5`, SentencePiece's Unigram (`unigram.rs`): the pieces with the best sum of scores.
+//! - `t5`, SentencePiece's Unigram (`unigram.rs`, `longest.rs`): the pieces with the best sum of scores, of
+//!   at most 512 bytes.
 //! - `rwkv` (`world.rs`, `longest.rs`): the longest token that begins at each place, of at most 512 bytes.
 //! - `bert`, WordPiece (`wordpiece.rs`): words become the longest tokens that they begin with.
 //! - `words` and `bytes`, of n-gram models (`words.rs`): what stands between blanks, and each byte.
@@ -44,7 +45,6 @@ mod pre;
 mod recent;
 mod scores;
 mod scratch;
-mod sorted;
 mod special;
 mod table;
 mod unigram;
@@ -307,9 +307,10 @@ impl<'a> Tokenizer<'a> {
     /// and else the unknown token; Unigram takes it for U+FFFD, and WordPiece leaves it out.
     ///
     /// Time grows with n log n at most, whatever the text. What each byte costs depends on the
-    /// vocabulary, and a hostile one makes it much, but no more than this: Unigram searches the
-    /// vocabulary for each length up to 512 bytes, WordPiece hashes the rest of a word of up to 100
-    /// characters at each of its ends, and RWKV's vocabulary compares 512 bytes once.
+    /// vocabulary, and a hostile one makes it much, but no more than this: Unigram and RWKV's
+    /// vocabulary compare 512 bytes once, and Unigram weighs all pieces that begin there, up to 512:
+    /// some two microseconds. WordPiece hashes the rest of a word of up to 100 characters at each of
+    /// its ends.
     pub fn encode(
         &self,
         text: &[u8],
@@ -496,11 +497,11 @@ impl<'a> Source<'a> {
             }
             Rules::Unigram { .. } => {
                 self.vocabulary.measure(memory);
-                sorted::measure(memory, self.vocabulary.len());
+                longest::measure(memory, self.vocabulary.len());
             }
             Rules::World => {
                 self.vocabulary.measure(memory);
-                longest::measure(memory, self.vocabulary.len(), self.vocabulary.text_len());
+                world::measure(memory, self.vocabulary.len(), self.vocabulary.text_len());
             }
             Rules::WordPieces(_) | Rules::Words | Rules::SingleBytes => {
                 self.vocabulary.measure(memory);

@@ -9,9 +9,9 @@ use mote_formats::gguf::Elements;
 use super::characters::decode;
 use super::charsmap::Charsmap;
 use super::error::{EncodeError, LoadError};
+use super::longest::{self, Longest};
 use super::piece;
 use super::scratch::Scratch;
-use super::sorted::Sorted;
 use super::vocabulary::{TokenKind, Vocabulary};
 use crate::memory::{Carver, Measure};
 
@@ -22,7 +22,7 @@ const PENALTY: f64 = 10.0;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unigram<'a> {
     scores: Elements<'a, f32>,
-    sorted: Sorted<'a>,
+    pieces: Longest<'a>,
     normalizer: Normalizer<'a>,
     unknown_score: f64,
     unknown: u32,
@@ -56,12 +56,17 @@ impl<'a> Unigram<'a> {
                 least = least.min(f64::from(score));
             }
         }
-        let is_piece = |_, kind| {
-            matches!(kind, TokenKind::Normal | TokenKind::UserDefined | TokenKind::Unused)
-        };
-        let sorted = Sorted::new(vocabulary, is_piece, memory)?;
+        let mut pieces = longest::Builder::new(vocabulary.len(), memory)?;
+        for id in 0..vocabulary.len() as u32 {
+            if let Some(TokenKind::Normal | TokenKind::UserDefined | TokenKind::Unused) =
+                vocabulary.kind(id)
+            {
+                pieces.add(id, vocabulary.place(id));
+            }
+        }
+        let pieces = pieces.finish(vocabulary.file.bytes());
         let least = if least.is_finite() { least } else { 0.0 };
-        Ok(Unigram { scores, sorted, normalizer, unknown_score: least - PENALTY, unknown })
+        Ok(Unigram { scores, pieces, normalizer, unknown_score: least - PENALTY, unknown })
     }
 
     /// Whether a blank is put before a text.
@@ -137,18 +142,10 @@ impl<'a> Unigram<'a> {
             let character_end = start + decode(text, start).1;
             let sum = paths.sums[start];
             let mut is_covered = false;
-            let mut branch = self.sorted.begin(text[start]);
-            for end in start + 1..=text.len() {
-                if branch.is_empty() {
-                    break;
-                }
-                if let Some(id) = branch.token(vocabulary) {
-                    is_covered |= end == character_end;
-                    paths.offer(start, end, id, sum + self.score(vocabulary, id));
-                }
-                if let Some(&byte) = text.get(end) {
-                    branch = branch.next(vocabulary, byte);
-                }
+            for (id, len) in self.pieces.beginnings(text.get(start..).unwrap_or_default()) {
+                let end = start + len;
+                is_covered |= end == character_end;
+                paths.offer(start, end, id, sum + self.score(vocabulary, id));
             }
             if !is_covered {
                 paths.offer(start, character_end, self.unknown, sum + self.unknown_score);

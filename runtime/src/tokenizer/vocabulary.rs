@@ -1,5 +1,7 @@
 //! The tokens of a file: texts that stay in the mapping, found by id and by text.
 
+use core::ops::Range;
+
 use mote_formats::Gguf;
 
 use super::load::BLOCK;
@@ -105,6 +107,12 @@ impl<'a> Vocabulary<'a> {
     #[inline]
     pub(super) fn text(&self, id: u32) -> &'a [u8] {
         self.offsets.get(id as usize).map_or(&[], |&offset| text_at(&self.file, offset))
+    }
+
+    /// Where the text of a token is in the file.
+    pub(super) fn place(&self, id: u32) -> Range<usize> {
+        let start = self.offsets.get(id as usize).map_or(0, |&offset| offset as usize + 8);
+        start..start + self.text(id).len()
     }
 
     #[inline]

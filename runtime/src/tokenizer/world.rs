@@ -3,14 +3,24 @@
 //! Tokens are any bytes. In a GGUF file they are spelled as Python spells bytes: `\n`, `\'`, `\xe4\xbd\xa0`.
 
 use super::error::{EncodeError, LoadError};
-use super::longest::Longest;
+use super::longest::{self, Longest, MAX_LEN};
 use super::vocabulary::{TokenKind, Vocabulary};
-use crate::memory::Carver;
+use crate::memory::{Carver, Measure};
 
 /// The tokens of a text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct World<'a> {
     longest: Longest<'a>,
+}
+
+/// Adds what [`World::new`] takes for a vocabulary of that many tokens, spelled in `text_len` bytes.
+pub(super) fn measure(memory: &mut Measure, tokens: usize, text_len: usize) {
+    longest::measure(memory, tokens);
+    memory.add::<u8>(bytes_len(tokens, text_len));
+}
+
+fn bytes_len(tokens: usize, text_len: usize) -> usize {
+    text_len.min(tokens.saturating_mul(MAX_LEN))
 }
 
 impl<'a> World<'a> {
@@ -26,8 +36,21 @@ impl<'a> World<'a> {
         if let Some(id) = (0..vocabulary.len() as u32).find(is_wrong) {
             return Err(LoadError::Escape(id));
         }
-        let spelled = |id: u32| is_text(id).then(|| bytes(vocabulary.text(id)));
-        Ok(World { longest: Longest::new(vocabulary.len(), text_len, spelled, memory)? })
+        let mut tokens = longest::Builder::new(vocabulary.len(), memory)?;
+        let all = memory.take::<u8>(bytes_len(vocabulary.len(), text_len))?;
+        let mut end = 0;
+        for id in (0..vocabulary.len() as u32).filter(|&id| is_text(id)) {
+            let token = bytes(vocabulary.text(id));
+            let len = token.clone().take(MAX_LEN + 1).count();
+            if let Some(place) = all.get_mut(end..end + len)
+                && len <= MAX_LEN
+            {
+                place.iter_mut().zip(token).for_each(|(place, byte)| *place = byte);
+                tokens.add(id, end..end + len);
+                end += len;
+            }
+        }
+        Ok(World { longest: tokens.finish(all) })
     }
 
     /// Calls `push` with the tokens of a text; a byte that begins none is `unknown`.
@@ -39,7 +62,8 @@ impl<'a> World<'a> {
     ) -> Result<(), EncodeError> {
         let mut rest = text;
         while let Some(&byte) = rest.first() {
-            let found = self.longest.find(rest).or(unknown.map(|unknown| (unknown, 1)));
+            let longest = self.longest.beginnings(rest).next();
+            let found = longest.or(unknown.map(|unknown| (unknown, 1)));
             let (id, len) = found.ok_or(EncodeError::NoToken { byte })?;
             push(id);
             rest = rest.get(len..).unwrap_or_default();
