@@ -19,6 +19,7 @@ mod oracle;
 mod references;
 mod special;
 mod unigram;
+mod word_pieces;
 mod words;
 mod world;
 

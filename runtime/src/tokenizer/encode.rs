@@ -9,7 +9,7 @@ use super::pre::PreTokenizer;
 use super::recent::{self, Recent, Remembered};
 use super::scores::Pieces;
 use super::scratch::Scratch;
-use super::{MAX_TEXT_BYTES, Model, Tokenizer, characters, nfc, piece, wordpiece, words};
+use super::{MAX_TEXT_BYTES, Model, Tokenizer, characters, nfc, piece, words};
 use crate::memory::Measure;
 
 /// What is added to a text's own tokens, and which of them it may spell.
@@ -162,12 +162,11 @@ impl Encoder<'_, '_> {
                 let push = |id| self.push(id);
                 unigram.encode(&tokenizer.vocabulary, text, scratch, push)
             }
-            Model::WordPieces(cleaning) => {
+            Model::WordPieces(pieces) => {
                 // There always is one.
                 let unknown = self.unknown.unwrap_or_default();
-                wordpiece::encode(&tokenizer.vocabulary, *cleaning, text, |id| {
-                    self.push(id.unwrap_or(unknown));
-                });
+                let push = |id: Option<u32>| self.push(id.unwrap_or(unknown));
+                pieces.encode(&tokenizer.vocabulary, text, push);
                 Ok(())
             }
             Model::World(world) => {

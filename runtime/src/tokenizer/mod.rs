@@ -9,7 +9,7 @@
 //! - `t5`, SentencePiece's Unigram (`unigram.rs`, `longest.rs`): the pieces with the best sum of scores, of
 //!   at most 512 bytes.
 //! - `rwkv` (`world.rs`, `longest.rs`): the longest token that begins at each place, of at most 512 bytes.
-//! - `bert`, WordPiece (`wordpiece.rs`): words become the longest tokens that they begin with.
+//! - `bert`, WordPiece (`wordpiece.rs`, `longest.rs`): words become the longest tokens that they begin with.
 //! - `words` and `bytes`, of n-gram models (`words.rs`): what stands between blanks, and each byte.
 //!
 //! The tables stay small because texts stay in the file: [`Tokenizer::new`] reads every token once
@@ -70,7 +70,7 @@ use scores::Pieces;
 use special::Specials;
 use unigram::{Normalizer, Unigram};
 use vocabulary::{Spelling, Vocabulary};
-use wordpiece::Cleaning;
+use wordpiece::{Cleaning, WordPieces};
 use world::World;
 
 /// The most tokens of a vocabulary.
@@ -110,7 +110,7 @@ enum Model<'a> {
     /// SentencePiece's Unigram.
     Unigram(Unigram<'a>),
     /// WordPiece.
-    WordPieces(Cleaning),
+    WordPieces(WordPieces<'a>),
     /// The longest tokens.
     World(World<'a>),
     /// Words between blanks.
@@ -307,10 +307,10 @@ impl<'a> Tokenizer<'a> {
     /// and else the unknown token; Unigram takes it for U+FFFD, and WordPiece leaves it out.
     ///
     /// Time grows with n log n at most, whatever the text. What each byte costs depends on the
-    /// vocabulary, and a hostile one makes it much, but no more than this: Unigram and RWKV's
-    /// vocabulary compare 512 bytes once, and Unigram weighs all pieces that begin there, up to 512:
-    /// some two microseconds. WordPiece hashes the rest of a word of up to 100 characters at each of
-    /// its ends.
+    /// vocabulary, and a hostile one makes it much, but no more than this: Unigram, WordPiece and
+    /// RWKV's vocabulary compare 512 bytes once; WordPiece hashes the rest of a word, too, of up to
+    /// 100 characters; and Unigram weighs all pieces that begin there, up to 512, in some two
+    /// microseconds.
     pub fn encode(
         &self,
         text: &[u8],
@@ -495,7 +495,7 @@ impl<'a> Source<'a> {
                 self.vocabulary.measure(memory);
                 scores.measure(memory);
             }
-            Rules::Unigram { .. } => {
+            Rules::Unigram { .. } | Rules::WordPieces(_) => {
                 self.vocabulary.measure(memory);
                 longest::measure(memory, self.vocabulary.len());
             }
@@ -503,7 +503,7 @@ impl<'a> Source<'a> {
                 self.vocabulary.measure(memory);
                 world::measure(memory, self.vocabulary.len(), self.vocabulary.text_len());
             }
-            Rules::WordPieces(_) | Rules::Words | Rules::SingleBytes => {
+            Rules::Words | Rules::SingleBytes => {
                 self.vocabulary.measure(memory);
             }
         }
@@ -538,7 +538,9 @@ impl<'a> Source<'a> {
                         words::check_bytes(&vocabulary)?;
                         Model::SingleBytes
                     }
-                    Rules::WordPieces(cleaning) => Model::WordPieces(cleaning),
+                    Rules::WordPieces(cleaning) => {
+                        Model::WordPieces(WordPieces::new(&vocabulary, cleaning, memory)?)
+                    }
                     Rules::World => {
                         Model::World(World::new(&vocabulary, self.vocabulary.text_len(), memory)?)
                     }

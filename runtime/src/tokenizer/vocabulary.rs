@@ -176,7 +176,8 @@ impl Vocabulary<'_> {
 
     /// The piece that the file spells so.
     pub(super) fn find_piece(&self, text: &[u8]) -> Option<u32> {
-        let is_same = |id| piece::bytes(self.text(id)).eq(piece::bytes(text));
+        let is_same =
+            |id| self.text(id) == text || piece::bytes(self.text(id)).eq(piece::bytes(text));
         self.merged.find(piece::hash(text).0, is_same)
     }
 

@@ -3,16 +3,30 @@
 //! A text is cleaned (controls are left out, accents and capitals where the model knows none) and cut
 //! into words at white space; punctuation and Chinese characters are words of their own. A word
 //! becomes the longest token that begins it, then the longest one that continues it, and so on; one
-//! that cannot is unknown as a whole. In a GGUF file tokens that begin a word have a ▁ before them.
+//! that cannot is unknown as a whole. In a GGUF file tokens that begin a word have a ▁ before them, and
+//! that is all it is for: a word with this character in it is unknown.
 //!
 //! Nothing is kept of a word but its first 100 characters: longer ones are unknown.
 
 use super::characters::{Class, Detail, class_at, decode, detail_of, is_in};
-use super::nfc;
+use super::error::LoadError;
+use super::longest::{self, Longest};
 use super::vocabulary::Vocabulary;
+use super::{nfc, piece};
+use crate::memory::Carver;
 
 /// The most characters of a word that is not unknown.
 const MAX_CHARACTERS: usize = 100;
+
+/// The most bytes of such a word, with a ▁ before it.
+const MAX_BYTES: usize = piece::BLANK.len() + 4 * MAX_CHARACTERS;
+
+/// The tokens of words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WordPieces<'a> {
+    tokens: Longest<'a>,
+    cleaning: Cleaning,
+}
 
 /// What is done with a text first.
 #[derive(Clone, Copy, Debug)]
@@ -23,51 +37,78 @@ pub(super) struct Cleaning {
     pub(super) strips_accents: bool,
 }
 
-/// A word while it is read, with a blank before it.
+/// A word while it is read, with a ▁ before it.
 struct Word {
-    bytes: [u8; 1 + 4 * MAX_CHARACTERS],
+    bytes: [u8; MAX_BYTES],
     len: usize,
     characters: usize,
+    /// Its tokens, when it ends.
+    ids: [u32; MAX_BYTES],
 }
 
-/// Calls `push` with the tokens of a text; with `None` for an unknown word.
-pub(super) fn encode(
-    vocabulary: &Vocabulary<'_>,
-    cleaning: Cleaning,
-    text: &[u8],
-    mut push: impl FnMut(Option<u32>),
-) {
-    let mut word = Word { bytes: [b' '; _], len: 1, characters: 0 };
-    let mut at = 0;
-    while at < text.len() {
-        let (class, len) = class_at(text, at);
-        let character = decode(text, at).0;
-        at += len;
-        let Some(character) = character.filter(|&character| !is_left_out(character)) else {
-            continue;
-        };
-        if class.is_space() {
-            word.end(vocabulary, &mut push);
-            continue;
-        }
-        let is_chinese = is_chinese(character);
-        if is_chinese {
-            word.end(vocabulary, &mut push);
-        }
-        cleaning.clean(character, |part| {
-            if is_punctuation(part) {
-                word.end(vocabulary, &mut push);
-                word.add(part);
-                word.end(vocabulary, &mut push);
-            } else {
-                word.add(part);
+impl<'a> WordPieces<'a> {
+    pub(super) fn new(
+        vocabulary: &Vocabulary<'a>,
+        cleaning: Cleaning,
+        memory: &mut Carver<'a>,
+    ) -> Result<Self, LoadError> {
+        let mut tokens = longest::Builder::new(vocabulary.len(), memory)?;
+        for id in 0..vocabulary.len() as u32 {
+            if vocabulary.kind(id).is_some_and(|kind| vocabulary.spelling().merges(kind)) {
+                tokens.add(id, vocabulary.place(id));
             }
-        });
-        if is_chinese {
-            word.end(vocabulary, &mut push);
+        }
+        Ok(WordPieces { tokens: tokens.finish(vocabulary.file.bytes()), cleaning })
+    }
+
+    /// Calls `push` with the tokens of a text; with `None` for an unknown word.
+    pub(super) fn encode(
+        &self,
+        vocabulary: &Vocabulary<'_>,
+        text: &[u8],
+        mut push: impl FnMut(Option<u32>),
+    ) {
+        let mut word = Word::new();
+        let mut at = 0;
+        while at < text.len() {
+            let (class, len) = class_at(text, at);
+            let character = decode(text, at).0;
+            at += len;
+            let Some(character) = character.filter(|&character| !is_left_out(character)) else {
+                continue;
+            };
+            if class.is_space() {
+                word.end(self, vocabulary, &mut push);
+                continue;
+            }
+            let is_chinese = is_chinese(character);
+            if is_chinese {
+                word.end(self, vocabulary, &mut push);
+            }
+            self.cleaning.clean(character, |part| {
+                if is_punctuation(part) {
+                    word.end(self, vocabulary, &mut push);
+                    word.add(part);
+                    word.end(self, vocabulary, &mut push);
+                } else {
+                    word.add(part);
+                }
+            });
+            if is_chinese {
+                word.end(self, vocabulary, &mut push);
+            }
+        }
+        word.end(self, vocabulary, &mut push);
+    }
+
+    /// The longest token that begins a word or what is left of one, and its length.
+    fn longest(&self, vocabulary: &Vocabulary<'_>, text: &[u8]) -> Option<(u32, usize)> {
+        // Most often that is all of it, which a hash finds sooner than a search does.
+        match vocabulary.find_piece(text) {
+            Some(id) => Some((id, text.len())),
+            None => self.tokens.beginnings(text).next(),
         }
     }
-    word.end(vocabulary, &mut push);
 }
 
 impl Cleaning {
@@ -90,6 +131,12 @@ impl Cleaning {
 }
 
 impl Word {
+    fn new() -> Self {
+        let mut bytes = [0; _];
+        bytes[..piece::BLANK.len()].copy_from_slice(&piece::BLANK);
+        Word { bytes, len: piece::BLANK.len(), characters: 0, ids: [0; _] }
+    }
+
     fn add(&mut self, character: char) {
         let mut buffer = [0; 4];
         let bytes = character.encode_utf8(&mut buffer).as_bytes();
@@ -101,40 +148,42 @@ impl Word {
     }
 
     /// Finds the tokens of the word, and begins another.
-    fn end(&mut self, vocabulary: &Vocabulary<'_>, push: &mut impl FnMut(Option<u32>)) {
+    fn end(
+        &mut self,
+        pieces: &WordPieces<'_>,
+        vocabulary: &Vocabulary<'_>,
+        push: &mut impl FnMut(Option<u32>),
+    ) {
         if self.characters > 0 {
             // All tokens are found before the first is passed on.
-            let is_known =
-                self.characters <= MAX_CHARACTERS && self.tokens(vocabulary).all(|id| id.is_some());
-            match is_known {
-                true => self.tokens(vocabulary).for_each(push),
-                false => push(None),
+            match self.find(pieces, vocabulary) {
+                Some(ids) => ids.iter().for_each(|&id| push(Some(id))),
+                None => push(None),
             }
         }
-        self.len = 1;
+        self.len = piece::BLANK.len();
         self.characters = 0;
     }
 
-    /// The tokens from the start; `None` where none fits, and then no more.
-    fn tokens(&self, vocabulary: &Vocabulary<'_>) -> impl Iterator<Item = Option<u32>> {
-        let mut rest = self.bytes.get(..self.len).unwrap_or_default();
-        core::iter::from_fn(move || {
-            if rest.is_empty() {
+    /// The tokens of the word, if there are some for all of it.
+    fn find(&mut self, pieces: &WordPieces<'_>, vocabulary: &Vocabulary<'_>) -> Option<&[u32]> {
+        let mut rest = self.bytes.get(..self.len)?;
+        let has_blank = piece::find_blank(rest, piece::BLANK.len()).is_some();
+        if has_blank || self.characters > MAX_CHARACTERS {
+            return None;
+        }
+        let mut count = 0;
+        while !rest.is_empty() {
+            let (id, len) = pieces.longest(vocabulary, rest)?;
+            // A blank alone begins no word.
+            if count == 0 && len <= piece::BLANK.len() {
                 return None;
             }
-            // A blank alone begins no word.
-            let least = if rest.first() == Some(&b' ') { 2 } else { 1 };
-            let most = rest.len().min(vocabulary.max_text_bytes());
-            for len in (least..=most).rev() {
-                let (text, after) = rest.split_at(len);
-                if let Some(id) = vocabulary.find_merged(text) {
-                    rest = after;
-                    return Some(Some(id));
-                }
-            }
-            rest = &[];
-            Some(None)
-        })
+            *self.ids.get_mut(count)? = id;
+            count += 1;
+            rest = rest.get(len..)?;
+        }
+        self.ids.get(..count)
     }
 }
 
