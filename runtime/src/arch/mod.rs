@@ -34,6 +34,7 @@ mod lfm2;
 mod llama;
 mod mamba;
 mod mamba2;
+mod modern_bert;
 mod mpt;
 mod nemotron;
 mod olmo2;
@@ -86,6 +87,7 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &qwen35::QWEN35,
     &granitehybrid::GRANITE_HYBRID,
     &bert::BERT,
+    &modern_bert::MODERN_BERT,
 ];
 
 /// Keys that more than one fact depends on.
@@ -376,6 +378,7 @@ impl<'a> Keys<'a> {
             causal: self.flag("attention.causal")?.unwrap_or(true),
             pooling: self.pooling()?,
             pre_norm: true,
+            first_norm_missing: false,
             residual_norm: false,
             embedding_norm: false,
             output_norm_misnamed: false,
@@ -595,6 +598,6 @@ impl<'a> Keys<'a> {
     /// one, with the same position embedding.
     pub fn window(&self, rope: Rope, period: usize) -> Result<Option<Window>, LoadError> {
         let size = self.count_or_zero("attention.sliding_window", usize::MAX)?;
-        Ok(size.map(|size| Window { size, period, rope }))
+        Ok(size.map(|size| Window { size, ahead: 0, period, full_first: false, rope }))
     }
 }
