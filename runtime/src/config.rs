@@ -54,6 +54,8 @@ pub struct Config {
     pub norm: NormKind,
     /// Whether a branch begins with a norm; else it begins with the residual stream as it is.
     pub pre_norm: bool,
+    /// Whether the first layer's mixer begins without one, as the embedding's norm comes just before.
+    pub first_norm_missing: bool,
     /// Whether the stream itself is normed behind each branch, as in the first Transformer (Vaswani et al.
     /// 2017); then none is left for the end.
     pub residual_norm: bool,
@@ -271,13 +273,17 @@ impl Rope {
     };
 }
 
-/// Sliding-window layers (Beltagy et al. 2020; Gemma 2).
+/// Sliding-window layers (Beltagy et al. 2020; Gemma 2; in encoders ModernBERT, Warner et al. 2024).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     /// Positions that a query sees, itself included.
     pub size: usize,
-    /// Every so many layers the last one sees everything; `usize::MAX`: none does.
+    /// How many of them come behind its own: 0 but in an encoder.
+    pub ahead: usize,
+    /// Every so many layers one sees everything; `usize::MAX`: none does.
     pub period: usize,
+    /// Whether that is the first of them; else the last.
+    pub full_first: bool,
     /// The position embedding of the layers with a window.
     pub rope: Rope,
 }
@@ -386,6 +392,10 @@ impl Config {
 
     /// The window of a layer, if it has one.
     pub fn window(&self, layer: usize) -> Option<&Window> {
-        self.window.as_ref().filter(|window| !(layer + 1).is_multiple_of(window.period))
+        let is_full = |window: &Window| {
+            let layer = if window.full_first { layer } else { layer + 1 };
+            layer.is_multiple_of(window.period)
+        };
+        self.window.as_ref().filter(|window| !is_full(window))
     }
 }

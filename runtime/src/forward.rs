@@ -278,7 +278,7 @@ impl Pass<'_> {
         }
     }
 
-    /// The first of two norms that the layer has, if it begins its branches with norms.
+    /// The first of two norms that the layer has, if it has any.
     fn either_norm<'a>(
         &self,
         w: &Layer<'a>,
@@ -286,7 +286,7 @@ impl Pass<'_> {
         second: (Slot, Slot),
     ) -> Option<Norm<'a>> {
         let (weight, bias) = if w.vector(first.0).is_some() { first } else { second };
-        self.config.pre_norm.then(|| self.norm(w.vector(weight), w.vector(bias)))
+        w.vector(weight).map(|weight| self.norm(Some(weight), w.vector(bias)))
     }
 
     /// The norm before the mixer.

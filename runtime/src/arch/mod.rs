@@ -34,6 +34,7 @@ mod lfm2;
 mod llama;
 mod mamba;
 mod mamba2;
+mod modern_bert;
 mod mpt;
 mod nemotron;
 mod olmo2;
@@ -88,6 +89,7 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &granitehybrid::GRANITE_HYBRID,
     &rwkv4::RWKV4,
     &bert::BERT,
+    &modern_bert::MODERN_BERT,
 ];
 
 /// Keys that more than one fact depends on.
@@ -381,6 +383,7 @@ impl<'a> Keys<'a> {
             causal: self.flag("attention.causal")?.unwrap_or(true),
             pooling: self.pooling()?,
             pre_norm: true,
+            first_norm_missing: false,
             residual_norm: false,
             embedding_norm: false,
             output_norm_misnamed: false,
@@ -600,6 +603,6 @@ impl<'a> Keys<'a> {
     /// one, with the same position embedding.
     pub fn window(&self, rope: Rope, period: usize) -> Result<Option<Window>, LoadError> {
         let size = self.count_or_zero("attention.sliding_window", usize::MAX)?;
-        Ok(size.map(|size| Window { size, period, rope }))
+        Ok(size.map(|size| Window { size, ahead: 0, period, full_first: false, rope }))
     }
 }

@@ -219,6 +219,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let when = |fact: bool, slots: &'static [Slot]| if fact { slots } else { &[] };
     // Where both branches begin alike, one norm may serve both.
     let two_norms = config.pre_norm && !config.parallel_residual;
+    let mixer_norm = config.pre_norm && !(config.first_norm_missing && layer == 0);
     let recurrent = config.recurrent.contains(layer);
     let attention: &[Slot] = match config.latent.map(|latent| latent.query) {
         None => &[Slot::Q, Slot::K, Slot::V, Slot::O],
@@ -243,8 +244,8 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     };
     let shared = experts.filter(|experts| experts.shared_ff > 0);
     let all = [
-        when(config.pre_norm, &[Slot::AttentionNorm]),
-        when(config.pre_norm && biased, &[Slot::AttentionNormBias]),
+        when(mixer_norm, &[Slot::AttentionNorm]),
+        when(mixer_norm && biased, &[Slot::AttentionNormBias]),
         mixer,
         when(config.sinks && !recurrent, &[Slot::Sinks]),
         when(two_norms && config.has_ff(), &[Slot::FfnNorm]),
@@ -283,6 +284,9 @@ pub const QKV_BIAS: Fused =
     Fused { name: "attn_qkv.bias", slots: &[Slot::QBias, Slot::KBias, Slot::VBias] };
 /// Gate and up, under the name of the latter.
 pub const GATE_UP: Fused = Fused { name: "ffn_up.weight", slots: &[Slot::Gate, Slot::Up] };
+/// Their biases.
+pub const GATE_UP_BIAS: Fused =
+    Fused { name: "ffn_up.bias", slots: &[Slot::GateBias, Slot::UpBias] };
 
 /// The norm before the feed-forward network, under the name of one behind attention.
 pub const FFN_NORM: Fused = Fused::renamed("post_attention_norm.weight", &[Slot::FfnNorm]);

@@ -222,6 +222,7 @@ impl<'a> Plan<'a> {
     fn has(&self, layer: u64, rule: &Rule) -> bool {
         match rule.layers {
             Layers::All => true,
+            Layers::Later => layer > 0,
             Layers::Attending => !self.keys.is_recurrent(layer),
             Layers::Recurrent => self.keys.is_recurrent(layer),
             Layers::Dense => layer < self.sizes.dense_layers,

@@ -29,6 +29,7 @@ mod llama;
 mod mamba;
 mod mixers;
 mod mixtral;
+mod modern_bert;
 mod mpt;
 mod nemotron;
 mod olmo2;
@@ -86,6 +87,7 @@ pub static MAPPINGS: &[&Mapping] = &[
     &bert::BERT,
     &bert::ROBERTA,
     &distilbert::DISTILBERT,
+    &modern_bert::MODERN_BERT,
 ];
 
 /// What a file under this folder says.
@@ -456,6 +458,8 @@ pub struct Rule {
 pub enum Layers {
     /// All of them.
     All,
+    /// All but the first.
+    Later,
     /// Those that attend.
     Attending,
     /// Those that have a recurrent mixer instead.
@@ -491,6 +495,11 @@ impl Rule {
 
     const fn recurrent(mut self) -> Rule {
         self.layers = Layers::Recurrent;
+        self
+    }
+
+    const fn later(mut self) -> Rule {
+        self.layers = Layers::Later;
         self
     }
 
