@@ -60,6 +60,8 @@ pub struct Config {
     pub norm: NormKind,
     /// Whether a branch begins with a norm; else it begins with the residual stream as it is.
     pub pre_norm: bool,
+    /// Whether the first layer's mixer begins without one, as the embedding's norm comes just before.
+    pub first_norm_missing: bool,
     /// Whether the stream itself is normed behind each branch, as in the first Transformer (Vaswani et al.
     /// 2017); then none is left for the end.
     pub residual_norm: bool,
@@ -74,8 +76,13 @@ pub struct Config {
     pub qk_norm: QkNorm,
     /// Queries, keys and values are kept within this, before everything else; 0: they are not.
     pub qkv_clamp: f32,
-    /// Added to the mean square, or the variance, in every norm.
+    /// Added to the mean square, or the variance, in every norm but the last.
     pub norm_epsilon: f32,
+    /// The same in the norm before the head.
+    pub output_epsilon: f32,
+    /// Every so many layers the residual stream counts half, so that it fits half precision. Norms undo that,
+    /// so it is not done, but their epsilons are four times as large; `usize::MAX`: nowhere.
+    pub halving_period: usize,
     /// Multiplies the embedding.
     pub embedding_scale: f32,
     /// Width of the embedding that a token has for each layer, beside the one for all; 0: there is none.
@@ -274,11 +281,13 @@ impl Rope {
     };
 }
 
-/// Sliding-window layers (Beltagy et al. 2020; Gemma 2).
+/// Sliding-window layers (Beltagy et al. 2020; Gemma 2; in encoders ModernBERT, Warner et al. 2024).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     /// Positions that a query sees, itself included.
     pub size: usize,
+    /// How many of them come behind its own: 0 but in an encoder.
+    pub ahead: usize,
     /// The layers with a window; all of them attend.
     pub layers: LayerSet,
     /// Their position embedding.
@@ -304,6 +313,11 @@ pub struct Borrowing {
     pub first: usize,
     /// Width of their feed-forward network.
     pub n_ff: usize,
+}
+
+/// Four times as large, so many times.
+fn quadrupled(epsilon: f32, times: usize) -> f32 {
+    libm::ldexpf(epsilon, 2 * times.min(MAX_LAYERS) as i32)
 }
 
 impl Config {
@@ -430,6 +444,16 @@ impl Config {
     pub fn kv_dim_of(&self, layer: usize) -> usize {
         let heads = self.heads(layer);
         heads.n_kv_heads * heads.head_dim
+    }
+
+    /// What norms of a layer add to the variance.
+    pub fn epsilon_of(&self, layer: usize) -> f32 {
+        quadrupled(self.norm_epsilon, layer / self.halving_period)
+    }
+
+    /// What the norm before the head does.
+    pub fn last_epsilon(&self) -> f32 {
+        quadrupled(self.output_epsilon, self.n_layers / self.halving_period)
     }
 
     /// The pairs of dimensions of a head that turn in a layer.

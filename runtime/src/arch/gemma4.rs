@@ -80,7 +80,7 @@ fn window(keys: &Keys<'_>, config: &Config, layers: LayerSet) -> Result<Option<W
     let base = keys.float("rope.freq_base_swa", 1.0..=1e9)?.unwrap_or(10_000.0);
     let rope = Rope { dims, ..config.rope.unstretched(base.into()) };
     let heads = Some(HeadSizes { n_kv_heads, head_dim });
-    Ok(Some(Window { size, layers, rope, heads }))
+    Ok(Some(Window { size, ahead: 0, layers, rope, heads }))
 }
 
 /// The last layers that have no keys of their own. Before them there must be a layer of either kind

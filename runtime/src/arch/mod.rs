@@ -35,6 +35,7 @@ mod lfm2;
 mod llama;
 mod mamba;
 mod mamba2;
+mod modern_bert;
 mod mpt;
 mod nemotron;
 mod olmo2;
@@ -46,6 +47,7 @@ mod qwen2moe;
 mod qwen3;
 mod qwen35;
 mod qwen3moe;
+mod rwkv4;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -87,7 +89,9 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &mamba2::MAMBA2,
     &qwen35::QWEN35,
     &granitehybrid::GRANITE_HYBRID,
+    &rwkv4::RWKV4,
     &bert::BERT,
+    &modern_bert::MODERN_BERT,
 ];
 
 /// Keys that more than one fact depends on.
@@ -368,6 +372,7 @@ impl<'a> Keys<'a> {
             NormKind::Layer | NormKind::LayerUnbiased => "attention.layer_norm_epsilon",
         };
         let norm_epsilon = self.float(epsilon, f32::MIN_POSITIVE..=0.999)?;
+        let norm_epsilon = norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?;
         Ok(Config {
             n_layers: self.required_count("block_count", MAX_LAYERS)?,
             n_embd: self.required_count("embedding_length", MAX_WIDTH)?,
@@ -384,10 +389,13 @@ impl<'a> Keys<'a> {
             n_vocab: 0,
             n_ctx_train: self.required_count("context_length", usize::MAX)?,
             norm,
-            norm_epsilon: norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?,
+            norm_epsilon,
+            output_epsilon: norm_epsilon,
+            halving_period: usize::MAX,
             causal: self.flag("attention.causal")?.unwrap_or(true),
             pooling: self.pooling()?,
             pre_norm: true,
+            first_norm_missing: false,
             residual_norm: false,
             embedding_norm: false,
             output_norm_misnamed: false,
@@ -610,6 +618,6 @@ impl<'a> Keys<'a> {
         let size = self.count_or_zero("attention.sliding_window", usize::MAX)?;
         let n_layers = self.required_count("block_count", MAX_LAYERS)?;
         let layers = LayerSet::of(n_layers, |layer| !(layer + 1).is_multiple_of(period));
-        Ok(size.map(|size| Window { size, layers, rope, heads: None }))
+        Ok(size.map(|size| Window { size, ahead: 0, layers, rope, heads: None }))
     }
 }

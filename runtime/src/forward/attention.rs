@@ -148,7 +148,9 @@ impl Pass<'_> {
         let (q_dim, heads) = (c.q_dim_of(layer), c.n_heads / n_kv_heads);
         let t = q.len() / q_dim;
         let (keys, values) = store.layer(c, layer);
-        let window = c.window(layer).map_or(usize::MAX, |window| window.size);
+        // An encoder's text goes through as a whole.
+        let everything = (usize::MAX, if c.causal { 0 } else { usize::MAX });
+        let (window, ahead) = c.window(layer).map_or(everything, |it| (it.size, it.ahead));
         let job = |token: usize, tokens: usize, kv_head: usize| Attend {
             queries: &q[token * q_dim + kv_head * heads * head_dim..],
             query_stride: q_dim,
@@ -160,8 +162,7 @@ impl Pass<'_> {
             kv_heads: n_kv_heads,
             kv_head,
             first: first + token,
-            // An encoder's text goes through as a whole.
-            ahead: if c.causal { 0 } else { usize::MAX },
+            ahead,
             end: first + t,
             window,
             scale: c.attention_scale,

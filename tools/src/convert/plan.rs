@@ -203,7 +203,7 @@ impl<'a> Plan<'a> {
             let most = rule.stack.map(|count| count.of(&self.sizes));
             rule.number(name).filter(|number| most.is_none_or(|most| *number < most))
         };
-        let of = |rule: &'static Rule| {
+        let place = |rule: &'static Rule, in_layer: Option<(u64, &str)>| {
             let (name, rest, layer) = match in_layer {
                 None => (rule.to.to_string(), name, None),
                 Some((layer, rest)) => (format!("blk.{layer}.{}", rule.to), rest, Some(layer)),
@@ -212,7 +212,12 @@ impl<'a> Plan<'a> {
         };
         let rules = if in_layer.is_some() { layer } else { globals };
         let is_had = |place: &Place| place.layer.is_none_or(|layer| self.has(layer, place.rule));
-        let (found, others): (Vec<_>, Vec<_>) = rules.iter().filter_map(of).partition(is_had);
+        let of = |rule| place(rule, in_layer);
+        let (mut found, others): (Vec<_>, Vec<_>) = rules.iter().filter_map(of).partition(is_had);
+        if found.is_empty() {
+            // Some stand in a layer's folder.
+            found = globals.iter().filter_map(|rule| place(rule, None)).collect();
+        }
         if !found.is_empty() || others.iter().any(|place| place.rule.layers == Layers::Own) {
             return Ok(found);
         }
@@ -232,6 +237,7 @@ impl<'a> Plan<'a> {
     fn has(&self, layer: u64, rule: &Rule) -> bool {
         match rule.layers {
             Layers::All => true,
+            Layers::Later => layer > 0,
             Layers::Attending => !self.keys.is_recurrent(layer),
             Layers::Recurrent => self.keys.is_recurrent(layer),
             Layers::Own => layer + self.sizes.borrowing < self.sizes.n_layers,
