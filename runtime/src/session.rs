@@ -78,13 +78,14 @@ impl<'s> Session<'s> {
             return Err(SessionError::Option("the executor has more threads than were planned"));
         }
         let (store, context, buffers) = carve(config, options, memory)?;
-        let pairs = config.rope.dims / 2;
+        let (pairs, most) = (config.rope.dims / 2, config.most_rope_pairs());
         let (weights, n_ctx) = (model.weights(), options.n_ctx);
         let divisors = weights.rope_divisors(config.rope.stretch, n_ctx);
         fill(&config.rope, divisors, &mut buffers.frequencies[..pairs]);
         if let Some(window) = &config.window {
             let divisors = weights.rope_divisors(window.rope.stretch, n_ctx);
-            fill(&window.rope, divisors, &mut buffers.frequencies[pairs..][..pairs]);
+            let pairs = window.rope.dims / 2;
+            fill(&window.rope, divisors, &mut buffers.frequencies[most..][..pairs]);
         }
         config.alibi_slopes(buffers.slopes);
         note!(debug, "session: {} positions, {} kernels", options.n_ctx, kernels.name());

@@ -37,9 +37,9 @@ impl Default for Run {
 pub fn caches(file: &[u8]) -> Vec<CacheType> {
     let gguf = Gguf::parse(file).unwrap();
     let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
-    let head_dim = Model::new(&gguf, &mut tables).unwrap().config().head_dim;
+    let model = Model::new(&gguf, &mut tables).unwrap();
     let mut all = vec![CacheType::F32, CacheType::F16, CacheType::Q8_0];
-    all.retain(|cache| head_dim.is_multiple_of(cache.block()));
+    all.retain(|&cache| model.config().fits_cache(cache));
     all
 }
 
