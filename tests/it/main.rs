@@ -12,6 +12,7 @@ mod cli;
 mod convert;
 mod convert_llama2c;
 mod convert_malformed;
+mod convert_recurrent;
 mod convert_tokenizer;
 mod embedded;
 mod embedding;
