@@ -54,6 +54,8 @@ pub struct Config {
     pub norm: NormKind,
     /// Whether a branch begins with a norm; else it begins with the residual stream as it is.
     pub pre_norm: bool,
+    /// Whether the first layer's mixer begins without one, as the embedding's norm comes just before.
+    pub first_norm_missing: bool,
     /// Whether the stream itself is normed behind each branch, as in the first Transformer (Vaswani et al.
     /// 2017); then none is left for the end.
     pub residual_norm: bool,
@@ -68,8 +70,13 @@ pub struct Config {
     pub qk_norm: QkNorm,
     /// Queries, keys and values are kept within this, before everything else; 0: they are not.
     pub qkv_clamp: f32,
-    /// Added to the mean square, or the variance, in every norm.
+    /// Added to the mean square, or the variance, in every norm but the last.
     pub norm_epsilon: f32,
+    /// The same in the norm before the head.
+    pub output_epsilon: f32,
+    /// Every so many layers the residual stream counts half, so that it fits half precision. Norms undo that,
+    /// so it is not done, but their epsilons are four times as large; `usize::MAX`: nowhere.
+    pub halving_period: usize,
     /// Multiplies the embedding.
     pub embedding_scale: f32,
     /// Multiplies what a branch adds to the residual stream.
@@ -266,15 +273,24 @@ impl Rope {
     };
 }
 
-/// Sliding-window layers (Beltagy et al. 2020; Gemma 2).
+/// Sliding-window layers (Beltagy et al. 2020; Gemma 2; in encoders ModernBERT, Warner et al. 2024).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     /// Positions that a query sees, itself included.
     pub size: usize,
-    /// Every so many layers the last one sees everything; `usize::MAX`: none does.
+    /// How many of them come behind its own: 0 but in an encoder.
+    pub ahead: usize,
+    /// Every so many layers one sees everything; `usize::MAX`: none does.
     pub period: usize,
+    /// Whether that is the first of them; else the last.
+    pub full_first: bool,
     /// The position embedding of the layers with a window.
     pub rope: Rope,
+}
+
+/// Four times as large, so many times.
+fn quadrupled(epsilon: f32, times: usize) -> f32 {
+    libm::ldexpf(epsilon, 2 * times.min(MAX_LAYERS) as i32)
 }
 
 impl Config {
@@ -336,6 +352,16 @@ impl Config {
         self.n_kv_heads * self.head_dim
     }
 
+    /// What norms of a layer add to the variance.
+    pub fn epsilon_of(&self, layer: usize) -> f32 {
+        quadrupled(self.norm_epsilon, layer / self.halving_period)
+    }
+
+    /// What the norm before the head does.
+    pub fn last_epsilon(&self) -> f32 {
+        quadrupled(self.output_epsilon, self.n_layers / self.halving_period)
+    }
+
     /// The pairs of dimensions of a head that turn in a layer.
     pub fn rope_pairs(&self, layer: usize) -> usize {
         if (layer + 1).is_multiple_of(self.no_rope_period) { 0 } else { self.rope.dims / 2 }
@@ -366,6 +392,10 @@ impl Config {
 
     /// The window of a layer, if it has one.
     pub fn window(&self, layer: usize) -> Option<&Window> {
-        self.window.as_ref().filter(|window| !(layer + 1).is_multiple_of(window.period))
+        let is_full = |window: &Window| {
+            let layer = if window.full_first { layer } else { layer + 1 };
+            layer.is_multiple_of(window.period)
+        };
+        self.window.as_ref().filter(|window| !is_full(window))
     }
 }

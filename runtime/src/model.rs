@@ -90,7 +90,7 @@ fn config(gguf: &Gguf<'_>) -> Result<(&'static arch::Architecture, Config), Load
         return Err(LoadError::Key("attention.head_count_kv", KeyError::Unsupported));
     }
     // What looks back alone cannot look ahead.
-    let looks_back = config.window.is_some() || config.alibi_max_bias > 0.0;
+    let looks_back = config.window.is_some_and(|it| it.ahead == 0) || config.alibi_max_bias > 0.0;
     if !config.causal && (looks_back || config.n_recurrent() > 0) {
         return Err(LoadError::Key("attention.causal", KeyError::Unsupported));
     }

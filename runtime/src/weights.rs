@@ -11,7 +11,7 @@ use crate::arch::Architecture;
 use crate::config::{Config, NormKind, Stretch};
 use crate::error::{LoadError, TensorError};
 use crate::memory::{Carver, Measure};
-pub use slots::{FFN_NORM, Fused, GATE_UP, QKV, QKV_BIAS, Slot, required};
+pub use slots::{FFN_NORM, Fused, GATE_UP, GATE_UP_BIAS, QKV, QKV_BIAS, Slot, required};
 use slots::{LAYER, Width};
 
 /// A tensor that belongs to no layer.

@@ -7,7 +7,7 @@ use mote_formats::gguf::{Gguf, Value};
 use mote_kernels::{QuantType, arch};
 use mote_runtime::{Model, Pooling, SessionError, normalize};
 use mote_tests::checkpoint::{Tensor, file_of, tensors};
-use mote_tests::models::{edited, encoded, fixture};
+use mote_tests::models::{OwnedTensor, edited, encoded, fixture};
 use mote_tests::shared::{json, root, shared};
 use mote_tests::speak::Run;
 use serde_json::Value as Json;
@@ -82,12 +82,9 @@ fn bits(vector: &[f32]) -> Vec<u32> {
 fn a_converted_encoder_gives_the_vectors_of_the_definition() {
     let file = Converted::new("definition");
     let bytes = file.bytes();
+    compare_with_expected("bert", &bytes);
     for row in json(&root().join("tests/fixtures/bert/expected.json")).as_array().unwrap() {
         let text = row["text"].as_str().unwrap();
-        for (name, pooling) in POOLINGS {
-            let found = embed(&Run::default(), &bytes, &ids(&row["ids"]), pooling);
-            assert!(distance(&found, &floats(&row[name])) < FLOAT, "{text:?} {name}");
-        }
         // The pooling of modules.json, length 1.
         let report = mote(&["embed", "-m", file.arg(), "--json", "--", text]).json();
         assert_eq!((&report["pooling"], &report["normalized"]), (&"mean".into(), &true.into()));
@@ -96,6 +93,104 @@ fn a_converted_encoder_gives_the_vectors_of_the_definition() {
         normalize(&mut mean);
         assert!(distance(&floats(&report["embeddings"][0]["embedding"]), &mean) < FLOAT);
     }
+}
+
+/// What expected.json of a fixture says of its texts' ids.
+fn compare_with_expected(fixture: &str, file: &[u8]) {
+    let expected = root().join("tests/fixtures").join(fixture).join("expected.json");
+    for row in json(&expected).as_array().unwrap() {
+        for (name, pooling) in POOLINGS {
+            let found = embed(&Run::default(), file, &ids(&row["ids"]), pooling);
+            assert!(distance(&found, &floats(&row[name])) < FLOAT, "{} {name}", row["text"]);
+        }
+    }
+}
+
+/// Windows to both sides, a first layer without its norm, a byte-level vocabulary; by the configurations of
+/// both versions of transformers.
+#[test]
+fn a_modern_encoder_gives_the_vectors_of_its_definition() {
+    let folder = Folder::of("modern-bert", "modern");
+    let file = Converted::of(&folder.0, "modern");
+    compare_with_expected("modern-bert", &file.bytes());
+    for row in json(&root().join("tests/fixtures/modern-bert/expected.json")).as_array().unwrap() {
+        let text = row["text"].as_str().unwrap();
+        let report = mote(&["embed", "-m", file.arg(), "--json", "--raw", "--", text]).json();
+        let found = &report["embeddings"][0];
+        assert_eq!(found["tokens"], row["ids"].as_array().unwrap().len(), "{text:?}");
+        assert!(distance(&floats(&found["embedding"]), &floats(&row["mean"])) < FLOAT, "{text:?}");
+    }
+    let legacy = std::fs::read(root().join("tests/fixtures/modern-bert/config.legacy.json"));
+    std::fs::write(folder.0.join("config.json"), legacy.unwrap()).unwrap();
+    assert!(Converted::of(&folder.0, "modern-legacy").bytes() == file.bytes());
+    // Biases of zero change nothing, and have a place each.
+    folder.edit_tensors(|tensors| {
+        let zero = |tensor: &Tensor| {
+            let name = tensor.name.strip_suffix(".weight").filter(|name| !name.contains("tok_"))?;
+            let mut bias = Tensor { name: format!("{name}.bias"), ..tensor.clone() };
+            bias.shape.truncate(1);
+            bias.data = vec![0; bias.shape[0] as usize * 2];
+            Some(bias)
+        };
+        tensors.extend(tensors.iter().filter_map(zero).collect::<Vec<_>>());
+    });
+    let biased = Converted::of(&folder.0, "modern-biased").bytes();
+    assert_eq!(Gguf::parse(&biased).unwrap().n_tensors(), 26 + 25);
+    compare_with_expected("modern-bert", &biased);
+}
+
+/// What is not computed is refused by name, and what is missing too.
+#[test]
+fn modern_encoders_that_cannot_be_are_refused() {
+    let refused = |name: &str, change: &dyn Fn(&mut Json)| {
+        let folder = Folder::of("modern-bert", name);
+        folder.edit("config.json", change);
+        let output = folder.0.join("refused.gguf");
+        let done = convert(&[folder.0.to_str().unwrap(), "-o", output.to_str().unwrap()]);
+        assert_ne!(done.code, 0, "{name}");
+        done.report["error"]["message"].as_str().unwrap().to_string()
+    };
+    for (name, key, value) in [
+        ("activation", "hidden_activation", "relu6".into()),
+        ("pattern", "layer_types", vec!["sliding_attention"; 4].into()),
+        ("window", "local_attention", 1.into()),
+        ("architectures", "architectures", serde_json::json!(["ModernBertForTokenClassification"])),
+    ] {
+        let what = if name == "architectures" { "ForTokenClassification" } else { key };
+        let error = refused(name, &|config| config[key] = value.clone());
+        assert!(error.contains(what), "{error}");
+    }
+    let yarn = refused("yarn", &|config| {
+        config["rope_parameters"]["sliding_attention"]["rope_type"] = "yarn".into();
+        config["rope_parameters"]["sliding_attention"]["factor"] = 2.0.into();
+    });
+    assert!(yarn.contains("rope_parameters"), "{yarn}");
+    let file = Converted::of(&root().join("tests/fixtures/modern-bert"), "modern-refused").bytes();
+    let load = |file: &[u8]| {
+        let gguf = Gguf::parse(file).unwrap();
+        let mut tables = vec![0; Model::bytes_needed(&gguf).map_err(|e| e.to_string())?];
+        Model::new(&gguf, &mut tables).map(drop).map_err(|e| e.to_string())
+    };
+    for (key, value) in [
+        ("attention.causal", Value::Bool(true)),
+        ("attention.sliding_window", Value::U32(1)),
+        ("hidden_activation", Value::from("relu")),
+    ] {
+        let key = format!("modern-bert.{key}");
+        let error = load(&edited(&file, &[(&key, value)], |_| ())).unwrap_err();
+        assert!(error.contains(key.strip_prefix("modern-bert.").unwrap()), "{error}");
+    }
+    // The first layer has no norm, the others have one.
+    let error = load(&edited(&file, &[], |tensors| {
+        tensors.retain(|tensor| tensor.name != "blk.1.attn_norm.weight");
+    }));
+    assert!(error.unwrap_err().contains("attn_norm.weight"));
+    let error = load(&edited(&file, &[], |tensors| {
+        let norm = tensors.iter().find(|tensor| tensor.name == "blk.1.attn_norm.weight").unwrap();
+        let first = OwnedTensor { name: "blk.0.attn_norm.weight".into(), ..norm.clone() };
+        tensors.push(first);
+    }));
+    assert!(error.unwrap_err().contains("attn_norm.weight"));
 }
 
 /// The reference that transformers made, through mote's conversion and llama.cpp's.
@@ -107,42 +202,53 @@ fn vectors_are_those_of_hugging_face() {
     let theirs = std::fs::read(folder.join("gguf/bert-f32.gguf")).unwrap();
     let mut worst = 0.0f32;
     for bytes in [converted.bytes(), theirs] {
-        for (length, prompt) in reference["prompts"].as_object().unwrap() {
-            let prompt = ids(prompt);
-            let mut compare = |found: &[f32], want: &Json| {
-                worst = worst.max(distance(found, &floats(want)));
-            };
-            for (name, pooling) in [("mean", Pooling::Mean), ("cls", Pooling::First)] {
-                let found = embed(&Run::default(), &bytes, &prompt, pooling);
-                compare(&found, &reference[format!("{name}_{length}")]);
-            }
-            let all = &reference[format!("tokens_{length}")];
-            let some = &reference[format!("tokens_{length}_last8")];
-            let wanted = all.as_array().or(some.as_array()).unwrap();
-            let from = prompt.len() - wanted.len();
-            Run::default().session(&bytes, prompt.len(), |session| {
-                let visit = |i: usize, state: &[f32]| {
-                    if i >= from {
-                        compare(state, &wanted[i - from]);
-                    }
-                };
-                assert!(session.states(&prompt, |_| true, visit).unwrap());
-            });
-        }
+        worst = worst.max(distance_to(&reference, &bytes));
     }
     println!("{worst:.2e}");
     assert!(worst < FLOAT, "{worst}");
+}
+
+/// The largest difference to a reference's states and vectors.
+fn distance_to(reference: &Json, file: &[u8]) -> f32 {
+    let mut worst = 0.0f32;
+    for (length, prompt) in reference["prompts"].as_object().unwrap() {
+        let prompt = ids(prompt);
+        let mut compare = |found: &[f32], want: &Json| {
+            worst = worst.max(distance(found, &floats(want)));
+        };
+        for (name, pooling) in [("mean", Pooling::Mean), ("cls", Pooling::First)] {
+            let found = embed(&Run::default(), file, &prompt, pooling);
+            compare(&found, &reference[format!("{name}_{length}")]);
+        }
+        let all = &reference[format!("tokens_{length}")];
+        let some = &reference[format!("tokens_{length}_last8")];
+        let wanted = all.as_array().or(some.as_array()).unwrap();
+        let from = prompt.len() - wanted.len();
+        Run::default().session(file, prompt.len(), |session| {
+            let visit = |i: usize, state: &[f32]| {
+                if i >= from {
+                    compare(state, &wanted[i - from]);
+                }
+            };
+            assert!(session.states(&prompt, |_| true, visit).unwrap());
+        });
+    }
+    worst
 }
 
 /// For every kernel table, number of threads and batch, whatever was embedded before.
 #[test]
 fn vectors_are_the_same_bits_everywhere() {
     let encoder = Converted::new("bits").bytes();
+    let modern = root().join("tests/fixtures/modern-bert");
+    let modern = Converted::of(&modern, "modern-bits").bytes();
     let mut files: Vec<(&str, Vec<u8>)> = vec![
         ("f16", encoder.clone()),
         ("q8_0", encoded(&encoder, QuantType::Q8_0)),
         ("q4_0", encoded(&encoder, QuantType::Q4_0)),
         ("a decoder", fixture("models/qwen3.gguf")),
+        ("a modern encoder", modern.clone()),
+        ("one in q4_0", encoded(&modern, QuantType::Q4_0)),
     ];
     if let Some(folder) = shared("reference/gguf") {
         files.push(("reference", std::fs::read(folder.join("bert-f32.gguf")).unwrap()));
@@ -316,9 +422,13 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
+        Folder::of("bert", name)
+    }
+
+    fn of(fixture: &str, name: &str) -> Folder {
         let folder = std::env::temp_dir().join(format!("mote-bert-{}-{name}", std::process::id()));
         std::fs::create_dir_all(folder.join("1_Pooling")).unwrap();
-        let source = root().join("tests/fixtures/bert");
+        let source = root().join("tests/fixtures").join(fixture);
         for file in [
             "config.json",
             "model.safetensors",
@@ -327,7 +437,9 @@ impl Folder {
             "tokenizer_config.json",
             "1_Pooling/config.json",
         ] {
-            std::fs::write(folder.join(file), std::fs::read(source.join(file)).unwrap()).unwrap();
+            if let Ok(bytes) = std::fs::read(source.join(file)) {
+                std::fs::write(folder.join(file), bytes).unwrap();
+            }
         }
         Folder(folder)
     }
@@ -339,10 +451,16 @@ impl Folder {
     }
 
     fn edit_weights(&self, change: impl FnMut(&mut Tensor)) {
+        self.edit_tensors(|all| {
+            all.iter_mut().for_each(change);
+            all.retain(|tensor| !tensor.name.is_empty());
+        });
+    }
+
+    fn edit_tensors(&self, change: impl FnOnce(&mut Vec<Tensor>)) {
         let path = self.0.join("model.safetensors");
         let mut all = tensors(&std::fs::read(&path).unwrap());
-        all.iter_mut().for_each(change);
-        all.retain(|tensor| !tensor.name.is_empty());
+        change(&mut all);
         std::fs::write(path, file_of(&all)).unwrap();
     }
 }

@@ -277,8 +277,14 @@ impl Config {
             };
         }
         const BASES: RangeInclusive<f64> = 1.0..=1e12;
+        const GLOBAL: [&str; 3] = ["rope_theta", "rotary_emb_base", "global_rope_theta"];
+        const LOCAL: [&str; 2] = ["rope_local_base_freq", "local_rope_theta"];
+        let first = |names: &[&str]| {
+            let name = names.iter().find(|name| self.get(name).is_some());
+            name.map_or(Ok(None), |name| self.float(name, BASES))
+        };
         if layers == Layers::Sliding && !by_kind {
-            let base = self.float("rope_local_base_freq", BASES)?;
+            let base = first(&LOCAL)?;
             return Ok(Rope {
                 theta: base.unwrap_or(theta),
                 partial: None,
@@ -287,10 +293,8 @@ impl Config {
         }
         let place = |key: &str| format!("{name}.{key}");
         let outer = match layers {
-            Layers::Full => {
-                self.float("rope_theta", BASES)?.or(self.float("rotary_emb_base", BASES)?)
-            }
-            Layers::Sliding => self.float("rope_local_base_freq", BASES)?,
+            Layers::Full => first(&GLOBAL)?,
+            Layers::Sliding => first(&LOCAL)?,
         };
         let given = float(map, "rope_theta", &place("rope_theta"), BASES)?;
         let partial = "partial_rotary_factor";

@@ -34,6 +34,7 @@ mod lfm2;
 mod llama;
 mod mamba;
 mod mamba2;
+mod modern_bert;
 mod mpt;
 mod nemotron;
 mod olmo2;
@@ -47,6 +48,7 @@ mod qwen35;
 mod qwen35moe;
 mod qwen3moe;
 mod qwen3next;
+mod rwkv4;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -89,7 +91,9 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &qwen35::QWEN35,
     &qwen35moe::QWEN35MOE,
     &granitehybrid::GRANITE_HYBRID,
+    &rwkv4::RWKV4,
     &bert::BERT,
+    &modern_bert::MODERN_BERT,
 ];
 
 /// Keys that more than one fact depends on.
@@ -373,6 +377,7 @@ impl<'a> Keys<'a> {
             NormKind::Layer | NormKind::LayerUnbiased => "attention.layer_norm_epsilon",
         };
         let norm_epsilon = self.float(epsilon, f32::MIN_POSITIVE..=0.999)?;
+        let norm_epsilon = norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?;
         Ok(Config {
             n_layers: self.required_count("block_count", MAX_LAYERS)?,
             n_embd: self.required_count("embedding_length", MAX_WIDTH)?,
@@ -386,10 +391,13 @@ impl<'a> Keys<'a> {
             n_vocab: 0,
             n_ctx_train: self.required_count("context_length", usize::MAX)?,
             norm,
-            norm_epsilon: norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?,
+            norm_epsilon,
+            output_epsilon: norm_epsilon,
+            halving_period: usize::MAX,
             causal: self.flag("attention.causal")?.unwrap_or(true),
             pooling: self.pooling()?,
             pre_norm: true,
+            first_norm_missing: false,
             residual_norm: false,
             embedding_norm: false,
             output_norm_misnamed: false,
@@ -609,6 +617,6 @@ impl<'a> Keys<'a> {
     /// one, with the same position embedding.
     pub fn window(&self, rope: Rope, period: usize) -> Result<Option<Window>, LoadError> {
         let size = self.count_or_zero("attention.sliding_window", usize::MAX)?;
-        Ok(size.map(|size| Window { size, period, rope }))
+        Ok(size.map(|size| Window { size, ahead: 0, period, full_first: false, rope }))
     }
 }

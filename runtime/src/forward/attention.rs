@@ -109,7 +109,9 @@ impl Pass<'_> {
         let t = q.len() / c.q_dim();
         let (keys, values) = store.layer(c.attending(layer), c.n_attending());
         let heads = c.n_heads / c.n_kv_heads;
-        let window = c.window(layer).map_or(usize::MAX, |window| window.size);
+        // An encoder's text goes through as a whole.
+        let everything = (usize::MAX, if c.causal { 0 } else { usize::MAX });
+        let (window, ahead) = c.window(layer).map_or(everything, |it| (it.size, it.ahead));
         let job = |token: usize, tokens: usize, kv_head: usize| Attend {
             queries: &q[token * c.q_dim() + kv_head * heads * c.head_dim..],
             query_stride: c.q_dim(),
@@ -121,8 +123,7 @@ impl Pass<'_> {
             kv_heads: c.n_kv_heads,
             kv_head,
             first: first + token,
-            // An encoder's text goes through as a whole.
-            ahead: if c.causal { 0 } else { usize::MAX },
+            ahead,
             end: first + t,
             window,
             scale: c.attention_scale,

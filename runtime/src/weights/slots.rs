@@ -54,6 +54,17 @@ slots! {
     MixNorm = "ssm_norm.weight", MixGroup, One;
     MixOut = "ssm_out.weight", Inner, Embd;
     MixOutBias = "ssm_out.bias", Embd, One;
+    TimeShiftKey = "time_mix_lerp_k.weight", Embd, One;
+    TimeShiftValue = "time_mix_lerp_v.weight", Embd, One;
+    TimeShiftGate = "time_mix_lerp_r.weight", Embd, One;
+    TimeKey = "time_mix_key.weight", Embd, Inner;
+    TimeValue = "time_mix_value.weight", Embd, Inner;
+    TimeGate = "time_mix_receptance.weight", Embd, Inner;
+    TimeFirst = "time_mix_first.weight", Inner, One;
+    TimeDecay = "time_mix_decay.weight", Inner, One;
+    ChannelShiftKey = "channel_mix_lerp_k.weight", Embd, One;
+    ChannelShiftGate = "channel_mix_lerp_r.weight", Embd, One;
+    ChannelGate = "channel_mix_receptance.weight", Embd, Embd;
     PostAttentionNorm = "post_attention_norm.weight", Embd, One;
     AttentionOutputNorm = "attn_output_norm.weight", Embd, One;
     AttentionOutputNormBias = "attn_output_norm.bias", Embd, One;
@@ -99,6 +110,9 @@ impl Slot {
             Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
             Slot::MixGate | Slot::Keep | Slot::Learn | Slot::LearnKeep => recurrent,
             Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
+            Slot::TimeShiftKey | Slot::TimeShiftValue | Slot::TimeShiftGate => recurrent,
+            Slot::TimeKey | Slot::TimeValue | Slot::TimeGate => recurrent,
+            Slot::TimeFirst | Slot::TimeDecay => recurrent,
             _ => true,
         }
     }
@@ -175,12 +189,29 @@ const HEADS: &[Slot] = &[
 const DELTA: &[Slot] =
     &[Slot::MixIn, Slot::Convolution, Slot::StepBias, Slot::Rates, Slot::MixNorm, Slot::MixOut];
 
+/// What averages of values have, and the network behind them.
+const WEIGHTED: &[Slot] = &[
+    Slot::TimeShiftKey,
+    Slot::TimeShiftValue,
+    Slot::TimeShiftGate,
+    Slot::TimeKey,
+    Slot::TimeValue,
+    Slot::TimeGate,
+    Slot::TimeFirst,
+    Slot::TimeDecay,
+    Slot::MixOut,
+    Slot::ChannelShiftKey,
+    Slot::ChannelShiftGate,
+    Slot::ChannelGate,
+];
+
 /// What a layer of a decoder with these facts has.
 pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let biased = config.norm == NormKind::Layer;
     let when = |fact: bool, slots: &'static [Slot]| if fact { slots } else { &[] };
     // Where both branches begin alike, one norm may serve both.
     let two_norms = config.pre_norm && !config.parallel_residual;
+    let mixer_norm = config.pre_norm && !(config.first_norm_missing && layer == 0);
     let recurrent = config.recurrent.contains(layer);
     let attention: &[Slot] = match config.latent.map(|latent| latent.query) {
         None => &[Slot::Q, Slot::K, Slot::V, Slot::O],
@@ -194,6 +225,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         Recurrence::Selective { .. } => SELECTIVE,
         Recurrence::Heads { .. } => HEADS,
         Recurrence::Delta { .. } => DELTA,
+        Recurrence::Weighted { .. } => WEIGHTED,
     };
     let beside: &[Slot] = match config.recurrence {
         Recurrence::Delta { layout, .. } if recurrent => match layout {
@@ -212,8 +244,8 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     };
     let shared = experts.filter(|experts| experts.shared_ff > 0);
     let all = [
-        when(config.pre_norm, &[Slot::AttentionNorm]),
-        when(config.pre_norm && biased, &[Slot::AttentionNormBias]),
+        when(mixer_norm, &[Slot::AttentionNorm]),
+        when(mixer_norm && biased, &[Slot::AttentionNormBias]),
         mixer,
         beside,
         when(config.sinks && !recurrent, &[Slot::Sinks]),
@@ -253,6 +285,9 @@ pub const QKV_BIAS: Fused =
     Fused { name: "attn_qkv.bias", slots: &[Slot::QBias, Slot::KBias, Slot::VBias] };
 /// Gate and up, under the name of the latter.
 pub const GATE_UP: Fused = Fused { name: "ffn_up.weight", slots: &[Slot::Gate, Slot::Up] };
+/// Their biases.
+pub const GATE_UP_BIAS: Fused =
+    Fused { name: "ffn_up.bias", slots: &[Slot::GateBias, Slot::UpBias] };
 
 /// The norm before the feed-forward network, under the name of one behind attention.
 pub const FFN_NORM: Fused = Fused::renamed("post_attention_norm.weight", &[Slot::FfnNorm]);

@@ -29,6 +29,7 @@ mod llama;
 mod mamba;
 mod mixers;
 mod mixtral;
+mod modern_bert;
 mod mpt;
 mod nemotron;
 mod olmo2;
@@ -41,6 +42,7 @@ mod qwen3;
 mod qwen35;
 mod qwen3moe;
 mod qwen3next;
+mod rwkv4;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -84,9 +86,11 @@ pub static MAPPINGS: &[&Mapping] = &[
     &qwen35::QWEN35,
     &qwen35::QWEN35MOE,
     &granitehybrid::GRANITE_HYBRID,
+    &rwkv4::RWKV4,
     &bert::BERT,
     &bert::ROBERTA,
     &distilbert::DISTILBERT,
+    &modern_bert::MODERN_BERT,
 ];
 
 /// What a file under this folder says.
@@ -401,6 +405,8 @@ pub enum Transform {
     PlusOne,
     /// Of a rate its logarithm is stored, without the sign: the GGUF architecture has -exp(w).
     Rate,
+    /// What the model multiplies by w, the GGUF architecture multiplies by 1 - w.
+    Complement,
     /// Heads of values come in the order of their key heads, in the GGUF architecture first one of each
     /// key head.
     Tile(Tile),
@@ -430,7 +436,13 @@ pub enum Tile {
 impl Transform {
     /// Whether elements change, and not only their places.
     pub fn is_arithmetic(self) -> bool {
-        matches!(self, Transform::PlusOne | Transform::Rate | Transform::Tile(Tile::Rates))
+        matches!(
+            self,
+            Transform::PlusOne
+                | Transform::Rate
+                | Transform::Complement
+                | Transform::Tile(Tile::Rates)
+        )
     }
 }
 
@@ -461,6 +473,8 @@ pub struct Rule {
 pub enum Layers {
     /// All of them.
     All,
+    /// All but the first.
+    Later,
     /// Those that attend.
     Attending,
     /// Those that have a recurrent mixer instead.
@@ -508,6 +522,11 @@ impl Rule {
 
     const fn recurrent(mut self) -> Rule {
         self.layers = Layers::Recurrent;
+        self
+    }
+
+    const fn later(mut self) -> Rule {
+        self.layers = Layers::Later;
         self
     }
 

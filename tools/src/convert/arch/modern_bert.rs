@@ -1,0 +1,109 @@
+//! ModernBERT without its heads.
+
+use mote_formats::hf::config::{Layers, Scaling};
+use mote_formats::hf::{Config, ConfigError};
+
+use super::Width::{Embd, Ff, GateUp, Query, QueryKeyValue, Vocab};
+use super::{Mapping, Rule, Sizes, decoder, tensor};
+use crate::convert::keys::{Defaults, Keys, KvHeads, Norm};
+
+pub static MODERN_BERT: Mapping = Mapping {
+    tied: true,
+    globals: &[
+        tensor("embeddings.tok_embeddings.weight", "token_embd.weight", &[Vocab, Embd]),
+        tensor("embeddings.norm.weight", "token_embd_norm.weight", &[Embd]),
+        tensor("embeddings.norm.bias", "token_embd_norm.bias", &[Embd]).optional(),
+        tensor("final_norm.weight", "output_norm.weight", &[Embd]),
+        tensor("final_norm.bias", "output_norm.bias", &[Embd]).optional(),
+    ],
+    // What predicted masked words in training.
+    other_parts: &["head.", "decoder."],
+    ..decoder(
+        "modern-bert",
+        &["ModernBertModel", "ModernBertForMaskedLM"],
+        &["modernbert"],
+        LAYER,
+        describe,
+    )
+};
+
+const LAYER: &[Rule] = &[
+    tensor("attn_norm.weight", "attn_norm.weight", &[Embd]).later(),
+    tensor("attn_norm.bias", "attn_norm.bias", &[Embd]).later().optional(),
+    tensor("attn.Wqkv.weight", "attn_qkv.weight", &[QueryKeyValue, Embd]),
+    tensor("attn.Wqkv.bias", "attn_qkv.bias", &[QueryKeyValue]).optional(),
+    tensor("attn.Wo.weight", "attn_output.weight", &[Embd, Query]),
+    tensor("attn.Wo.bias", "attn_output.bias", &[Embd]).optional(),
+    tensor("mlp_norm.weight", "ffn_norm.weight", &[Embd]),
+    tensor("mlp_norm.bias", "ffn_norm.bias", &[Embd]).optional(),
+    tensor("mlp.Wi.weight", "ffn_up.weight", &[GateUp, Embd]),
+    tensor("mlp.Wi.bias", "ffn_up.bias", &[GateUp]).optional(),
+    tensor("mlp.Wo.weight", "ffn_down.weight", &[Embd, Ff]),
+    tensor("mlp.Wo.bias", "ffn_down.bias", &[Embd]).optional(),
+];
+
+const DEFAULTS: Defaults =
+    Defaults { kv_heads: KvHeads::Always, n_ctx: 8192, norm: Norm::Layer, ..Defaults::USUAL };
+const EPSILON: f64 = 1e-5;
+const THETA: f64 = 160_000.0;
+const LOCAL_THETA: f64 = 10_000.0;
+const WINDOW: u64 = 128;
+/// Every third layer, the first among them, sees everything, where nothing else is said.
+const PERIOD: u64 = 3;
+
+fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
+    const ACTIVATION: &str = "hidden_activation";
+    let activation = match config.text(ACTIVATION)? {
+        None | Some("gelu") => "gelu",
+        Some("silu" | "swish") => "silu",
+        Some(_) => return Err(config.unsupported(ACTIVATION)),
+    };
+    let sizes = Keys::sizes(config, &DEFAULTS)?;
+    // Published configurations have `layer_norm_eps` as well, which nobody reads.
+    let epsilon = config.float("norm_eps", 1e-30..=0.999)?.unwrap_or(EPSILON);
+    keys.encoder(&sizes, epsilon);
+    keys.float("rope.freq_base", theta(config, Layers::Full, THETA)?);
+    keys.float("rope.freq_base_swa", theta(config, Layers::Sliding, LOCAL_THETA)?);
+    let period = period(config, sizes.n_layers)?;
+    // With a period of 1 every layer sees everything.
+    if period != 1 {
+        keys.count("attention.sliding_window", window(config)?);
+        keys.count("attention.sliding_window_pattern", period);
+    }
+    keys.text(ACTIVATION, activation);
+    Ok(sizes)
+}
+
+fn theta(config: &Config, layers: Layers, default: f64) -> Result<f64, ConfigError> {
+    let rope = config.rope(layers, default)?;
+    match rope.scaling {
+        Scaling::None if rope.partial.is_none_or(|part| part == 1.0) => Ok(rope.theta),
+        _ => Err(config.unsupported("rope_parameters")),
+    }
+}
+
+/// Positions of a window: half of them to either side of a token.
+fn window(config: &Config) -> Result<u64, ConfigError> {
+    const KEY: &str = "local_attention";
+    let window = config.count(KEY)?.unwrap_or(WINDOW);
+    if window < 2 {
+        return Err(config.out_of_range(KEY, "leaves a token nothing but itself"));
+    }
+    Ok(window)
+}
+
+/// Of how many layers the first sees everything.
+fn period(config: &Config, n_layers: u64) -> Result<u64, ConfigError> {
+    const KEY: &str = "layer_types";
+    let Some(kinds) = Keys::layer_kinds(config, KEY, n_layers)? else {
+        return Ok(config.count("global_attn_every_n_layers")?.unwrap_or(PERIOD));
+    };
+    let second = kinds.iter().skip(1).position(|kind| *kind == "full_attention");
+    let period = second.map_or(kinds.len() as u64, |index| index as u64 + 1);
+    let regular = kinds.iter().zip(0..).all(|(kind, layer)| match *kind {
+        "full_attention" => layer % period == 0,
+        "sliding_attention" => layer % period != 0,
+        _ => false,
+    });
+    if regular { Ok(period) } else { Err(config.unsupported(KEY)) }
+}
