@@ -6,7 +6,7 @@ mod recurrence;
 use mote_kernels::{CacheType, Gate, RopeLayout};
 
 pub(crate) use recurrence::{CHANNELS, ROWS};
-pub use recurrence::{LayerSet, MAX_STATE, MAX_TAPS, Recurrence};
+pub use recurrence::{DeltaLayout, LayerSet, MAX_STATE, MAX_TAPS, Recurrence};
 
 /// Largest width and layer count that are believed of a file.
 pub const MAX_WIDTH: usize = 1 << 17;

@@ -5,9 +5,9 @@
 use mote_formats::gguf::{Gguf, ShortName, Value};
 
 use crate::config::{
-    Config, Experts, Gating, Latent, LayerSet, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS, MAX_STATE,
-    MAX_TAPS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Pooling, QkNorm, Recurrence, Rope, Stretch,
-    Window,
+    Config, DeltaLayout, Experts, Gating, Latent, LayerSet, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS,
+    MAX_STATE, MAX_TAPS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Pooling, QkNorm, Recurrence, Rope,
+    Stretch, Window,
 };
 use crate::error::{KeyError, LoadError};
 use crate::weights::{Fused, Slot, TOKEN_TYPES};
@@ -46,7 +46,9 @@ mod qwen2;
 mod qwen2moe;
 mod qwen3;
 mod qwen35;
+mod qwen35moe;
 mod qwen3moe;
+mod qwen3next;
 mod rwkv4;
 mod smollm3;
 mod stablelm;
@@ -87,7 +89,9 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &lfm2::LFM2,
     &mamba::MAMBA,
     &mamba2::MAMBA2,
+    &qwen3next::QWEN3NEXT,
     &qwen35::QWEN35,
+    &qwen35moe::QWEN35MOE,
     &granitehybrid::GRANITE_HYBRID,
     &rwkv4::RWKV4,
     &bert::BERT,
@@ -283,11 +287,20 @@ impl<'a> Keys<'a> {
             n_kv_heads,
             head_dim,
             recurrent,
-            n_ff: self.required_count("feed_forward_length", MAX_WIDTH)?,
+            n_ff: self.feed_forward()?,
             attention_scale: 1.0 / libm::sqrtf(head_dim as f32),
             rope: rope.map_or(Ok(Rope::NONE), |layout| self.rope(layout, head_dim))?,
             ..config
         })
+    }
+
+    /// Width of the feed-forward network: that of experts may be all there is.
+    fn feed_forward(&self) -> Result<usize, LoadError> {
+        const KEY: &str = "feed_forward_length";
+        match self.get("expert_feed_forward_length") {
+            Some(_) => Ok(self.count_or_zero(KEY, MAX_WIDTH)?.unwrap_or(0)),
+            None => self.required_count(KEY, MAX_WIDTH),
+        }
     }
 
     /// Key-value heads of the layers that attend, and the layers that have none.
@@ -328,7 +341,7 @@ impl<'a> Keys<'a> {
     }
 
     /// The gated delta rule.
-    pub fn delta(&self) -> Result<Recurrence, LoadError> {
+    pub fn delta(&self, layout: DeltaLayout) -> Result<Recurrence, LoadError> {
         let inner = self.required_count("ssm.inner_size", MAX_WIDTH / 2)?;
         let key_dim = self.required_count("ssm.state_size", MAX_WIDTH / 4)?;
         let values = self.required_count("ssm.time_step_rank", inner)?;
@@ -344,7 +357,8 @@ impl<'a> Keys<'a> {
         if inner * key_dim > MAX_STATE || keys * key_dim > MAX_WIDTH / 4 {
             return wrong("ssm.state_size");
         }
-        Ok(Recurrence::Delta { taps, keys, key_dim, values, value_dim: inner / values })
+        let value_dim = inner / values;
+        Ok(Recurrence::Delta { taps, keys, key_dim, values, value_dim, layout })
     }
 
     /// Layers that do not attend: by a list, or all but every so many.

@@ -1,6 +1,6 @@
 //! **The list of a layer's tensors**: their names and shapes, and which of them a decoder must have.
 
-use crate::config::{Config, NormKind, QkNorm, Recurrence};
+use crate::config::{Config, DeltaLayout, NormKind, QkNorm, Recurrence};
 
 macro_rules! slots {
     ($($slot:ident = $name:literal, $cols:ident, $rows:ident;)*) => {
@@ -42,6 +42,7 @@ slots! {
     MixGate = "attn_gate.weight", Embd, Inner;
     Keep = "ssm_alpha.weight", Embd, Steps;
     Learn = "ssm_beta.weight", Embd, Steps;
+    LearnKeep = "ssm_ba.weight", Embd, TwiceSteps;
     MixInBias = "ssm_in.bias", MixIn, One;
     Convolution = "ssm_conv1d.weight", Taps, One;
     ConvolutionBias = "ssm_conv1d.bias", Channels, One;
@@ -111,7 +112,7 @@ impl Slot {
             Slot::LatentKeys | Slot::LatentValues => !recurrent,
             Slot::MixIn | Slot::MixInBias | Slot::MixOut | Slot::MixOutBias => recurrent,
             Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
-            Slot::MixGate | Slot::Keep | Slot::Learn => recurrent,
+            Slot::MixGate | Slot::Keep | Slot::Learn | Slot::LearnKeep => recurrent,
             Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
             Slot::TimeShiftKey | Slot::TimeShiftValue | Slot::TimeShiftGate => recurrent,
             Slot::TimeKey | Slot::TimeValue | Slot::TimeGate => recurrent,
@@ -195,17 +196,8 @@ const HEADS: &[Slot] = &[
 ];
 
 /// What the gated delta rule has.
-const DELTA: &[Slot] = &[
-    Slot::MixIn,
-    Slot::MixGate,
-    Slot::Keep,
-    Slot::Learn,
-    Slot::Convolution,
-    Slot::StepBias,
-    Slot::Rates,
-    Slot::MixNorm,
-    Slot::MixOut,
-];
+const DELTA: &[Slot] =
+    &[Slot::MixIn, Slot::Convolution, Slot::StepBias, Slot::Rates, Slot::MixNorm, Slot::MixOut];
 
 /// What takes the layer's part of a token's second embedding.
 const LAYER_EMBEDDING: &[Slot] = &[Slot::LayerGate, Slot::LayerOutput, Slot::LayerEmbeddingNorm];
@@ -250,6 +242,14 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         Recurrence::Delta { .. } => DELTA,
         Recurrence::Weighted { .. } => WEIGHTED,
     };
+    let beside: &[Slot] = match config.recurrence {
+        Recurrence::Delta { layout, .. } if recurrent => match layout {
+            DeltaLayout::Tiled => &[Slot::MixGate, Slot::Keep, Slot::Learn],
+            DeltaLayout::Grouped => &[Slot::MixGate, Slot::LearnKeep],
+            DeltaLayout::Joined => &[Slot::LearnKeep],
+        },
+        _ => &[],
+    };
     let experts = config.experts_of(layer);
     let ffn: &[Slot] = match (experts, config.gated) {
         _ if !config.has_ff() => &[],
@@ -262,6 +262,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         when(mixer_norm, &[Slot::AttentionNorm]),
         when(mixer_norm && biased, &[Slot::AttentionNormBias]),
         mixer,
+        beside,
         when(config.sinks && !recurrent, &[Slot::Sinks]),
         when(two_norms && config.has_ff(), &[Slot::FfnNorm]),
         when(two_norms && config.has_ff() && biased, &[Slot::FfnNormBias]),
@@ -335,6 +336,7 @@ pub(super) enum Width {
     Selected,
     Rank,
     Steps,
+    TwiceSteps,
     Rates,
     Skips,
     MixGroup,
@@ -369,6 +371,7 @@ impl Width {
             Width::Selected => config.recurrence.selected(),
             Width::Rank => config.recurrence.rank(),
             Width::Steps => config.recurrence.steps(),
+            Width::TwiceSteps => 2 * config.recurrence.steps(),
             Width::Rates => match config.recurrence {
                 Recurrence::Selective { state, .. } => state,
                 Recurrence::Delta { values, .. } => values,

@@ -41,7 +41,8 @@ fn small_models() -> Vec<(String, String)> {
     let experts = ["qwen2moe", "deepseek2", "deepseek3"];
     let recurrent =
         ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4"];
-    let fixtures = names.chain(experts).chain(recurrent).map(|name| {
+    let both = ["granite-hybrid-experts", "qwen35moe", "qwen3next"];
+    let fixtures = names.chain(experts).chain(recurrent).chain(both).map(|name| {
         let path = root().join(format!("tests/fixtures/models/{name}.gguf"));
         (name.to_string(), path.into_os_string().into_string().unwrap())
     });

@@ -278,7 +278,9 @@ impl Keys {
         self.count("block_count", sizes.n_layers);
         self.count("context_length", sizes.n_ctx);
         self.count("embedding_length", sizes.n_embd);
-        self.count("feed_forward_length", sizes.n_ff);
+        if sizes.n_ff > 0 {
+            self.count("feed_forward_length", sizes.n_ff);
+        }
         self.count("attention.head_count", sizes.n_heads);
         self.kv_heads(sizes.n_kv_heads, defaults.heads_by_layer);
         self.scaling(config, (&rope, &sizes), defaults)?;

@@ -214,6 +214,7 @@ impl Observed {
                     "attn_gate",
                     "ssm_alpha",
                     "ssm_beta",
+                    "ssm_ba",
                 ]),
                 Site::Selection => in_layer(&["ssm_x"]),
                 Site::Step => in_layer(&["ssm_dt"]),

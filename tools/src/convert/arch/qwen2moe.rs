@@ -3,13 +3,15 @@
 use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Embd, ExpertFf, Experts, KeyValue, Query, SharedFf, Single};
-use super::{Mapping, Rule, Sizes, decoder, tensor};
+use super::{Mapping, Rule, Sizes, decoder, joined, tensor};
 use crate::convert::keys::{Defaults, Keys, KvHeads};
 
 pub static QWEN2MOE: Mapping =
     decoder("qwen2moe", &["Qwen2MoeForCausalLM"], &["qwen2_moe"], LAYER, describe);
 
-const LAYER: &[Rule] = &[
+const LAYER: &[Rule] = &joined::<{ ATTENTION.len() + EXPERTS.len() }>(ATTENTION, EXPERTS);
+
+const ATTENTION: &[Rule] = &[
     tensor("input_layernorm.weight", "attn_norm.weight", &[Embd]),
     tensor("self_attn.q_proj.weight", "attn_q.weight", &[Query, Embd]),
     tensor("self_attn.k_proj.weight", "attn_k.weight", &[KeyValue, Embd]),
@@ -19,6 +21,10 @@ const LAYER: &[Rule] = &[
     tensor("self_attn.k_proj.bias", "attn_k.bias", &[KeyValue]).optional(),
     tensor("self_attn.v_proj.bias", "attn_v.bias", &[KeyValue]).optional(),
     tensor("post_attention_layernorm.weight", "ffn_norm.weight", &[Embd]),
+];
+
+/// The experts, each apart, and the network besides them.
+pub(super) const EXPERTS: &[Rule] = &[
     tensor("mlp.gate.weight", "ffn_gate_inp.weight", &[Experts, Embd]),
     tensor("mlp.experts.{}.gate_proj.weight", "ffn_gate_exps.weight", &[ExpertFf, Embd])
         .stacked(Experts),
@@ -41,6 +47,20 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("decoder_sparse_step", &[1.into()])?;
     config.expect("mlp_only_layers", &[serde_json::json!([])])?;
     let mut sizes = keys.decoder(config, &DEFAULTS)?;
+    shared(config, keys, &mut sizes)?;
+    // Beyond the GGUF architecture as llama.cpp knows it, where their weights are as they come.
+    if config.flag("norm_topk_prob")?.unwrap_or(false) {
+        keys.flag("expert_weights_norm", true);
+    }
+    keys.no_window(config, &sizes).map(|()| sizes)
+}
+
+/// The widths of the experts and of the network besides them.
+pub(super) fn shared(
+    config: &Config,
+    keys: &mut Keys,
+    sizes: &mut Sizes,
+) -> Result<(), ConfigError> {
     config.required("moe_intermediate_size")?;
     if sizes.n_experts == 0 {
         return Err(config.unsupported("num_experts"));
@@ -49,9 +69,5 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     Keys::check_widths(config, &[("shared_expert_intermediate_size", sizes.shared_ff)])?;
     keys.count("expert_feed_forward_length", sizes.expert_ff);
     keys.count("expert_shared_feed_forward_length", sizes.shared_ff);
-    // Beyond the GGUF architecture as llama.cpp knows it, where their weights are as they come.
-    if config.flag("norm_topk_prob")?.unwrap_or(false) {
-        keys.flag("expert_weights_norm", true);
-    }
-    keys.no_window(config, &sizes).map(|()| sizes)
+    Ok(())
 }
