@@ -26,6 +26,8 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
         experts.shared_ff = config.n_ff;
     }
     experts.shared_gate = true;
+    // Layers without experts are those that have none: no key says so.
+    experts.dense = keys.layers_without("ffn_gate_inp.weight")?;
     config.experts = Some(experts);
     Ok(config)
 }

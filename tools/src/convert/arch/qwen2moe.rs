@@ -2,7 +2,7 @@
 
 use mote_formats::hf::{Config, ConfigError};
 
-use super::Width::{Embd, ExpertFf, Experts, KeyValue, Query, SharedFf, Single};
+use super::Width::{Embd, ExpertFf, Experts, Ff, KeyValue, Query, SharedFf, Single};
 use super::{Mapping, Rule, Sizes, decoder, tensor};
 use crate::convert::keys::{Defaults, Keys, KvHeads};
 
@@ -19,17 +19,25 @@ const LAYER: &[Rule] = &[
     tensor("self_attn.k_proj.bias", "attn_k.bias", &[KeyValue]).optional(),
     tensor("self_attn.v_proj.bias", "attn_v.bias", &[KeyValue]).optional(),
     tensor("post_attention_layernorm.weight", "ffn_norm.weight", &[Embd]),
-    tensor("mlp.gate.weight", "ffn_gate_inp.weight", &[Experts, Embd]),
+    tensor("mlp.gate_proj.weight", "ffn_gate.weight", &[Ff, Embd]).dense(),
+    tensor("mlp.up_proj.weight", "ffn_up.weight", &[Ff, Embd]).dense(),
+    tensor("mlp.down_proj.weight", "ffn_down.weight", &[Embd, Ff]).dense(),
+    tensor("mlp.gate.weight", "ffn_gate_inp.weight", &[Experts, Embd]).sparse(),
     tensor("mlp.experts.{}.gate_proj.weight", "ffn_gate_exps.weight", &[ExpertFf, Embd])
-        .stacked(Experts),
+        .stacked(Experts)
+        .sparse(),
     tensor("mlp.experts.{}.up_proj.weight", "ffn_up_exps.weight", &[ExpertFf, Embd])
-        .stacked(Experts),
+        .stacked(Experts)
+        .sparse(),
     tensor("mlp.experts.{}.down_proj.weight", "ffn_down_exps.weight", &[Embd, ExpertFf])
-        .stacked(Experts),
-    tensor("mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight", &[Single, Embd]),
-    tensor("mlp.shared_expert.gate_proj.weight", "ffn_gate_shexp.weight", &[SharedFf, Embd]),
-    tensor("mlp.shared_expert.up_proj.weight", "ffn_up_shexp.weight", &[SharedFf, Embd]),
-    tensor("mlp.shared_expert.down_proj.weight", "ffn_down_shexp.weight", &[Embd, SharedFf]),
+        .stacked(Experts)
+        .sparse(),
+    tensor("mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight", &[Single, Embd]).sparse(),
+    tensor("mlp.shared_expert.gate_proj.weight", "ffn_gate_shexp.weight", &[SharedFf, Embd])
+        .sparse(),
+    tensor("mlp.shared_expert.up_proj.weight", "ffn_up_shexp.weight", &[SharedFf, Embd]).sparse(),
+    tensor("mlp.shared_expert.down_proj.weight", "ffn_down_shexp.weight", &[Embd, SharedFf])
+        .sparse(),
 ];
 
 const DEFAULTS: Defaults =
@@ -37,9 +45,6 @@ const DEFAULTS: Defaults =
 
 fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("hidden_act", &["silu".into()])?;
-    // Every layer has experts.
-    config.expect("decoder_sparse_step", &[1.into()])?;
-    config.expect("mlp_only_layers", &[serde_json::json!([])])?;
     let mut sizes = keys.decoder(config, &DEFAULTS)?;
     config.required("moe_intermediate_size")?;
     if sizes.n_experts == 0 {
@@ -53,5 +58,6 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     if config.flag("norm_topk_prob")?.unwrap_or(false) {
         keys.flag("expert_weights_norm", true);
     }
+    keys.sparse_layers(config, &sizes)?;
     keys.no_window(config, &sizes).map(|()| sizes)
 }
