@@ -207,6 +207,7 @@ impl<'s> Session<'s> {
                 }
                 self.pass(origin, |pass, _, buffers| pass.head(wanted, 1, buffers));
             }
+            self.check_file()?;
             self.advance(batch, origin);
             done += batch.len();
         }
@@ -307,6 +308,7 @@ impl<'s> Session<'s> {
                 }
                 let n = rows.min(batch.len() - row);
                 self.pass(origin, |pass, _, buffers| pass.head(row, n, buffers));
+                self.check_file()?;
                 let logits = &mut self.buffers.logits[..n * n_vocab];
                 if !self.kernels.is_finite(logits) {
                     return Err(SessionError::NotFinite);
@@ -345,6 +347,11 @@ impl<'s> Session<'s> {
                 self.executor.threads()
             );
         }
+    }
+
+    /// To be asked behind every pass: did it read the model's file, or zeros in the place of what is gone?
+    fn check_file(&self) -> Result<(), SessionError> {
+        if self.model.gguf().is_damaged() { Err(SessionError::Damaged) } else { Ok(()) }
     }
 
     /// Whether these tokens can be fed.

@@ -19,6 +19,7 @@ mod embedded;
 mod embedding;
 mod encodings;
 mod fallback;
+mod faults;
 mod gguf_malformed;
 mod importance;
 mod kernels_match_scalar;
