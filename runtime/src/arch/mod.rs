@@ -237,6 +237,20 @@ impl<'a> Keys<'a> {
         self.gguf.tensor(name).is_some()
     }
 
+    /// The layers without a tensor of this name.
+    pub fn layers_without(&self, name: &str) -> Result<LayerSet, LoadError> {
+        let n_layers = self.required_count("block_count", MAX_LAYERS)?;
+        let mut with = LayerSet::NONE;
+        for tensor in self.gguf.tensors() {
+            let parts = tensor.name().strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+            let layer = parts.filter(|(_, rest)| *rest == name).map(|(layer, _)| layer.parse());
+            if let Some(Ok(layer)) = layer {
+                with.insert(layer);
+            }
+        }
+        Ok(LayerSet::of(n_layers, |layer| !with.contains(layer)))
+    }
+
     /// Kinds of segments that have a learned embedding: the rows of a tensor, or none.
     pub fn token_types(&self) -> usize {
         let rows = self.gguf.tensor(TOKEN_TYPES).map_or(0, |tensor| tensor.shape()[1]);
@@ -590,6 +604,7 @@ impl<'a> Keys<'a> {
         if !n.is_multiple_of(groups) || !enough {
             return Err(LoadError::Key("expert_group_count", KeyError::OutOfRange));
         }
+        let leading = self.count_or_zero("leading_dense_block_count", MAX_LAYERS)?;
         Ok(Some(Experts {
             n,
             used,
@@ -602,7 +617,9 @@ impl<'a> Keys<'a> {
             group_best,
             shared_ff,
             shared_gate: false,
-            dense_layers: self.count_or_zero("leading_dense_block_count", MAX_LAYERS)?.unwrap_or(0),
+            dense: LayerSet::of(leading.unwrap_or(0), |_| true),
+            beside: false,
+            fused: false,
         }))
     }
 

@@ -18,7 +18,10 @@ pub static QWEN2MOE: Architecture = Architecture {
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     keys.refuse("attention.sliding_window")?;
     let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Halves))?;
-    config.experts = Some(experts(keys, config.n_ff, false)?);
+    let mut experts = experts(keys, config.n_ff, false)?;
+    // Layers without experts are those that have none: no key says so.
+    experts.dense = keys.layers_without("ffn_gate_inp.weight")?;
+    config.experts = Some(experts);
     Ok(config)
 }
 

@@ -24,13 +24,18 @@ impl LayerSet {
     /// No layer.
     pub const NONE: LayerSet = LayerSet([0; WORDS]);
 
-    /// The first `n` layers for which `belongs` holds.
+    /// Those of the first `n` layers for which `belongs` holds.
     pub fn of(n: usize, belongs: impl Fn(usize) -> bool) -> LayerSet {
         let mut set = LayerSet::NONE;
-        for layer in (0..n.min(MAX_LAYERS)).filter(|&layer| belongs(layer)) {
-            set.0[layer / 64] |= 1 << (layer % 64);
-        }
+        (0..n).filter(|&layer| belongs(layer)).for_each(|layer| set.insert(layer));
         set
+    }
+
+    /// Adds a layer, if there can be such a one.
+    pub fn insert(&mut self, layer: usize) {
+        if let Some(word) = self.0.get_mut(layer / 64) {
+            *word |= 1 << (layer % 64);
+        }
     }
 
     /// Whether a layer is one of them.

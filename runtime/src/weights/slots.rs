@@ -83,7 +83,13 @@ slots! {
     LayerScale = "layer_output_scale.weight", One, One;
     LayerOutputNorm = "layer_output_norm.weight", Embd, One;
     LayerOutputNormBias = "layer_output_norm.bias", Embd, One;
+    FfnNorm2 = "pre_ffw_norm_2.weight", Embd, One;
+    PostFfnNorm1 = "post_ffw_norm_1.weight", Embd, One;
+    PostFfnNorm2 = "post_ffw_norm_2.weight", Embd, One;
     Router = "ffn_gate_inp.weight", Embd, Experts;
+    RouterNorm = "ffn_gate_inp.scale", Embd, One;
+    ExpertScales = "ffn_down_exps.scale", Experts, One;
+    GateUpExperts = "ffn_gate_up_exps.weight", Embd, ExpertGateUp;
     RouterBias = "ffn_gate_inp.bias", Experts, One;
     RouterChoice = "exp_probs_b.bias", Experts, One;
     GateExperts = "ffn_gate_exps.weight", Embd, ExpertFf;
@@ -132,6 +138,7 @@ impl Slot {
         let heads = |n| if config.qk_norm == QkNorm::EachHead { n } else { 1 };
         match self {
             Slot::GateExperts | Slot::UpExperts | Slot::DownExperts => config.n_experts(),
+            Slot::GateUpExperts => config.n_experts(),
             Slot::GateExpertsBias | Slot::UpExpertsBias | Slot::DownExpertsBias => {
                 config.n_experts()
             }
@@ -199,6 +206,17 @@ const HEADS: &[Slot] = &[
 const DELTA: &[Slot] =
     &[Slot::MixIn, Slot::Convolution, Slot::StepBias, Slot::Rates, Slot::MixNorm, Slot::MixOut];
 
+/// What a layer with experts has where these have a network beside them.
+const BESIDE: &[Slot] = &[
+    Slot::Up,
+    Slot::Gate,
+    Slot::Down,
+    Slot::RouterNorm,
+    Slot::FfnNorm2,
+    Slot::PostFfnNorm1,
+    Slot::PostFfnNorm2,
+];
+
 /// What takes the layer's part of a token's second embedding.
 const LAYER_EMBEDDING: &[Slot] = &[Slot::LayerGate, Slot::LayerOutput, Slot::LayerEmbeddingNorm];
 
@@ -253,6 +271,9 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let experts = config.experts_of(layer);
     let ffn: &[Slot] = match (experts, config.gated) {
         _ if !config.has_ff() => &[],
+        (Some(experts), _) if experts.fused => {
+            &[Slot::Router, Slot::GateUpExperts, Slot::DownExperts]
+        }
         (Some(_), _) => &[Slot::Router, Slot::GateExperts, Slot::UpExperts, Slot::DownExperts],
         (None, true) => &[Slot::Up, Slot::Gate, Slot::Down],
         (None, false) => &[Slot::Up, Slot::Down],
@@ -273,6 +294,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         ),
         ffn,
         when(config.layer_embd > 0, LAYER_EMBEDDING),
+        when(experts.is_some_and(|experts| experts.beside), BESIDE),
         when(shared.is_some(), &[Slot::GateShared, Slot::UpShared, Slot::DownShared]),
         when(shared.is_some_and(|it| it.shared_gate), &[Slot::SharedGateScore]),
     ];
@@ -328,6 +350,7 @@ pub(super) enum Width {
     LayerEmbd,
     Experts,
     ExpertFf,
+    ExpertGateUp,
     SharedFf,
     MixIn,
     Taps,
@@ -363,6 +386,7 @@ impl Width {
             Width::LayerEmbd => config.layer_embd,
             Width::Experts => config.n_experts(),
             Width::ExpertFf => config.experts.map_or(0, |experts| experts.n_ff),
+            Width::ExpertGateUp => config.experts.map_or(0, |experts| 2 * experts.n_ff),
             Width::SharedFf => config.experts.map_or(0, |experts| experts.shared_ff),
             Width::MixIn => config.recurrence.projected(),
             Width::Taps => config.recurrence.taps(),

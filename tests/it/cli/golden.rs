@@ -38,7 +38,7 @@ fn line(model: &str, path: &str, (bits, kv): (&str, &str), options: &[&str]) -> 
 /// The small models: what is in the repository, and synthetic ones of every encoding and mix.
 fn small_models() -> Vec<(String, String)> {
     let names = ["llama-f32", "gemma3", "gemma4", "gpt2", "phi3", "qwen2", "qwen3"].into_iter();
-    let experts = ["qwen2moe", "deepseek2", "deepseek3"];
+    let experts = ["qwen2moe", "qwen3moe", "gemma4-experts", "deepseek2", "deepseek3"];
     let recurrent =
         ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4"];
     let both = ["granite-hybrid-experts", "qwen35moe", "qwen3next"];

@@ -247,9 +247,15 @@ impl<'a> Plan<'a> {
             Layers::Attending => !self.keys.is_recurrent(layer),
             Layers::Recurrent => self.keys.is_recurrent(layer),
             Layers::Own => layer + self.sizes.borrowing < self.sizes.n_layers,
-            Layers::Dense => layer < self.sizes.dense_layers,
-            Layers::Sparse => layer >= self.sizes.dense_layers,
+            Layers::Dense => self.is_dense(layer),
+            Layers::Sparse => !self.is_dense(layer),
         }
+    }
+
+    /// Whether a layer has no experts.
+    fn is_dense(&self, layer: u64) -> bool {
+        let own = self.keys.sizes_of(layer).map(|sizes| sizes.n_experts == 0);
+        own.unwrap_or(layer < self.sizes.dense_layers)
     }
 
     /// `sources` become the tensor `name`, in the order of their numbers.
