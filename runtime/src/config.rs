@@ -70,8 +70,13 @@ pub struct Config {
     pub qk_norm: QkNorm,
     /// Queries, keys and values are kept within this, before everything else; 0: they are not.
     pub qkv_clamp: f32,
-    /// Added to the mean square, or the variance, in every norm.
+    /// Added to the mean square, or the variance, in every norm but the last.
     pub norm_epsilon: f32,
+    /// The same in the norm before the head.
+    pub output_epsilon: f32,
+    /// Every so many layers the residual stream counts half, so that it fits half precision. Norms undo that,
+    /// so it is not done, but their epsilons are four times as large; `usize::MAX`: nowhere.
+    pub halving_period: usize,
     /// Multiplies the embedding.
     pub embedding_scale: f32,
     /// Multiplies what a branch adds to the residual stream.
@@ -283,6 +288,11 @@ pub struct Window {
     pub rope: Rope,
 }
 
+/// Four times as large, so many times.
+fn quadrupled(epsilon: f32, times: usize) -> f32 {
+    libm::ldexpf(epsilon, 2 * times.min(MAX_LAYERS) as i32)
+}
+
 impl Config {
     /// Whether layers have a feed-forward network.
     pub fn has_ff(&self) -> bool {
@@ -340,6 +350,16 @@ impl Config {
     /// Floats of all key heads, and of all value heads.
     pub fn kv_dim(&self) -> usize {
         self.n_kv_heads * self.head_dim
+    }
+
+    /// What norms of a layer add to the variance.
+    pub fn epsilon_of(&self, layer: usize) -> f32 {
+        quadrupled(self.norm_epsilon, layer / self.halving_period)
+    }
+
+    /// What the norm before the head does.
+    pub fn last_epsilon(&self) -> f32 {
+        quadrupled(self.output_epsilon, self.n_layers / self.halving_period)
     }
 
     /// The pairs of dimensions of a head that turn in a layer.

@@ -28,6 +28,7 @@ pub(crate) struct Engine<'e> {
     pub kernels: &'static Kernels,
     pub crew: Crew<'e>,
     pub scratch: &'e mut [f32],
+    /// What norms of the residual stream add to the variance: each layer has its own.
     pub norm_epsilon: f32,
 }
 
@@ -55,6 +56,9 @@ impl Norm<'_> {
 pub(crate) fn quantized(matrices: &[Matrix<'_>]) -> bool {
     matrices.iter().any(|matrix| matrix.kind().integer().is_some())
 }
+
+/// What makes a row: its number, the row, and a worker's scratch.
+pub(crate) type RowMaker<'a> = &'a (dyn Fn(usize, &mut [f32], &mut [f32]) + Sync);
 
 impl Engine<'_> {
     /// `normed = norm(x)`, and its quantised form in `planes` (rows of k values).
@@ -273,6 +277,11 @@ impl Engine<'_> {
             kernels.gate(Gate::Sigmoid, gate, x);
             x.copy_from_slice(gate);
         });
+    }
+
+    /// Rows of `n` values, each on its own.
+    pub fn each_row(&mut self, n: usize, rows: &mut [f32], make: RowMaker<'_>) {
+        for_each(self.crew, self.scratch, Chunks::new(rows, n), make);
     }
 
     /// `rows += bias`, each of them.

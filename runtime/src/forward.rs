@@ -8,7 +8,9 @@ mod latent;
 mod recurrence;
 mod selective;
 mod selective_heads;
+mod shift;
 mod short_convolution;
+mod weighted;
 
 use core::ops::Range;
 
@@ -57,10 +59,13 @@ impl Pass<'_> {
                 return false;
             }
             let w = weights.layer(index);
+            self.engine.norm_epsilon = c.epsilon_of(index);
 
             // The mixer: what do the tokens before say about this one? Behind what it remembers, the
-            // last layer matters only for the tokens whose states are wanted.
-            let from = if index + 1 == c.n_layers { wanted } else { 0 };
+            // last layer matters only for the tokens whose states are wanted (unless its second branch
+            // remembers, too).
+            let last = index + 1 == c.n_layers && c.recurrence.shifted() == 0;
+            let from = if last { wanted } else { 0 };
             let tokens = from..t;
             let recurrent = c.recurrent.contains(index);
             if recurrent {
@@ -89,6 +94,7 @@ impl Pass<'_> {
             // Feed-forward: what does this token's state call up?
             match c.experts_of(index) {
                 Some(experts) => self.mix_experts((index, &w), experts, tokens.clone(), b),
+                None if c.recurrence.shifted() > 0 => self.shifted_feed_forward(index, &w, t, b),
                 None => self.feed_forward(index, &w, tokens.clone(), b),
             }
             if c.parallel_residual {
@@ -115,6 +121,7 @@ impl Pass<'_> {
             Recurrence::Selective { .. } => self.selective(layer, w, tokens, b),
             Recurrence::Heads { .. } => self.selective_heads(layer, w, tokens, b),
             Recurrence::Delta { .. } => self.delta(layer, w, tokens, b),
+            Recurrence::Weighted { .. } => self.weighted(layer, w, tokens, b),
         }
     }
 
@@ -225,6 +232,7 @@ impl Pass<'_> {
     pub fn states(&mut self, n: usize, b: &mut Buffers<'_>) {
         let (weight, bias) = self.weights.output_norm();
         let norm = weight.map(|weight| self.norm(Some(weight), bias));
+        self.engine.norm_epsilon = self.config.last_epsilon();
         self.branch_input(0..n, norm, &[], (b.x, b.normed, &mut b.planes)); // (n, n_embd)
     }
 
@@ -235,6 +243,7 @@ impl Pass<'_> {
         let normed = &mut b.normed[..n * c.n_embd]; // (n, n_embd)
         let planes = self.planes(&mut b.planes, &[output], n);
         let (weight, bias) = self.weights.output_norm();
+        self.engine.norm_epsilon = c.last_epsilon();
         let input = self.engine.normalize(x, self.norm(weight, bias), normed, planes);
         let logits = &mut b.logits[..n * c.n_vocab]; // (n, n_vocab)
         tell(&mut self.observer, Site::Head, 0, &input);

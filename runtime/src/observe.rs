@@ -27,6 +27,14 @@ pub enum Site {
     Step,
     /// Its last one.
     MixerOutput,
+    /// In a mixer that sees the token before: keys.
+    MixerKeys,
+    /// The same of values.
+    MixerValues,
+    /// The same of gates.
+    MixerGates,
+    /// The same of the feed-forward network's gates.
+    FeedForwardGates,
     /// The feed-forward network's first matrices: up, and gate if it has one.
     FeedForward,
     /// Its last one.

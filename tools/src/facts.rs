@@ -58,6 +58,14 @@ impl FileFacts {
         }
     }
 
+    /// The encodings, those with the most bytes first.
+    pub fn largest_encodings(&self) -> Vec<(&'static str, &Total)> {
+        let mut encodings: Vec<_> =
+            self.encodings.iter().map(|(&name, total)| (name, total)).collect();
+        encodings.sort_by_key(|(_, total)| core::cmp::Reverse(total.bytes));
+        encodings
+    }
+
     /// Bits of the tensors for each of their numbers.
     pub fn bits_per_weight(&self) -> f64 {
         let bytes = self.encodings.values().map(|total| total.bytes).sum();
@@ -96,9 +104,7 @@ impl fmt::Display for FileFacts {
             }
             None => write!(f, ", {}, {}", Count(self.parameters), Bytes(self.bytes))?,
         }
-        let mut largest: Vec<_> = self.encodings.iter().collect();
-        largest.sort_by_key(|(_, total)| core::cmp::Reverse(total.bytes));
-        for (i, (name, total)) in largest.into_iter().enumerate() {
+        for (i, (name, total)) in self.largest_encodings().into_iter().enumerate() {
             write!(f, "{} {name} {}", if i == 0 { ":" } else { "," }, Bytes(total.bytes))?;
         }
         Ok(())

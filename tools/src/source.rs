@@ -169,17 +169,15 @@ fn built_in(_streams: &mut Streams<'_>) -> Result<PathBuf> {
 /// name.
 #[cfg(not(feature = "embedded"))]
 fn fetched(folder: &Path) -> Result<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
-        .collect();
     let place = |path: &PathBuf| {
         KNOWN.iter().position(|known| path.ends_with(known.file)).unwrap_or(KNOWN.len())
     };
-    found.sort_by_key(|path| (place(path), path.clone()));
-    found.into_iter().next().ok_or_else(|| {
+    let found = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"));
+    found.min_by_key(|path| (place(path), path.clone())).ok_or_else(|| {
         let name = KNOWN[0].name;
         let sentence =
             format_args!("no model: name one by -m FILE, or get one by models/fetch.sh {name}");

@@ -44,7 +44,7 @@ pub fn share<T: Send>(
     };
     // This thread may come too late for an item of its own.
     stop.check()?;
-    let mut done = thread::scope(|scope| {
+    let done = thread::scope(|scope| {
         // Fewer threads do it, too, where the system has no more.
         let others: Vec<_> = (1..threads.min(items))
             .map_while(|_| thread::Builder::new().spawn_scoped(scope, take).ok())
@@ -59,8 +59,11 @@ pub fn share<T: Send>(
         }
         all
     })?;
-    done.sort_unstable_by_key(|&(item, _)| item);
-    Ok(done.into_iter().map(|(_, result)| result).collect())
+    let mut results: Vec<Option<T>> = (0..items).map(|_| None).collect();
+    for (item, result) in done {
+        results[item] = Some(result);
+    }
+    Ok(results.into_iter().flatten().collect())
 }
 
 #[cfg(test)]

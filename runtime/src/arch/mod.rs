@@ -46,6 +46,7 @@ mod qwen2moe;
 mod qwen3;
 mod qwen35;
 mod qwen3moe;
+mod rwkv4;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -86,6 +87,7 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &mamba2::MAMBA2,
     &qwen35::QWEN35,
     &granitehybrid::GRANITE_HYBRID,
+    &rwkv4::RWKV4,
     &bert::BERT,
     &modern_bert::MODERN_BERT,
 ];
@@ -361,6 +363,7 @@ impl<'a> Keys<'a> {
             NormKind::Layer | NormKind::LayerUnbiased => "attention.layer_norm_epsilon",
         };
         let norm_epsilon = self.float(epsilon, f32::MIN_POSITIVE..=0.999)?;
+        let norm_epsilon = norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?;
         Ok(Config {
             n_layers: self.required_count("block_count", MAX_LAYERS)?,
             n_embd: self.required_count("embedding_length", MAX_WIDTH)?,
@@ -374,7 +377,9 @@ impl<'a> Keys<'a> {
             n_vocab: 0,
             n_ctx_train: self.required_count("context_length", usize::MAX)?,
             norm,
-            norm_epsilon: norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?,
+            norm_epsilon,
+            output_epsilon: norm_epsilon,
+            halving_period: usize::MAX,
             causal: self.flag("attention.causal")?.unwrap_or(true),
             pooling: self.pooling()?,
             pre_norm: true,

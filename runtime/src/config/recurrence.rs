@@ -108,13 +108,21 @@ pub enum Recurrence {
         /// Dimensions of a value.
         value_dim: usize,
     },
+    /// Averages of values, weighted by the exponentials of keys, older ones less by each channel's rate
+    /// (RWKV 4, Peng et al. 2023). Both branches of a layer see the token before, too.
+    Weighted {
+        /// The residual stream's width.
+        width: usize,
+        /// Channels.
+        inner: usize,
+    },
 }
 
 impl Recurrence {
     /// Tokens that the convolution sees; 0 where there is none.
     pub fn taps(&self) -> usize {
         match *self {
-            Recurrence::None => 0,
+            Recurrence::None | Recurrence::Weighted { .. } => 0,
             Recurrence::ShortConvolution { taps, .. }
             | Recurrence::Selective { taps, .. }
             | Recurrence::Heads { taps, .. }
@@ -125,7 +133,7 @@ impl Recurrence {
     /// Channels of the convolution.
     pub fn channels(&self) -> usize {
         match *self {
-            Recurrence::None => 0,
+            Recurrence::None | Recurrence::Weighted { .. } => 0,
             Recurrence::ShortConvolution { width, .. } => width,
             Recurrence::Selective { inner, .. } => inner,
             Recurrence::Heads { inner, state, groups, .. } => inner + 2 * groups * state,
@@ -138,7 +146,7 @@ impl Recurrence {
     /// Floats that the input's projection gives for a token.
     pub fn projected(&self) -> usize {
         match *self {
-            Recurrence::None => 0,
+            Recurrence::None | Recurrence::Weighted { .. } => 0,
             Recurrence::ShortConvolution { width, .. } => 3 * width,
             Recurrence::Selective { inner, .. } => 2 * inner,
             Recurrence::Heads { inner, heads, .. } => inner + self.channels() + heads,
@@ -151,7 +159,9 @@ impl Recurrence {
         match *self {
             Recurrence::None => 0,
             Recurrence::ShortConvolution { width, .. } => width,
-            Recurrence::Selective { inner, .. } | Recurrence::Heads { inner, .. } => inner,
+            Recurrence::Selective { inner, .. }
+            | Recurrence::Heads { inner, .. }
+            | Recurrence::Weighted { inner, .. } => inner,
             Recurrence::Delta { values, value_dim, .. } => values * value_dim,
         }
     }
@@ -187,6 +197,8 @@ impl Recurrence {
         match *self {
             Recurrence::Selective { state, .. } | Recurrence::Heads { state, .. } => state,
             Recurrence::Delta { key_dim, .. } => key_dim,
+            // Of what is averaged the sum, the sum of its weights, and the logarithm of their unit.
+            Recurrence::Weighted { .. } => 3,
             _ => 0,
         }
     }
@@ -224,23 +236,34 @@ impl Recurrence {
             Recurrence::Delta { values, .. } => {
                 [projected, convolved, inner, values, values, inner]
             }
+            // A token with the one before, or what its second branch adds; a key, a value, a gate.
+            Recurrence::Weighted { width, .. } => [width, inner, inner, inner, 0, inner],
             _ => [projected, convolved, self.selected(), self.rank(), steps, inner],
         }
     }
 
     /// Floats of a worker's own that an item of the mixer needs.
     pub fn scratch_len(&self) -> usize {
-        let rows = ROWS * (self.row_len() + 1);
+        let rows = ROWS * (self.row_len() + 2);
         let tokens = (2 * self.selected()).max(self.inner()).max(self.steps());
         (self.taps() * self.channels().min(CHANNELS)).max(rows).max(tokens)
     }
 
-    /// Floats of the convolution's state: the inputs of the last tokens (taps - 1, channels).
-    pub fn window_len(&self) -> usize {
-        self.taps().saturating_sub(1) * self.channels()
+    /// Floats of a token that a layer's branches see of the one before: each has its own; 0: none does.
+    pub fn shifted(&self) -> usize {
+        match *self {
+            Recurrence::Weighted { width, .. } => width,
+            _ => 0,
+        }
     }
 
-    /// Floats of one layer's state: the convolution's, then rows for all channels.
+    /// Floats of what is kept of the last tokens as it was: the convolution's inputs (taps - 1, channels), or
+    /// what each branch began with (2, width).
+    pub fn window_len(&self) -> usize {
+        self.taps().saturating_sub(1) * self.channels() + 2 * self.shifted()
+    }
+
+    /// Floats of one layer's state: what is kept of the last tokens, then rows for all channels.
     pub fn state_len(&self) -> usize {
         self.window_len() + self.row_len() * self.inner()
     }

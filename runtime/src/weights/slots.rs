@@ -53,6 +53,17 @@ slots! {
     MixNorm = "ssm_norm.weight", MixGroup, One;
     MixOut = "ssm_out.weight", Inner, Embd;
     MixOutBias = "ssm_out.bias", Embd, One;
+    TimeShiftKey = "time_mix_lerp_k.weight", Embd, One;
+    TimeShiftValue = "time_mix_lerp_v.weight", Embd, One;
+    TimeShiftGate = "time_mix_lerp_r.weight", Embd, One;
+    TimeKey = "time_mix_key.weight", Embd, Inner;
+    TimeValue = "time_mix_value.weight", Embd, Inner;
+    TimeGate = "time_mix_receptance.weight", Embd, Inner;
+    TimeFirst = "time_mix_first.weight", Inner, One;
+    TimeDecay = "time_mix_decay.weight", Inner, One;
+    ChannelShiftKey = "channel_mix_lerp_k.weight", Embd, One;
+    ChannelShiftGate = "channel_mix_lerp_r.weight", Embd, One;
+    ChannelGate = "channel_mix_receptance.weight", Embd, Embd;
     PostAttentionNorm = "post_attention_norm.weight", Embd, One;
     AttentionOutputNorm = "attn_output_norm.weight", Embd, One;
     AttentionOutputNormBias = "attn_output_norm.bias", Embd, One;
@@ -98,6 +109,9 @@ impl Slot {
             Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
             Slot::MixGate | Slot::Keep | Slot::Learn => recurrent,
             Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
+            Slot::TimeShiftKey | Slot::TimeShiftValue | Slot::TimeShiftGate => recurrent,
+            Slot::TimeKey | Slot::TimeValue | Slot::TimeGate => recurrent,
+            Slot::TimeFirst | Slot::TimeDecay => recurrent,
             _ => true,
         }
     }
@@ -183,6 +197,22 @@ const DELTA: &[Slot] = &[
     Slot::MixOut,
 ];
 
+/// What averages of values have, and the network behind them.
+const WEIGHTED: &[Slot] = &[
+    Slot::TimeShiftKey,
+    Slot::TimeShiftValue,
+    Slot::TimeShiftGate,
+    Slot::TimeKey,
+    Slot::TimeValue,
+    Slot::TimeGate,
+    Slot::TimeFirst,
+    Slot::TimeDecay,
+    Slot::MixOut,
+    Slot::ChannelShiftKey,
+    Slot::ChannelShiftGate,
+    Slot::ChannelGate,
+];
+
 /// What a layer of a decoder with these facts has.
 pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let biased = config.norm == NormKind::Layer;
@@ -203,6 +233,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         Recurrence::Selective { .. } => SELECTIVE,
         Recurrence::Heads { .. } => HEADS,
         Recurrence::Delta { .. } => DELTA,
+        Recurrence::Weighted { .. } => WEIGHTED,
     };
     let experts = config.experts_of(layer);
     let ffn: &[Slot] = match (experts, config.gated) {

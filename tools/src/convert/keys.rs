@@ -104,6 +104,16 @@ pub enum Norm {
     Layer,
 }
 
+impl Norm {
+    /// The key of the epsilon.
+    fn epsilon(self) -> &'static str {
+        match self {
+            Norm::Rms => "attention.layer_norm_rms_epsilon",
+            Norm::Layer => "attention.layer_norm_epsilon",
+        }
+    }
+}
+
 /// How many key-value heads there are by default.
 #[derive(Clone, Copy, Debug)]
 pub enum KvHeads {
@@ -251,11 +261,7 @@ impl Keys {
         if let Some(theta) = self.sliding_theta {
             self.float("rope.freq_base_swa", theta);
         }
-        let epsilon = match defaults.norm {
-            Norm::Rms => "attention.layer_norm_rms_epsilon",
-            Norm::Layer => "attention.layer_norm_epsilon",
-        };
-        self.float(epsilon, Keys::epsilon(config, defaults)?);
+        self.float(defaults.norm.epsilon(), Keys::epsilon(config, defaults)?);
         if sizes.n_experts > 0 {
             self.count("expert_count", sizes.n_experts);
             self.count("expert_used_count", Keys::experts_used(config)?);
@@ -303,7 +309,7 @@ impl Keys {
     pub fn recurrent_stack(
         &mut self,
         config: &Config,
-        epsilon: f64,
+        (norm, epsilon): (Norm, f64),
         n_vocab: Option<u64>,
     ) -> Result<Sizes, ConfigError> {
         let n_embd = config.count_of(&["hidden_size", "d_model", "dim"])?;
@@ -328,7 +334,7 @@ impl Keys {
         self.count("attention.head_count", 0);
         self.count("block_count", sizes.n_layers);
         let given = config.float("layer_norm_epsilon", 1e-30..=0.999)?;
-        self.float("attention.layer_norm_rms_epsilon", given.unwrap_or(epsilon));
+        self.float(norm.epsilon(), given.unwrap_or(epsilon));
         self.file_type();
         Ok(sizes)
     }

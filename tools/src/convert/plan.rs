@@ -194,15 +194,20 @@ impl<'a> Plan<'a> {
             let most = rule.stack.map(|count| count.of(&self.sizes));
             rule.number(name).filter(|number| most.is_none_or(|most| *number < most))
         };
+        let global = |rule: &'static Rule| Some((rule.to.to_string(), rule, number(rule, name)?));
         let of = |rule: &'static Rule| match in_layer {
-            None => Some((rule.to.to_string(), rule, number(rule, name)?)),
+            None => global(rule),
             Some((layer, _)) if !self.has(layer, rule) => None,
             Some((layer, rest)) => {
                 Some((format!("blk.{layer}.{}", rule.to), rule, number(rule, rest)?))
             }
         };
         let rules = if in_layer.is_some() { layer } else { globals };
-        let found: Vec<_> = rules.iter().filter_map(of).collect();
+        let mut found: Vec<_> = rules.iter().filter_map(of).collect();
+        if found.is_empty() {
+            // Some stand in a layer's folder.
+            found = globals.iter().filter_map(global).collect();
+        }
         if !found.is_empty() {
             return Ok(found);
         }

@@ -319,6 +319,7 @@ impl Job<'_> {
         }
         match self.transform {
             Transform::PlusOne => row.iter_mut().for_each(|x| *x += 1.0),
+            Transform::Complement => row.iter_mut().for_each(|x| *x = 1.0 - *x),
             Transform::Rate | Transform::Tile(Tile::Rates) => {
                 row.iter_mut().for_each(|x| *x = -libm::exp((*x).into()) as f32);
             }

@@ -217,11 +217,21 @@ impl Observed {
                 ]),
                 Site::Selection => in_layer(&["ssm_x"]),
                 Site::Step => in_layer(&["ssm_dt"]),
-                Site::MixerOutput => in_layer(&["ssm_out", "shortconv.out_proj"]),
-                Site::FeedForward => {
-                    in_layer(&["ffn_gate", "ffn_up", "ffn_gate_shexp", "ffn_up_shexp"])
+                Site::MixerOutput => {
+                    in_layer(&["ssm_out", "shortconv.out_proj", "time_mix_output"])
                 }
-                Site::Down => in_layer(&["ffn_down"]),
+                Site::MixerKeys => in_layer(&["time_mix_key"]),
+                Site::MixerValues => in_layer(&["time_mix_value"]),
+                Site::MixerGates => in_layer(&["time_mix_receptance"]),
+                Site::FeedForwardGates => in_layer(&["channel_mix_receptance"]),
+                Site::FeedForward => in_layer(&[
+                    "ffn_gate",
+                    "ffn_up",
+                    "ffn_gate_shexp",
+                    "ffn_up_shexp",
+                    "channel_mix_key",
+                ]),
+                Site::Down => in_layer(&["ffn_down", "channel_mix_value"]),
                 Site::UpExpert(_) => in_layer(&["ffn_gate_exps", "ffn_up_exps"]),
                 Site::DownExpert(_) => in_layer(&["ffn_down_exps"]),
                 Site::DownShared => in_layer(&["ffn_down_shexp"]),

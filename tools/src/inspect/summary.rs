@@ -6,7 +6,7 @@ use mote_formats::gguf::{CHECKSUMS_KEY, Gguf, TensorType, Value};
 use serde::Serialize;
 
 use super::metadata::cut;
-use crate::facts::{Bytes, Count, FileFacts, Total};
+use crate::facts::{Bytes, Count, FileFacts};
 
 /// Where the chat template stands; others of a name of their own behind a dot.
 pub const TEMPLATE_KEY: &str = "tokenizer.chat_template";
@@ -121,10 +121,8 @@ impl Summary {
 
     /// The largest first.
     fn print_encodings(&self, facts: &FileFacts, out: &mut dyn Write) -> io::Result<()> {
-        let mut encodings: Vec<(&&str, &Total)> = facts.encodings.iter().collect();
-        encodings.sort_by_key(|(_, total)| core::cmp::Reverse(total.bytes));
         let mut label = "encodings";
-        for (name, total) in encodings {
+        for (name, total) in facts.largest_encodings() {
             let (bytes, tensors) = (Bytes(total.bytes).to_string(), total.tensors);
             let bits = total.bits_per_weight();
             let tensors = format!("{tensors} {}", if tensors == 1 { "tensor" } else { "tensors" });

@@ -45,7 +45,7 @@ pub struct Found {
 /// What an item gave.
 enum Outcome {
     Tensor(usize, Found),
-    Piece(usize, Piece),
+    Piece(Piece),
 }
 
 impl<'a> Task<'a> {
@@ -83,7 +83,7 @@ impl<'a> Task<'a> {
         let i = index - self.order.len();
         let piece = hash::hash_piece(self.file, i);
         bar.inc(hash::PIECE as u64);
-        Ok(Outcome::Piece(i, piece))
+        Ok(Outcome::Piece(piece))
     }
 
     fn gather(&self, outcomes: Vec<Outcome>) -> Findings {
@@ -92,11 +92,9 @@ impl<'a> Task<'a> {
         for outcome in outcomes {
             match outcome {
                 Outcome::Tensor(i, found) => tensors[i] = found,
-                Outcome::Piece(i, piece) => pieces.push((i, piece)),
+                Outcome::Piece(piece) => pieces.push(piece),
             }
         }
-        pieces.sort_by_key(|(i, _)| *i);
-        let pieces: Vec<Piece> = pieces.into_iter().map(|(_, piece)| piece).collect();
         Findings { tensors, blake3: hash::join(&pieces, self.file.len() as u64) }
     }
 }

@@ -36,6 +36,9 @@ trait Cells {
     type Stored: Copy;
     /// Dimensions that share a scale; 0: there are no scales.
     const BLOCK: usize;
+    /// Three to five queries (seven, with wide vectors) are taken as two and two: less code, for a
+    /// cache that few use.
+    const IN_PAIRS: bool;
     /// As how many of [`Cells::Stored`] so many values, whole blocks, are stored.
     fn stored(values: usize) -> usize;
     /// Where dimension `d` of a tile's keys is stored.
@@ -55,6 +58,7 @@ trait Cells {
 impl<E: Element> Cells for E {
     type Stored = E::Stored;
     const BLOCK: usize = 0;
+    const IN_PAIRS: bool = size_of::<E::Stored>() == size_of::<f32>();
     #[inline(always)]
     fn stored(values: usize) -> usize {
         values
@@ -95,6 +99,7 @@ struct Q8;
 impl Cells for Q8 {
     type Stored = u8;
     const BLOCK: usize = Q8_BLOCK;
+    const IN_PAIRS: bool = false;
     #[inline(always)]
     fn stored(values: usize) -> usize {
         values / Q8_BLOCK * Q8_BYTES
@@ -392,12 +397,12 @@ impl<'j, C: Cells> Block<'j, C> {
                 let group = tile..end.min(tile + 4);
                 let mut q = 0;
                 while q < self.count {
-                    match (self.count - q, V::WIDE) {
-                        (8.., true) => self.score_group::<V, 8, 2>(&mut q, group.clone(), scores),
-                        (4.., true) => self.score_group::<V, 4, 4>(&mut q, group.clone(), scores),
+                    match (together::<V, C>(self.count - q), V::WIDE) {
+                        (8, _) => self.score_group::<V, 8, 2>(&mut q, group.clone(), scores),
+                        (4, true) => self.score_group::<V, 4, 4>(&mut q, group.clone(), scores),
                         (3, true) => self.score_group::<V, 3, 4>(&mut q, group.clone(), scores),
-                        (6.., false) => self.score_group::<V, 6, 1>(&mut q, group.clone(), scores),
-                        (4.., false) => self.score_group::<V, 4, 1>(&mut q, group.clone(), scores),
+                        (6, _) => self.score_group::<V, 6, 1>(&mut q, group.clone(), scores),
+                        (4, false) => self.score_group::<V, 4, 1>(&mut q, group.clone(), scores),
                         (3, false) => self.score_group::<V, 3, 1>(&mut q, group.clone(), scores),
                         (2, true) => self.score_group::<V, 2, 4>(&mut q, group.clone(), scores),
                         (2, false) => self.score_group::<V, 2, 2>(&mut q, group.clone(), scores),
@@ -575,12 +580,12 @@ impl<'j, C: Cells> Block<'j, C> {
         // SAFETY: the caller's promises; groups of queries are whole.
         unsafe {
             while q < self.count {
-                match (self.count - q, V::WIDE) {
-                    (8.., true) => self.weigh_group::<V, 8, 2>(&mut q, from, to, weights),
-                    (4.., true) => self.weigh_group::<V, 4, 4>(&mut q, from, to, weights),
+                match (together::<V, C>(self.count - q), V::WIDE) {
+                    (8, _) => self.weigh_group::<V, 8, 2>(&mut q, from, to, weights),
+                    (4, true) => self.weigh_group::<V, 4, 4>(&mut q, from, to, weights),
                     (3, true) => self.weigh_group::<V, 3, 4>(&mut q, from, to, weights),
-                    (6.., false) => self.weigh_group::<V, 6, 1>(&mut q, from, to, weights),
-                    (4.., false) => self.weigh_group::<V, 4, 1>(&mut q, from, to, weights),
+                    (6, _) => self.weigh_group::<V, 6, 1>(&mut q, from, to, weights),
+                    (4, false) => self.weigh_group::<V, 4, 1>(&mut q, from, to, weights),
                     (3, false) => self.weigh_group::<V, 3, 1>(&mut q, from, to, weights),
                     (2, true) => self.weigh_group::<V, 2, 4>(&mut q, from, to, weights),
                     (2, false) => self.weigh_group::<V, 2, 2>(&mut q, from, to, weights),
@@ -696,6 +701,18 @@ impl<'j, C: Cells> Block<'j, C> {
             }
             V::load_first(out.add(d), dim - d).mul(inverse).store_first(out.add(d), dim - d);
         }
+    }
+}
+
+/// How many queries of `rest` are taken together.
+#[inline(always)]
+fn together<V: Lanes, C: Cells>(rest: usize) -> usize {
+    match (rest, V::WIDE) {
+        (8.., true) => 8,
+        (6.., false) => 6,
+        (2.., _) if C::IN_PAIRS => 2,
+        (4.., _) => 4,
+        _ => rest,
     }
 }
 

@@ -7,7 +7,7 @@ use super::Width::{
 };
 use super::mixers::{StateHeads, no_limit};
 use super::{HEAD, Mapping, MixerSizes, Rule, Sizes, Transform, decoder, tensor};
-use crate::convert::keys::Keys;
+use crate::convert::keys::{Keys, Norm};
 
 pub static MAMBA: Mapping = Mapping {
     tied: true,
@@ -67,7 +67,7 @@ const LAYER2: &[Rule] = &[
 
 fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("hidden_act", &["silu".into()])?;
-    let mut sizes = keys.recurrent_stack(config, 1e-5, Some(50_280))?;
+    let mut sizes = keys.recurrent_stack(config, (Norm::Rms, 1e-5), Some(50_280))?;
     let inner = inner(config, &sizes, &["intermediate_size", "d_inner"])?;
     let state = config.count_of(&["state_size", "d_state"])?.unwrap_or(16);
     let taps = config.count_of(&["conv_kernel", "d_conv"])?.unwrap_or(4);
@@ -115,7 +115,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
 fn describe2(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("hidden_act", &["silu".into()])?;
     no_limit(config)?;
-    let mut sizes = keys.recurrent_stack(config, 1e-5, Some(32_768))?;
+    let mut sizes = keys.recurrent_stack(config, (Norm::Rms, 1e-5), Some(32_768))?;
     let inner = inner(config, &sizes, &[])?;
     let state = config.count_of(&["state_size", "d_state"])?.unwrap_or(128);
     let taps = config.count_of(&["conv_kernel", "d_conv"])?.unwrap_or(4);

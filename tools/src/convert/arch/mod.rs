@@ -41,6 +41,7 @@ mod qwen2moe;
 mod qwen3;
 mod qwen35;
 mod qwen3moe;
+mod rwkv4;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -82,6 +83,7 @@ pub static MAPPINGS: &[&Mapping] = &[
     &mamba::MAMBA2,
     &qwen35::QWEN35,
     &granitehybrid::GRANITE_HYBRID,
+    &rwkv4::RWKV4,
     &bert::BERT,
     &bert::ROBERTA,
     &distilbert::DISTILBERT,
@@ -394,6 +396,8 @@ pub enum Transform {
     PlusOne,
     /// Of a rate its logarithm is stored, without the sign: the GGUF architecture has -exp(w).
     Rate,
+    /// What the model multiplies by w, the GGUF architecture multiplies by 1 - w.
+    Complement,
     /// Heads of values come in the order of their key heads, in the GGUF architecture first one of each
     /// key head.
     Tile(Tile),
@@ -417,7 +421,13 @@ pub enum Tile {
 impl Transform {
     /// Whether elements change, and not only their places.
     pub fn is_arithmetic(self) -> bool {
-        matches!(self, Transform::PlusOne | Transform::Rate | Transform::Tile(Tile::Rates))
+        matches!(
+            self,
+            Transform::PlusOne
+                | Transform::Rate
+                | Transform::Complement
+                | Transform::Tile(Tile::Rates)
+        )
     }
 }
 
