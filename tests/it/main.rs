@@ -36,6 +36,7 @@ mod reference;
 mod safetensors_malformed;
 mod same_bits;
 mod save;
+mod seed;
 mod speculation;
 mod tidy;
 mod tokenizer;

@@ -38,7 +38,9 @@ slots! {
     QNorm = "attn_q_norm.weight", QueryNorm, One;
     KNorm = "attn_k_norm.weight", KeyNorm, One;
     Sinks = "attn_sinks.weight", Heads, One;
-    MixIn = "ssm_in.weight", Embd, MixIn;
+    MixIn = "ssm_in.weight", Mixed, MixIn;
+    MixBack = "cell_back.weight", Inner, MixIn;
+    MixBackBias = "cell_back.bias", MixIn, One;
     MixGate = "attn_gate.weight", Embd, Inner;
     Keep = "ssm_alpha.weight", Embd, Steps;
     Learn = "ssm_beta.weight", Embd, Steps;
@@ -108,6 +110,7 @@ impl Slot {
             Slot::MixIn | Slot::MixInBias | Slot::MixOut | Slot::MixOutBias => recurrent,
             Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
             Slot::MixGate | Slot::Keep | Slot::Learn => recurrent,
+            Slot::MixBack | Slot::MixBackBias => recurrent,
             Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
             Slot::TimeShiftKey | Slot::TimeShiftValue | Slot::TimeShiftGate => recurrent,
             Slot::TimeKey | Slot::TimeValue | Slot::TimeGate => recurrent,
@@ -234,6 +237,8 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         Recurrence::Heads { .. } => HEADS,
         Recurrence::Delta { .. } => DELTA,
         Recurrence::Weighted { .. } => WEIGHTED,
+        Recurrence::Cells { .. } => &[Slot::MixIn, Slot::MixBack],
+        Recurrence::Window { .. } => &[Slot::MixIn],
     };
     let experts = config.experts_of(layer);
     let ffn: &[Slot] = match (experts, config.gated) {
@@ -311,6 +316,7 @@ pub(super) enum Width {
     Experts,
     ExpertFf,
     SharedFf,
+    Mixed,
     MixIn,
     Taps,
     Channels,
@@ -324,7 +330,8 @@ pub(super) enum Width {
 }
 
 impl Width {
-    pub(super) fn of(self, config: &Config) -> usize {
+    /// In a layer.
+    pub(super) fn of(self, config: &Config, layer: usize) -> usize {
         match self {
             Width::One => 1,
             Width::Embd => config.n_embd,
@@ -344,6 +351,10 @@ impl Width {
             Width::Experts => config.n_experts(),
             Width::ExpertFf => config.experts.map_or(0, |experts| experts.n_ff),
             Width::SharedFf => config.experts.map_or(0, |experts| experts.shared_ff),
+            Width::Mixed => match config.recurrence {
+                Recurrence::Window { .. } => config.recurrence.inner(),
+                _ => config.input_width(layer),
+            },
             Width::MixIn => config.recurrence.projected(),
             Width::Taps => config.recurrence.taps(),
             Width::Channels => config.recurrence.channels(),

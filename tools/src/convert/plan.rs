@@ -179,7 +179,8 @@ impl<'a> Plan<'a> {
         }
         let in_layer = || {
             let rest = name.strip_prefix(layers)?.strip_prefix('.')?;
-            let (number, rest) = rest.split_once('.')?;
+            let at_the_end = || rest.rsplit_once("_l").map(|(rest, number)| (number, rest));
+            let (number, rest) = rest.split_once('.').or_else(at_the_end)?;
             let number: u64 = number.parse().ok().filter(|n: &u64| n.to_string() == number)?;
             Some((number, rest))
         };
@@ -222,6 +223,7 @@ impl<'a> Plan<'a> {
     fn has(&self, layer: u64, rule: &Rule) -> bool {
         match rule.layers {
             Layers::All => true,
+            Layers::First => layer == 0,
             Layers::Later => layer > 0,
             Layers::Attending => !self.keys.is_recurrent(layer),
             Layers::Recurrent => self.keys.is_recurrent(layer),
