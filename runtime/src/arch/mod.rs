@@ -369,10 +369,14 @@ impl<'a> Keys<'a> {
     /// The same facts without attention and without a feed-forward network.
     pub fn stack(&self, norm: NormKind) -> Result<Config, LoadError> {
         self.count("vocab_size", MAX_VOCABULARY)?;
+        const RMS: &str = "attention.layer_norm_rms_epsilon";
+        const LAYER: &str = "attention.layer_norm_epsilon";
         let epsilon = match norm {
-            NormKind::Rms => Some("attention.layer_norm_rms_epsilon"),
-            NormKind::Layer | NormKind::LayerUnbiased => Some("attention.layer_norm_epsilon"),
             NormKind::None => None,
+            NormKind::Rms => Some(RMS),
+            // Where a checkpoint says `norm_eps`, llama.cpp's converter takes it for RMSNorm's.
+            _ if self.get(LAYER).is_none() && self.get(RMS).is_some() => Some(RMS),
+            NormKind::Layer | NormKind::LayerUnbiased => Some(LAYER),
         };
         let epsilon = epsilon.map(|key| self.required_float(key, f32::MIN_POSITIVE..=0.999));
         let norm_epsilon = epsilon.unwrap_or(Ok(0.0))?;

@@ -173,7 +173,10 @@ impl<'a> Plan<'a> {
         let mut parts = self.mapping.prefixes.iter().chain(PARTS);
         let name = parts.find_map(|part| full.strip_prefix(part)).unwrap_or(full);
         if self.mapping.ignored.iter().any(|end| name.ends_with(end))
-            || self.mapping.other_parts.iter().any(|start| name.starts_with(start))
+            || self.mapping.other_parts.iter().any(|start| {
+                // What is no part of one model's name is one of another's.
+                name.starts_with(start) || full.starts_with(start)
+            })
         {
             return Ok(Vec::new());
         }
