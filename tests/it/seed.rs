@@ -8,6 +8,7 @@ use mote_tests::models::{edited, fixture};
 use mote_tests::speak::Run;
 use serde_json::{Value as Json, json};
 
+use crate::cli::mote;
 use crate::convert::convert;
 
 const LSTM: &[(&str, &str)] = &[
@@ -191,5 +192,29 @@ fn models_that_cannot_be_are_refused() {
             tensors.retain(|tensor| !tensor.name.ends_with("bias"));
         });
         load(&without).unwrap();
+    }
+}
+
+/// Columns of all their matrices are weighed, and quantised by it they answer as before, nearly.
+#[test]
+fn importance_and_quantisation_know_their_matrices() {
+    let folder = Checkpoint::empty("seed-importance");
+    let path = |name: &str| folder.path(name).to_str().unwrap().to_string();
+    folder.write("text", "the cat sat on the mat, and the dog did not. ".repeat(60));
+    for (name, matrices) in [("lstm", 5), ("nplm", 2)] {
+        folder.write("model.gguf", model(name));
+        let args = ["-m", &path("model.gguf"), "-f", &path("text"), "-o", &path("importance")];
+        let args = [&["importance", "--json", "--head", "--force"], &args[..]].concat();
+        assert_eq!(mote(&args).json()["matrices"], matrices, "{name}");
+        let importance = path("importance");
+        let args = ["quantize", &path("model.gguf"), "q8_0", "-o", &path("small.gguf")];
+        let args = [&args[..], &["--importance", &importance, "--force", "--json"]].concat();
+        assert_eq!(mote(&args).code(), 0, "{name}");
+        let small = std::fs::read(folder.path("small.gguf")).unwrap();
+        let ids = [1, 9, 4, 20, 7, 7, 30];
+        let exact = Run::default().logprobs(&model(name), &ids);
+        for (a, b) in exact.iter().zip(Run::default().logprobs(&small, &ids)) {
+            assert!((a - b).abs() < 0.1, "{name}: {a} {b}");
+        }
     }
 }
