@@ -24,8 +24,13 @@ pub const MAX_VOCABULARY: usize = 1 << 20;
 pub struct Config {
     /// Decoder layers.
     pub n_layers: usize,
-    /// Width of the residual stream.
+    /// Width of the residual stream, and of what enters the head.
     pub n_embd: usize,
+    /// Width of a token's embedding: the same, but where layers do not add to it.
+    pub embedding_width: usize,
+    /// Whether what a layer's branches give is added to what it begins with; else what its mixer gives
+    /// takes that place.
+    pub residual: bool,
     /// Query heads.
     pub n_heads: usize,
     /// Key-value heads; divides `n_heads` (grouped-query attention, Ainslie et al. 2023).
@@ -148,6 +153,8 @@ pub enum NormKind {
     Layer,
     /// LayerNorm with a weight alone.
     LayerUnbiased,
+    /// There are none, not even before the head.
+    None,
 }
 
 /// Norms of queries and keys.
@@ -354,6 +361,11 @@ impl Config {
         let has_dense = experts.beside || !experts.dense.is_empty();
         let dense = if has_dense { self.n_ff.max(borrowing) } else { 0 };
         experts.n_ff.max(experts.shared_ff).max(dense)
+    }
+
+    /// Width of what a layer begins with.
+    pub fn input_width(&self, layer: usize) -> usize {
+        if layer == 0 { self.embedding_width } else { self.n_embd }
     }
 
     /// Layers that are not [`Config::borrowing`].

@@ -44,6 +44,7 @@ pub(crate) struct Norm<'a> {
 impl Norm<'_> {
     pub fn apply(&self, kernels: &Kernels, epsilon: f32, x: &[f32], out: &mut [f32]) {
         match self.kind {
+            NormKind::None => out.copy_from_slice(x),
             NormKind::Rms => kernels.rms_norm(x, self.weight, epsilon, out),
             NormKind::Layer | NormKind::LayerUnbiased => {
                 kernels.layer_norm(x, self.weight, self.bias, epsilon, out)

@@ -2,6 +2,7 @@
 //! that go through together, and a comment gives the shape of what a line makes.
 
 mod attention;
+mod cells;
 mod delta;
 mod experts;
 mod latent;
@@ -12,6 +13,7 @@ mod selective_heads;
 mod shift;
 mod short_convolution;
 mod weighted;
+mod window;
 
 use core::ops::Range;
 
@@ -53,7 +55,7 @@ impl Pass<'_> {
         go_on: &mut dyn FnMut() -> bool,
     ) -> bool {
         let (c, weights, t) = (self.config, self.weights, tokens.len());
-        self.embed(tokens, &mut b.x[..t * c.n_embd]); // (t, n_embd)
+        self.embed(tokens, &mut b.x[..t * c.embedding_width]); // (t, embedding_width)
         self.embed_by_layer(tokens, b);
         self.angles(t, b.frequencies, b.cos, b.sin);
         for index in 0..c.n_layers {
@@ -80,6 +82,11 @@ impl Pass<'_> {
             }
             if !recurrent {
                 self.look_back(index, &w, tokens.clone(), store, b);
+            }
+            if !c.residual {
+                let branch = &b.branch[..tokens.len() * c.n_embd];
+                b.x[tokens.start * c.n_embd..][..branch.len()].copy_from_slice(branch);
+                continue;
             }
             let bias = w.vector(if recurrent { Slot::MixOutBias } else { Slot::OBias });
             if c.parallel_residual {
@@ -128,6 +135,8 @@ impl Pass<'_> {
             Recurrence::Heads { .. } => self.selective_heads(layer, w, tokens, b),
             Recurrence::Delta { .. } => self.delta(layer, w, tokens, b),
             Recurrence::Weighted { .. } => self.weighted(layer, w, tokens, b),
+            Recurrence::Cells { .. } => self.cells(layer, w, tokens, b),
+            Recurrence::Window { .. } => self.context_window(layer, w, tokens, b),
         }
     }
 
@@ -267,21 +276,23 @@ impl Pass<'_> {
 
     /// Final states of the first `n` tokens of the last [`Pass::layers`] into `b.normed` (n, n_embd).
     pub fn states(&mut self, n: usize, b: &mut Buffers<'_>) {
-        let (weight, bias) = self.weights.output_norm();
-        let norm = weight.map(|weight| self.norm(Some(weight), bias));
+        let norm = self.output_norm(self.weights);
         self.engine.norm_epsilon = self.config.last_epsilon();
         self.branch_input(0..n, norm, &[], (b.x, b.normed, &mut b.planes)); // (n, n_embd)
+    }
+
+    /// The norm behind the last layer, if there is one.
+    fn output_norm<'a>(&self, weights: &Weights<'a>) -> Option<Norm<'a>> {
+        let (weight, bias) = weights.output_norm();
+        weight.map(|weight| self.norm(Some(weight), bias))
     }
 
     /// Logits of tokens `from..from + n` of the last [`Pass::layers`] into `b.logits` (n, n_vocab).
     pub fn head(&mut self, from: usize, n: usize, b: &mut Buffers<'_>) {
         let (c, output) = (self.config, self.weights.output());
-        let x = &mut b.x[from * c.n_embd..(from + n) * c.n_embd]; // (n, n_embd)
-        let normed = &mut b.normed[..n * c.n_embd]; // (n, n_embd)
-        let planes = self.planes(&mut b.planes, &[output], n);
-        let (weight, bias) = self.weights.output_norm();
+        let (tokens, norm) = (from..from + n, self.output_norm(self.weights));
         self.engine.norm_epsilon = c.last_epsilon();
-        let input = self.engine.normalize(x, self.norm(weight, bias), normed, planes);
+        let input = self.branch_input(tokens, norm, &[output], (b.x, b.normed, &mut b.planes));
         let logits = &mut b.logits[..n * c.n_vocab]; // (n, n_vocab)
         tell(&mut self.observer, Site::Head, 0, &input);
         self.engine.project([output], &input, [&mut *logits]);
@@ -302,15 +313,25 @@ impl Pass<'_> {
         matrices: &[Matrix<'_>],
         (x, normed, planes): (&mut [f32], &'a mut [f32], &'a mut PlaneBuffers<'_>),
     ) -> Rows<'a> {
-        let n_embd = self.config.n_embd;
-        let x = &mut x[tokens.start * n_embd..tokens.end * n_embd]; // (t, n_embd)
-        let normed = &mut normed[..x.len()]; // (t, n_embd)
+        self.input((tokens, self.config.n_embd), norm, matrices, (x, normed, planes))
+    }
+
+    /// The same of states of any width.
+    fn input<'a>(
+        &mut self,
+        (tokens, width): (Range<usize>, usize),
+        norm: Option<Norm<'_>>,
+        matrices: &[Matrix<'_>],
+        (x, normed, planes): (&mut [f32], &'a mut [f32], &'a mut PlaneBuffers<'_>),
+    ) -> Rows<'a> {
+        let x = &mut x[tokens.start * width..tokens.end * width]; // (t, width)
+        let normed = &mut normed[..x.len()]; // (t, width)
         let planes = self.planes(planes, matrices, tokens.len());
         match norm {
             Some(norm) => self.engine.normalize(x, norm, normed, planes),
             None => {
                 normed.copy_from_slice(x);
-                self.engine.quantize(n_embd, normed, planes)
+                self.engine.quantize(width, normed, planes)
             }
         }
     }
@@ -385,7 +406,7 @@ impl Pass<'_> {
         let (kernels, epsilon) = (self.engine.kernels, self.engine.norm_epsilon);
         let (weight, bias) = self.weights.embedding_norm();
         let norm = weight.map(|weight| self.norm(Some(weight), bias));
-        let parts = Chunks::new(x, self.config.n_embd);
+        let parts = Chunks::new(x, self.config.embedding_width);
         for_each(self.engine.crew, self.engine.scratch, parts, |i, row, spare| {
             embedding.decode_row(tokens[i] as usize, row);
             if scale != 1.0 {

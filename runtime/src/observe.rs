@@ -21,6 +21,8 @@ pub enum Site {
     AttentionOutput,
     /// The first projections of a recurrent mixer.
     Mixer,
+    /// From what memory cells showed last to their gates.
+    Back,
     /// From what such a mixer has convolved to what its state is told.
     Selection,
     /// From the low rank of its steps to steps.

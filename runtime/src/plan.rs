@@ -112,7 +112,7 @@ impl Sizes {
         let [low_rank, heads, by_head] = latent_widths(c);
         let longest = c.n_embd.max(c.q_dim()).max(c.widest_ff()).max(c.recurrence.inner());
         let longest = longest.max(low_rank / 2).max(heads).max(c.recurrence.rank());
-        let longest = longest.max(c.layer_embd);
+        let longest = longest.max(c.layer_embd).max(c.embedding_width);
         // Heads' vectors are quantised one by one.
         let vector = by_head.checked_div(c.n_heads).unwrap_or(0);
         let by_head = c.n_heads * ActivationsMut::stride(vector);
@@ -122,6 +122,7 @@ impl Sizes {
         let worker = (Kernels::panel_bytes(longest) / 4)
             .max(attend_scratch_len(c.widest_head()))
             .max(c.q_dim().max(c.n_embd).max(2 * c.n_experts()))
+            .max(c.embedding_width)
             .max(if c.value_norm { 2 * c.widest_head() } else { 0 })
             .max((c.n_layers + 1) * c.layer_embd)
             .max(c.recurrence.scratch_len())
@@ -185,7 +186,7 @@ impl Plan {
 
 /// Widths of the f32 matrices (tokens × width) of [`Buffers`], in its order.
 fn row_widths(c: &Config) -> [usize; 22] {
-    let (x, q, kv) = (c.n_embd, c.q_dim(), c.kv_dim());
+    let (q, kv, x) = (c.q_dim(), c.kv_dim(), c.n_embd.max(c.embedding_width));
     let ff = c.widest_ff().max(c.layer_embd);
     let when = |fact: bool, width| if fact { width } else { 0 };
     let two_branches = c.parallel_residual || c.experts.is_some_and(|experts| experts.beside);
@@ -225,19 +226,19 @@ pub(crate) struct Context<'s> {
 
 /// What a batch of t tokens passes through.
 pub(crate) struct Buffers<'s> {
-    pub x: &'s mut [f32],         // (t, n_embd), the residual stream
-    pub normed: &'s mut [f32],    // (t, n_embd)
-    pub branch: &'s mut [f32],    // (t, n_embd), what a branch adds to the stream
-    pub aside: &'s mut [f32],     // (t, n_embd), another branch of the same layer, or none
-    pub q: &'s mut [f32],         // (t, n_heads * head_dim)
-    pub k: &'s mut [f32],         // (t, n_kv_heads * head_dim)
-    pub v: &'s mut [f32],         // (t, n_kv_heads * head_dim)
+    pub x: &'s mut [f32], // (t, n_embd), the residual stream; before it (t, embedding_width)
+    pub normed: &'s mut [f32], // (t, n_embd)
+    pub branch: &'s mut [f32], // (t, n_embd), what a branch adds to the stream
+    pub aside: &'s mut [f32], // (t, n_embd), another branch of the same layer, or none
+    pub q: &'s mut [f32], // (t, n_heads * head_dim)
+    pub k: &'s mut [f32], // (t, n_kv_heads * head_dim)
+    pub v: &'s mut [f32], // (t, n_kv_heads * head_dim)
     pub attention: &'s mut [f32], // (t, n_heads * head_dim)
-    pub gate: &'s mut [f32],      // (t, widest_ff or layer_embd), or none
-    pub up: &'s mut [f32],        // (t, widest_ff or layer_embd)
-    pub routes: &'s mut [f32],    // (t, n_experts), or none
-    pub gathered: &'s mut [f32],  // (t, n_embd), the tokens of one expert, or none
-    pub low_rank: &'s mut [f32],  // (t, 2 * latent query), or none
+    pub gate: &'s mut [f32], // (t, widest_ff or layer_embd), or none
+    pub up: &'s mut [f32], // (t, widest_ff or layer_embd)
+    pub routes: &'s mut [f32], // (t, n_experts), or none
+    pub gathered: &'s mut [f32], // (t, n_embd), the tokens of one expert, or none
+    pub low_rank: &'s mut [f32], // (t, 2 * latent query), or none
     pub heads: &'s mut [f32], // (t, n_heads * ...), queries or values of latent attention, or none
     pub by_head: &'s mut [f32], // (n_heads, t, ...), what meets each head's matrix, or none
     // (t, what a mixer projects its input to: a recurrent one, or queries with gates), or none

@@ -64,13 +64,15 @@ impl Global {
     fn shape(self, c: &Config) -> Option<(usize, usize)> {
         let layers = c.n_layers * c.layer_embd;
         match self {
-            Global::Embedding => Some((c.n_embd, c.n_vocab)),
+            Global::Embedding => Some((c.embedding_width, c.n_vocab)),
             Global::Output => c.causal.then_some((c.n_embd, c.n_vocab)),
             Global::EmbeddingNorm => c.embedding_norm.then_some((c.n_embd, 1)),
             Global::EmbeddingNormBias => {
                 (c.embedding_norm && c.norm == NormKind::Layer).then_some((c.n_embd, 1))
             }
-            Global::OutputNorm => (!c.residual_norm).then_some((c.n_embd, 1)),
+            Global::OutputNorm => {
+                (!c.residual_norm && c.norm != NormKind::None).then_some((c.n_embd, 1))
+            }
             Global::OutputNormBias => {
                 (c.norm == NormKind::Layer && !c.residual_norm).then_some((c.n_embd, 1))
             }
@@ -90,8 +92,13 @@ impl Global {
     }
 
     /// Whether a model that has use for it cannot do without.
-    fn required(self) -> bool {
-        !matches!(self, Global::Output | Global::OutputBias | Global::RopeDivisors)
+    fn required(self, c: &Config) -> bool {
+        match self {
+            // The embedding takes its place where it is as wide.
+            Global::Output => c.embedding_width != c.n_embd,
+            Global::OutputBias | Global::RopeDivisors => false,
+            _ => true,
+        }
     }
 }
 
@@ -169,7 +176,7 @@ impl<'a> Weights<'a> {
         }
         let missing = |index: usize| records[index].rows == 0;
         for (global, name) in GLOBALS {
-            let needed = global.required() && global.shape(config).is_some();
+            let needed = global.required(config) && global.shape(config).is_some();
             if needed && missing(global as usize) {
                 return Err(LoadError::Tensor(name, None, TensorError::Missing));
             }
@@ -179,7 +186,8 @@ impl<'a> Weights<'a> {
             let own = architecture.required.iter().copied().filter(needed);
             for slot in required(config, layer).chain(own) {
                 if missing(GLOBALS.len() + layer * LAYER.len() + slot as usize) {
-                    let name = LAYER[slot as usize].1;
+                    let renamed = architecture.fused.iter().find(|fused| *fused.slots == [slot]);
+                    let name = renamed.map_or(LAYER[slot as usize].1, |fused| fused.name);
                     return Err(LoadError::Tensor(name, Some(layer as u32), TensorError::Missing));
                 }
             }
@@ -201,7 +209,7 @@ impl<'a> Weights<'a> {
         bytemuck::try_cast_slice(matrix.data()).ok()
     }
 
-    /// n_vocab × n_embd.
+    /// n_vocab × embedding_width.
     pub fn embedding(&self) -> Matrix<'a> {
         self.matrix(Global::Embedding as usize).unwrap_or(NOTHING)
     }

@@ -123,6 +123,27 @@ fn a_modern_encoder_gives_the_vectors_of_its_definition() {
     let legacy = std::fs::read(root().join("tests/fixtures/modern-bert/config.legacy.json"));
     std::fs::write(folder.0.join("config.json"), legacy.unwrap()).unwrap();
     assert!(Converted::of(&folder.0, "modern-legacy").bytes() == file.bytes());
+    // llama.cpp's converter writes the epsilon under the name of the other norm's.
+    let rms = ("modern-bert.attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+    let mut theirs = edited(&file.bytes(), &[rms], |_| ());
+    let name = b"attention.layer_norm_epsilon";
+    let at = theirs.windows(name.len()).position(|window| window == name).unwrap();
+    theirs[at] = b'?';
+    compare_with_expected("modern-bert", &theirs);
+    // What predicted masked words is left out.
+    folder.edit("config.json", |config| {
+        config["architectures"] = serde_json::json!(["ModernBertForMaskedLM"]);
+    });
+    folder.edit_tensors(|tensors| {
+        let vector = tensors.iter().find(|tensor| tensor.name == "final_norm.weight").unwrap();
+        let vector = vector.clone();
+        tensors.iter_mut().for_each(|tensor| tensor.name = format!("model.{}", tensor.name));
+        for name in ["head.norm.weight", "decoder.bias"] {
+            tensors.push(Tensor { name: name.into(), ..vector.clone() });
+        }
+    });
+    assert!(Converted::of(&folder.0, "modern-masked").bytes() == file.bytes());
+    folder.edit_tensors(|tensors| tensors.retain(|tensor| tensor.name.starts_with("model.")));
     // Biases of zero change nothing, and have a place each.
     folder.edit_tensors(|tensors| {
         let zero = |tensor: &Tensor| {

@@ -40,6 +40,7 @@ mod reference;
 mod safetensors_malformed;
 mod same_bits;
 mod save;
+mod seed;
 mod speculation;
 mod tidy;
 mod tokenizer;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use mote_formats::Mapping;
 use mote_runtime::Precision;
+use mote_tests::models::{EXPERTS, RECURRENT};
 use mote_tests::shared::{json, real_model, root, shared};
 use mote_tests::speak::Run;
 use serde_json::Value;
@@ -43,12 +44,9 @@ fn check_float(file: &Path, reference: &Value) {
 
 #[test]
 fn tiny_models_equal_their_references() {
-    let recurrent =
-        ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4"];
-    let experts = ["qwen2moe", "qwen3moe", "gemma4-experts", "deepseek2", "deepseek3"];
-    let both = ["granite-hybrid-experts", "qwen35moe", "qwen3next"];
+    let seed = ["nplm-indirect", "lstm-tied"];
     let others = ["llama-f32", "gemma3-bf16", "gemma4", "gpt2", "phi3", "qwen2", "qwen3"];
-    for name in others.into_iter().chain(experts).chain(recurrent).chain(both) {
+    for name in others.into_iter().chain(EXPERTS).chain(RECURRENT).chain(seed) {
         let path = root().join("tests/fixtures/models").join(name);
         check_float(&path.with_extension("gguf"), &json(&path.with_extension("json")));
     }

@@ -8,7 +8,7 @@ use mote_runtime::{
     Completion, CompletionOptions, LanguageModel, Origin, Precision, SessionError, StopReason,
     sample,
 };
-use mote_tests::models::{encoded, fixture};
+use mote_tests::models::{RECURRENT, encoded, fixture};
 use mote_tests::shared::{real_model, root};
 use mote_tests::speak::Run;
 
@@ -238,9 +238,7 @@ fn a_session_of_borrowing_layers_with_drafts_is_one_without() {
 /// Recurrent states are those of the tokens that are in the context, whatever was in it before.
 #[test]
 fn a_recurrent_session_with_drafts_is_one_without() {
-    for name in
-        ["lfm2", "mamba", "mamba2", "qwen35", "granite-hybrid-experts", "qwen3next", "rwkv4"]
-    {
+    for name in RECURRENT {
         same_with_drafts(&encoded(&fixture(&format!("models/{name}.gguf")), QuantType::Q8_0));
     }
 }

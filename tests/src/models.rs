@@ -11,6 +11,25 @@ pub fn llama() -> Vec<u8> {
     fixture("malformed/ok_baseline.gguf")
 }
 
+/// Models of tests/fixtures/models that have experts.
+pub const EXPERTS: [&str; 5] = ["qwen2moe", "qwen3moe", "gemma4-experts", "deepseek2", "deepseek3"];
+
+/// Those with recurrent layers, some of them with experts, too.
+pub const RECURRENT: [&str; 12] = [
+    "lfm2",
+    "mamba",
+    "falcon-mamba",
+    "mamba2",
+    "qwen35",
+    "granite-hybrid",
+    "rwkv4",
+    "granite-hybrid-experts",
+    "qwen35moe",
+    "qwen3next",
+    "lstm",
+    "nplm",
+];
+
 /// A fixture's bytes.
 pub fn fixture(name: &str) -> Vec<u8> {
     let path = root().join("tests/fixtures").join(name);

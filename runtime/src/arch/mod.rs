@@ -33,11 +33,13 @@ mod granitehybrid;
 mod granitemoe;
 mod lfm2;
 mod llama;
+mod lstm;
 mod mamba;
 mod mamba2;
 mod modern_bert;
 mod mpt;
 mod nemotron;
+mod nplm;
 mod olmo2;
 mod olmoe;
 mod opt;
@@ -96,6 +98,8 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &rwkv4::RWKV4,
     &bert::BERT,
     &modern_bert::MODERN_BERT,
+    &nplm::NPLM,
+    &lstm::LSTM,
 ];
 
 /// Keys that more than one fact depends on.
@@ -392,18 +396,33 @@ impl<'a> Keys<'a> {
         Ok(LayerSet::of(n_layers, |layer| is(layer) == Some(true)))
     }
 
+    /// A stack of layers that do not add to what they begin with, `width` wide behind each.
+    pub fn replacing(&self, recurrence: Recurrence, width: usize) -> Result<Config, LoadError> {
+        let config = self.stack(NormKind::None)?;
+        let recurrent = LayerSet::of(config.n_layers, |_| true);
+        Ok(Config { n_embd: width, residual: false, recurrent, recurrence, ..config })
+    }
+
     /// The same facts without attention and without a feed-forward network.
     pub fn stack(&self, norm: NormKind) -> Result<Config, LoadError> {
         self.count("vocab_size", MAX_VOCABULARY)?;
+        const RMS: &str = "attention.layer_norm_rms_epsilon";
+        const LAYER: &str = "attention.layer_norm_epsilon";
         let epsilon = match norm {
-            NormKind::Rms => "attention.layer_norm_rms_epsilon",
-            NormKind::Layer | NormKind::LayerUnbiased => "attention.layer_norm_epsilon",
+            NormKind::None => None,
+            NormKind::Rms => Some(RMS),
+            // Where a checkpoint says `norm_eps`, llama.cpp's converter takes it for RMSNorm's.
+            _ if self.get(LAYER).is_none() && self.get(RMS).is_some() => Some(RMS),
+            NormKind::Layer | NormKind::LayerUnbiased => Some(LAYER),
         };
-        let norm_epsilon = self.float(epsilon, f32::MIN_POSITIVE..=0.999)?;
-        let norm_epsilon = norm_epsilon.ok_or(LoadError::Key(epsilon, KeyError::Missing))?;
+        let epsilon = epsilon.map(|key| self.required_float(key, f32::MIN_POSITIVE..=0.999));
+        let norm_epsilon = epsilon.unwrap_or(Ok(0.0))?;
+        let n_embd = self.required_count("embedding_length", MAX_WIDTH)?;
         Ok(Config {
             n_layers: self.required_count("block_count", MAX_LAYERS)?,
-            n_embd: self.required_count("embedding_length", MAX_WIDTH)?,
+            n_embd,
+            embedding_width: n_embd,
+            residual: true,
             n_heads: 0,
             n_kv_heads: 0,
             head_dim: 0,
@@ -422,7 +441,7 @@ impl<'a> Keys<'a> {
             halving_period: usize::MAX,
             causal: self.flag("attention.causal")?.unwrap_or(true),
             pooling: self.pooling()?,
-            pre_norm: true,
+            pre_norm: norm != NormKind::None,
             first_norm_missing: false,
             residual_norm: false,
             embedding_norm: false,

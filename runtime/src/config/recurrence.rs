@@ -123,6 +123,21 @@ pub enum Recurrence {
         /// Channels.
         inner: usize,
     },
+    /// Memory cells with gates for what enters, is kept and is shown (LSTM, Hochreiter and Schmidhuber
+    /// 1997, Gers et al. 2000): all of them see what all of them showed before.
+    Cells {
+        /// Cells.
+        width: usize,
+    },
+    /// The embeddings of the last tokens side by side, and a hidden layer over them (Bengio et al. 2003).
+    Window {
+        /// Tokens, the last one included.
+        taps: usize,
+        /// An embedding's width.
+        width: usize,
+        /// The hidden layer's width.
+        hidden: usize,
+    },
 }
 
 /// Heads of the gated delta rule, as its projections give them.
@@ -142,8 +157,9 @@ impl Recurrence {
     /// Tokens that the convolution sees; 0 where there is none.
     pub fn taps(&self) -> usize {
         match *self {
-            Recurrence::None | Recurrence::Weighted { .. } => 0,
+            Recurrence::None | Recurrence::Weighted { .. } | Recurrence::Cells { .. } => 0,
             Recurrence::ShortConvolution { taps, .. }
+            | Recurrence::Window { taps, .. }
             | Recurrence::Selective { taps, .. }
             | Recurrence::Heads { taps, .. }
             | Recurrence::Delta { taps, .. } => taps,
@@ -153,8 +169,8 @@ impl Recurrence {
     /// Channels of the convolution.
     pub fn channels(&self) -> usize {
         match *self {
-            Recurrence::None | Recurrence::Weighted { .. } => 0,
-            Recurrence::ShortConvolution { width, .. } => width,
+            Recurrence::None | Recurrence::Weighted { .. } | Recurrence::Cells { .. } => 0,
+            Recurrence::ShortConvolution { width, .. } | Recurrence::Window { width, .. } => width,
             Recurrence::Selective { inner, .. } => inner,
             Recurrence::Heads { inner, state, groups, .. } => inner + 2 * groups * state,
             Recurrence::Delta { keys, key_dim, values, value_dim, .. } => {
@@ -172,10 +188,12 @@ impl Recurrence {
             Recurrence::Heads { inner, heads, .. } => inner + self.channels() + heads,
             Recurrence::Delta { layout: DeltaLayout::Joined, .. } => self.channels() + self.inner(),
             Recurrence::Delta { .. } => self.channels(),
+            Recurrence::Cells { width } => 4 * width,
+            Recurrence::Window { hidden, .. } => hidden,
         }
     }
 
-    /// Floats of a token that enter the last projection.
+    /// Floats of a token that enter the last projection, or the only one.
     pub fn inner(&self) -> usize {
         match *self {
             Recurrence::None => 0,
@@ -184,6 +202,8 @@ impl Recurrence {
             | Recurrence::Heads { inner, .. }
             | Recurrence::Weighted { inner, .. } => inner,
             Recurrence::Delta { values, value_dim, .. } => values * value_dim,
+            Recurrence::Cells { width } => width,
+            Recurrence::Window { taps, width, .. } => taps * width,
         }
     }
 
@@ -220,6 +240,8 @@ impl Recurrence {
             Recurrence::Delta { key_dim, .. } => key_dim,
             // Of what is averaged the sum, the sum of its weights, and the logarithm of their unit.
             Recurrence::Weighted { .. } => 3,
+            // What is shown, and what is kept.
+            Recurrence::Cells { .. } => 2,
             _ => 0,
         }
     }
@@ -260,6 +282,8 @@ impl Recurrence {
             }
             // A token with the one before, or what its second branch adds; a key, a value, a gate.
             Recurrence::Weighted { width, .. } => [width, inner, inner, inner, 0, inner],
+            // What the tokens and what the cells say to the gates.
+            Recurrence::Cells { .. } => [projected, 0, projected, 0, 0, inner],
             _ => [projected, convolved, self.selected(), self.rank(), steps, inner],
         }
     }

@@ -42,6 +42,34 @@ pub(super) struct Convolution<'a> {
     pub channels: usize,
 }
 
+/// The inputs of the tokens, those of the last ones before them in front.
+pub(super) struct Seen<'a> {
+    /// Of the layer's state: (past, width).
+    pub from: &'a [f32],
+    pub past: usize,
+    pub width: usize,
+    pub input: Columns<'a>,
+}
+
+impl Seen<'_> {
+    /// `n` numbers from the `first` on of the `i`-th of them.
+    pub fn of(&self, i: usize, first: usize, n: usize) -> &[f32] {
+        match i.checked_sub(self.past) {
+            None => &self.from[i * self.width + first..][..n],
+            Some(token) => self.input.of(token, first, n),
+        }
+    }
+
+    /// The states before the last of `t` tokens and after it.
+    pub fn keep(&self, t: usize, before: &mut [f32], to: &mut [f32]) {
+        for (state, tokens) in [(before, t - 1), (to, t)] {
+            for (i, row) in state.chunks_exact_mut(self.width).enumerate() {
+                row.copy_from_slice(self.of(tokens + i, 0, self.width));
+            }
+        }
+    }
+}
+
 /// What one token does to some rows of a state: the token, the first row, the rows, what they give, and
 /// room for numbers.
 pub(super) type Step<'a> = &'a (dyn Fn(usize, usize, &mut [f32], &mut [f32], &mut [f32]) + Sync);
@@ -50,8 +78,8 @@ impl Pass<'_> {
     /// The first projection of all `t` tokens, into `b.mixed`.
     pub(super) fn mix_in(&mut self, layer: usize, w: &Layer<'_>, t: usize, b: &mut Buffers<'_>) {
         let into = w.matrix(Slot::MixIn);
-        let norm = self.mixer_norm(w);
-        let input = self.branch_input(0..t, norm, &[into], (b.x, b.normed, &mut b.planes));
+        let (norm, width) = (self.mixer_norm(w), self.config.input_width(layer));
+        let input = self.input((0..t, width), norm, &[into], (b.x, b.normed, &mut b.planes));
         tell(&mut self.observer, Site::Mixer, layer, &input);
         let mixed = &mut b.mixed[..t * into.rows()];
         self.engine.project([into], &input, [&mut *mixed]);
@@ -131,16 +159,12 @@ impl Pass<'_> {
         finish: &(dyn Fn(usize, usize, &mut [f32]) + Sync),
     ) {
         let Convolution { weight, bias, taps, channels } = convolution;
-        let (t, past) = (out.len() / channels, taps - 1);
+        let t = out.len() / channels;
         let window = self.config.recurrence.window_len();
         let LayerState { from, before, to } = self.states.layer(self.config.recurrent.below(layer));
         let (from, before) = (&from[..window], before.get_mut(..window).unwrap_or_default());
         let to = &mut to[..window];
-        // The `i`-th of the tokens that the first one sees, and those after.
-        let seen = |i: usize, first: usize, n: usize| match i.checked_sub(past) {
-            None => &from[i * channels + first..][..n],
-            Some(token) => input.of(token, first, n),
-        };
+        let seen = Seen { from, past: taps - 1, width: channels, input };
         let parts = Outputs::new(t, CONVOLUTION_TOKENS, [out], [CHANNELS]);
         for_each(self.engine.crew, self.engine.scratch, parts, |_, mut part, spare| {
             let (first, n) = (part.row, part.tile.rows());
@@ -157,17 +181,13 @@ impl Pass<'_> {
                     None => row.fill(0.0),
                 }
                 for (tap, weights) in weights.chunks_exact(n).enumerate() {
-                    let x = seen(token + tap, first, n);
+                    let x = seen.of(token + tap, first, n);
                     row.iter_mut().zip(weights.iter().zip(x)).for_each(|(y, (w, x))| *y += w * x);
                 }
                 finish(token, first, row);
             }
         });
-        for (state, tokens) in [(before, t - 1), (to, t)] {
-            for (i, row) in state.chunks_exact_mut(channels).enumerate() {
-                row.copy_from_slice(seen(tokens + i, 0, channels));
-            }
-        }
+        seen.keep(t, before, to);
     }
 }
 

@@ -38,7 +38,9 @@ slots! {
     QNorm = "attn_q_norm.weight", QueryNorm, One;
     KNorm = "attn_k_norm.weight", KeyNorm, One;
     Sinks = "attn_sinks.weight", Heads, One;
-    MixIn = "ssm_in.weight", Embd, MixIn;
+    MixIn = "ssm_in.weight", Mixed, MixIn;
+    MixBack = "cell_back.weight", Inner, MixIn;
+    MixBackBias = "cell_back.bias", MixIn, One;
     MixGate = "attn_gate.weight", Embd, Inner;
     Keep = "ssm_alpha.weight", Embd, Steps;
     Learn = "ssm_beta.weight", Embd, Steps;
@@ -119,6 +121,7 @@ impl Slot {
             Slot::MixIn | Slot::MixInBias | Slot::MixOut | Slot::MixOutBias => recurrent,
             Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
             Slot::MixGate | Slot::Keep | Slot::Learn | Slot::LearnKeep => recurrent,
+            Slot::MixBack | Slot::MixBackBias => recurrent,
             Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
             Slot::TimeShiftKey | Slot::TimeShiftValue | Slot::TimeShiftGate => recurrent,
             Slot::TimeKey | Slot::TimeValue | Slot::TimeGate => recurrent,
@@ -259,6 +262,8 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         Recurrence::Heads { .. } => HEADS,
         Recurrence::Delta { .. } => DELTA,
         Recurrence::Weighted { .. } => WEIGHTED,
+        Recurrence::Cells { .. } => &[Slot::MixIn, Slot::MixBack],
+        Recurrence::Window { .. } => &[Slot::MixIn],
     };
     let beside: &[Slot] = match config.recurrence {
         Recurrence::Delta { layout, .. } if recurrent => match layout {
@@ -352,6 +357,7 @@ pub(super) enum Width {
     ExpertFf,
     ExpertGateUp,
     SharedFf,
+    Mixed,
     MixIn,
     Taps,
     Channels,
@@ -388,6 +394,10 @@ impl Width {
             Width::ExpertFf => config.experts.map_or(0, |experts| experts.n_ff),
             Width::ExpertGateUp => config.experts.map_or(0, |experts| 2 * experts.n_ff),
             Width::SharedFf => config.experts.map_or(0, |experts| experts.shared_ff),
+            Width::Mixed => match config.recurrence {
+                Recurrence::Window { .. } => config.recurrence.inner(),
+                _ => config.input_width(layer),
+            },
             Width::MixIn => config.recurrence.projected(),
             Width::Taps => config.recurrence.taps(),
             Width::Channels => config.recurrence.channels(),

@@ -2,6 +2,7 @@
 //! may alter (kernels/NUMERICS.md). Every table gives them, the scalar one first; a change of the
 //! contract changes them, and its reason belongs to NUMERICS.md.
 
+use mote_tests::models::{EXPERTS, RECURRENT};
 use mote_tests::shared::real_model;
 use mote_tools::synthetic::{Recipe, Shape, Types};
 
@@ -38,11 +39,8 @@ fn line(model: &str, path: &str, (bits, kv): (&str, &str), options: &[&str]) -> 
 /// The small models: what is in the repository, and synthetic ones of every encoding and mix.
 fn small_models() -> Vec<(String, String)> {
     let names = ["llama-f32", "gemma3", "gemma4", "gpt2", "phi3", "qwen2", "qwen3"].into_iter();
-    let experts = ["qwen2moe", "qwen3moe", "gemma4-experts", "deepseek2", "deepseek3"];
-    let recurrent =
-        ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4"];
-    let both = ["granite-hybrid-experts", "qwen35moe", "qwen3next"];
-    let fixtures = names.chain(experts).chain(recurrent).chain(both).map(|name| {
+    let names = names.chain(EXPERTS).chain(RECURRENT);
+    let fixtures = names.map(|name| {
         let path = root().join(format!("tests/fixtures/models/{name}.gguf"));
         (name.to_string(), path.into_os_string().into_string().unwrap())
     });

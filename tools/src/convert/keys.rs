@@ -386,6 +386,20 @@ impl Keys {
         Ok(sizes)
     }
 
+    /// The keys of a language model from before Transformers, and its sizes.
+    pub fn seed(&mut self, config: &Config, n_layers: u64) -> Result<Sizes, ConfigError> {
+        let (n_vocab, n_embd) =
+            (config.required("vocab_size")?, config.required("embedding_size")?);
+        Self::check_widths(config, &[("embedding_size", n_embd)])?;
+        // There is no end to it.
+        let n_ctx = 1 << 20;
+        self.count("block_count", n_layers);
+        self.count("context_length", n_ctx);
+        self.count("embedding_length", n_embd);
+        self.file_type();
+        Ok(Sizes { n_layers, n_embd, n_vocab, n_ctx, ..Sizes::default() })
+    }
+
     /// The norms' epsilon.
     pub fn epsilon(config: &Config, defaults: &Defaults) -> Result<f64, ConfigError> {
         let names: &[&str] = match defaults.norm {

@@ -188,13 +188,17 @@ impl<'a> Plan<'a> {
         let mut parts = self.mapping.prefixes.iter().chain(PARTS);
         let name = parts.find_map(|part| full.strip_prefix(part)).unwrap_or(full);
         if self.mapping.ignored.iter().any(|end| name.ends_with(end))
-            || self.mapping.other_parts.iter().any(|start| name.starts_with(start))
+            || self.mapping.other_parts.iter().any(|start| {
+                // What is no part of one model's name is one of another's.
+                name.starts_with(start) || full.starts_with(start)
+            })
         {
             return Ok(Vec::new());
         }
         let in_layer = || {
             let rest = name.strip_prefix(layers)?.strip_prefix('.')?;
-            let (number, rest) = rest.split_once('.')?;
+            let at_the_end = || rest.rsplit_once("_l").map(|(rest, number)| (number, rest));
+            let (number, rest) = rest.split_once('.').or_else(at_the_end)?;
             let number: u64 = number.parse().ok().filter(|n: &u64| n.to_string() == number)?;
             Some((number, rest))
         };
@@ -243,6 +247,7 @@ impl<'a> Plan<'a> {
     fn has(&self, layer: u64, rule: &Rule) -> bool {
         match rule.layers {
             Layers::All => true,
+            Layers::First => layer == 0,
             Layers::Later => layer > 0,
             Layers::Attending => !self.keys.is_recurrent(layer),
             Layers::Recurrent => self.keys.is_recurrent(layer),

@@ -209,6 +209,8 @@ impl Observed {
                 Site::AttentionOutput => in_layer(&["attn_output"]),
                 Site::Mixer => in_layer(&[
                     "ssm_in",
+                    "cell_in",
+                    "window",
                     "shortconv.in_proj",
                     "attn_qkv",
                     "attn_gate",
@@ -216,6 +218,7 @@ impl Observed {
                     "ssm_beta",
                     "ssm_ba",
                 ]),
+                Site::Back => in_layer(&["cell_back"]),
                 Site::Selection => in_layer(&["ssm_x"]),
                 Site::Step => in_layer(&["ssm_dt"]),
                 Site::MixerOutput => {

@@ -27,12 +27,14 @@ mod granitehybrid;
 mod granitemoe;
 mod lfm2;
 mod llama;
+mod lstm;
 mod mamba;
 mod mixers;
 mod mixtral;
 mod modern_bert;
 mod mpt;
 mod nemotron;
+mod nplm;
 mod olmo2;
 mod olmoe;
 mod opt;
@@ -93,6 +95,8 @@ pub static MAPPINGS: &[&Mapping] = &[
     &bert::ROBERTA,
     &distilbert::DISTILBERT,
     &modern_bert::MODERN_BERT,
+    &nplm::NPLM,
+    &lstm::LSTM,
 ];
 
 /// What a file under this folder says.
@@ -110,7 +114,8 @@ pub struct Mapping {
     pub describe: fn(&Config, &mut Keys) -> Result<Sizes, ConfigError>,
     /// Tensors that belong to no layer.
     pub globals: &'static [Rule],
-    /// What a layer's tensors begin with, before a dot and the layer's number.
+    /// What a layer's tensors begin with, before a dot and the layer's number; or else the number is at their
+    /// end, as in torch.nn.LSTM: `weight_ih_l0`.
     pub layers: &'static str,
     /// Tensors of a layer.
     pub layer: &'static [Rule],
@@ -491,6 +496,8 @@ pub struct Rule {
 pub enum Layers {
     /// All of them.
     All,
+    /// The first.
+    First,
     /// All but the first.
     Later,
     /// Those that attend.
@@ -547,6 +554,11 @@ impl Rule {
 
     const fn recurrent(mut self) -> Rule {
         self.layers = Layers::Recurrent;
+        self
+    }
+
+    const fn first(mut self) -> Rule {
+        self.layers = Layers::First;
         self
     }
 
