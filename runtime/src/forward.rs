@@ -3,6 +3,7 @@
 
 mod attention;
 mod delta;
+mod dimensions;
 mod experts;
 mod latent;
 mod recurrence;
@@ -122,6 +123,7 @@ impl Pass<'_> {
             Recurrence::Heads { .. } => self.selective_heads(layer, w, tokens, b),
             Recurrence::Delta { .. } => self.delta(layer, w, tokens, b),
             Recurrence::Weighted { .. } => self.weighted(layer, w, tokens, b),
+            Recurrence::Dimensions { .. } => self.dimensions(layer, w, tokens, b),
         }
     }
 

@@ -102,8 +102,18 @@ fn nothing_is_allocated_after_the_start() {
     assert_eq!(allocations(|| drop(black_box(vec![1, 2, 3]))), 1, "the counter counts");
     let floats = models::llama();
     let integers = models::encoded(&floats, QuantType::Q8_0);
-    let names =
-        ["gpt2", "phi3", "qwen3", "lfm2", "mamba", "mamba2", "rwkv4", "qwen2moe", "deepseek3"];
+    let names = [
+        "gpt2",
+        "phi3",
+        "qwen3",
+        "lfm2",
+        "mamba",
+        "mamba2",
+        "rwkv4",
+        "rwkv7",
+        "qwen2moe",
+        "deepseek3",
+    ];
     let others = names.map(|name| models::fixture(&format!("models/{name}.gguf")));
     for file in [&floats, &integers].into_iter().chain(&others) {
         for precision in [Precision::Bits8, Precision::Bits16, Precision::Mixed] {

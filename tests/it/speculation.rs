@@ -232,7 +232,7 @@ fn a_session_with_drafts_is_one_without() {
 /// Recurrent states are those of the tokens that are in the context, whatever was in it before.
 #[test]
 fn a_recurrent_session_with_drafts_is_one_without() {
-    for name in ["lfm2", "mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4"] {
+    for name in ["lfm2", "mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4", "rwkv7"] {
         same_with_drafts(&encoded(&fixture(&format!("models/{name}.gguf")), QuantType::Q8_0));
     }
 }

@@ -29,7 +29,8 @@ pub fn encoded(file: &[u8], kind: QuantType) -> Vec<u8> {
         let name = tensor.name();
         let is_matrix = tensor.dims().len() >= 2
             && name.ends_with(".weight")
-            && !name.ends_with("_norm.weight");
+            && !name.ends_with("_norm.weight")
+            && !name.ends_with("_fused.weight");
         if !is_matrix || !row.is_multiple_of(kind.block_len()) {
             builder.add_tensor(tensor.name(), tensor.dims(), from).unwrap();
             contents.push(tensor.data().to_vec());

@@ -47,6 +47,7 @@ mod qwen3;
 mod qwen35;
 mod qwen3moe;
 mod rwkv4;
+mod rwkv7;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -88,6 +89,7 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &qwen35::QWEN35,
     &granitehybrid::GRANITE_HYBRID,
     &rwkv4::RWKV4,
+    &rwkv7::RWKV7,
     &bert::BERT,
     &modern_bert::MODERN_BERT,
 ];

@@ -11,6 +11,9 @@ pub(crate) const CHANNELS: usize = 512;
 /// Rows of a state that one item takes.
 pub(crate) const ROWS: usize = 16;
 
+/// Vectors of all heads that a token of [`Recurrence::Dimensions`] has.
+pub(crate) const DIMENSION_PARTS: usize = 8;
+
 /// Most numbers of a layer's state that are believed of a file.
 pub const MAX_STATE: usize = 1 << 24;
 
@@ -116,13 +119,37 @@ pub enum Recurrence {
         /// Channels.
         inner: usize,
     },
+    /// A delta rule with rates of its own for each dimension, of what is forgotten and of what is learnt (RWKV
+    /// 7, Peng et al. 2025). Both branches of a layer see the token before, too.
+    Dimensions {
+        /// The residual stream's width, and that of all heads.
+        width: usize,
+        /// Dimensions of a head.
+        head_dim: usize,
+        /// The low ranks that these rates are made through, how much of the first layer's values is mixed in,
+        /// and a gate.
+        ranks: Ranks,
+    },
+}
+
+/// See [`Recurrence::Dimensions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranks {
+    /// Of what is forgotten.
+    pub decay: usize,
+    /// Of what is learnt.
+    pub learning: usize,
+    /// Of how much of the first layer's values is mixed in.
+    pub mixing: usize,
+    /// Of the gate.
+    pub gate: usize,
 }
 
 impl Recurrence {
     /// Tokens that the convolution sees; 0 where there is none.
     pub fn taps(&self) -> usize {
         match *self {
-            Recurrence::None | Recurrence::Weighted { .. } => 0,
+            Recurrence::None | Recurrence::Weighted { .. } | Recurrence::Dimensions { .. } => 0,
             Recurrence::ShortConvolution { taps, .. }
             | Recurrence::Selective { taps, .. }
             | Recurrence::Heads { taps, .. }
@@ -133,7 +160,7 @@ impl Recurrence {
     /// Channels of the convolution.
     pub fn channels(&self) -> usize {
         match *self {
-            Recurrence::None | Recurrence::Weighted { .. } => 0,
+            Recurrence::None | Recurrence::Weighted { .. } | Recurrence::Dimensions { .. } => 0,
             Recurrence::ShortConvolution { width, .. } => width,
             Recurrence::Selective { inner, .. } => inner,
             Recurrence::Heads { inner, state, groups, .. } => inner + 2 * groups * state,
@@ -146,7 +173,7 @@ impl Recurrence {
     /// Floats that the input's projection gives for a token.
     pub fn projected(&self) -> usize {
         match *self {
-            Recurrence::None | Recurrence::Weighted { .. } => 0,
+            Recurrence::None | Recurrence::Weighted { .. } | Recurrence::Dimensions { .. } => 0,
             Recurrence::ShortConvolution { width, .. } => 3 * width,
             Recurrence::Selective { inner, .. } => 2 * inner,
             Recurrence::Heads { inner, heads, .. } => inner + self.channels() + heads,
@@ -163,6 +190,7 @@ impl Recurrence {
             | Recurrence::Heads { inner, .. }
             | Recurrence::Weighted { inner, .. } => inner,
             Recurrence::Delta { values, value_dim, .. } => values * value_dim,
+            Recurrence::Dimensions { width, .. } => width,
         }
     }
 
@@ -175,10 +203,13 @@ impl Recurrence {
         }
     }
 
-    /// The low rank of steps.
+    /// The low rank of steps, or the largest of several.
     pub fn rank(&self) -> usize {
         match *self {
             Recurrence::Selective { rank, .. } => rank,
+            Recurrence::Dimensions { ranks, .. } => {
+                ranks.decay.max(ranks.learning).max(ranks.mixing).max(ranks.gate)
+            }
             _ => 0,
         }
     }
@@ -199,6 +230,7 @@ impl Recurrence {
             Recurrence::Delta { key_dim, .. } => key_dim,
             // Of what is averaged the sum, the sum of its weights, and the logarithm of their unit.
             Recurrence::Weighted { .. } => 3,
+            Recurrence::Dimensions { head_dim, .. } => head_dim,
             _ => 0,
         }
     }
@@ -238,6 +270,9 @@ impl Recurrence {
             }
             // A token with the one before, or what its second branch adds; a key, a value, a gate.
             Recurrence::Weighted { width, .. } => [width, inner, inner, inner, 0, inner],
+            Recurrence::Dimensions { width, .. } => {
+                [width, DIMENSION_PARTS * width, 0, self.rank(), 0, width]
+            }
             _ => [projected, convolved, self.selected(), self.rank(), steps, inner],
         }
     }
@@ -252,7 +287,7 @@ impl Recurrence {
     /// Floats of a token that a layer's branches see of the one before: each has its own; 0: none does.
     pub fn shifted(&self) -> usize {
         match *self {
-            Recurrence::Weighted { width, .. } => width,
+            Recurrence::Weighted { width, .. } | Recurrence::Dimensions { width, .. } => width,
             _ => 0,
         }
     }

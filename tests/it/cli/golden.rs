@@ -38,7 +38,7 @@ fn small_models() -> Vec<(String, String)> {
     let names = ["llama-f32", "gemma3", "gpt2", "phi3", "qwen2", "qwen3"].into_iter();
     let experts = ["qwen2moe", "deepseek2", "deepseek3"];
     let recurrent =
-        ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4"];
+        ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4", "rwkv7"];
     let fixtures = names.chain(experts).chain(recurrent).map(|name| {
         let path = root().join(format!("tests/fixtures/models/{name}.gguf"));
         (name.to_string(), path.into_os_string().into_string().unwrap())
