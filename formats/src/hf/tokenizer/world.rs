@@ -71,8 +71,8 @@ fn literal_bytes(literal: &str) -> Option<Vec<u8>> {
                 kind => {
                     let digits = match kind {
                         'x' => 2,
-                        'u' => 4,
-                        'U' => 8,
+                        'u' if !is_bytes => 4,
+                        'U' if !is_bytes => 8,
                         _ => return None,
                     };
                     let mut code = 0_u32;
@@ -82,12 +82,11 @@ fn literal_bytes(literal: &str) -> Option<Vec<u8>> {
                     char::from_u32(code)?
                 }
             },
-            other if other == quote => return None,
+            other if other == quote || is_bytes && !other.is_ascii() => return None,
             other => other,
         };
         match u8::try_from(character) {
             Ok(byte) if is_bytes => bytes.push(byte),
-            Err(_) if is_bytes => return None,
             _ => bytes.extend(character.encode_utf8(&mut [0; 4]).bytes()),
         }
     }
