@@ -46,7 +46,7 @@ fn tiny_models_equal_their_references() {
     let recurrent =
         ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4", "rwkv7"];
     let experts = ["qwen2moe", "deepseek2", "deepseek3"];
-    let others = ["llama-f32", "gemma3-bf16", "gpt2", "phi3", "qwen2", "qwen3"];
+    let others = ["llama-f32", "gemma3-bf16", "gemma4", "gpt2", "phi3", "qwen2", "qwen3"];
     for name in others.into_iter().chain(experts).chain(recurrent) {
         let path = root().join("tests/fixtures/models").join(name);
         check_float(&path.with_extension("gguf"), &json(&path.with_extension("json")));
