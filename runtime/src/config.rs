@@ -5,8 +5,8 @@ mod recurrence;
 
 use mote_kernels::{CacheType, Gate, RopeLayout};
 
-pub(crate) use recurrence::{CHANNELS, ROWS};
-pub use recurrence::{DeltaLayout, LayerSet, MAX_STATE, MAX_TAPS, Recurrence};
+pub(crate) use recurrence::{CHANNELS, DIMENSION_PARTS, ROWS};
+pub use recurrence::{DeltaLayout, LayerSet, MAX_STATE, MAX_TAPS, Ranks, Recurrence};
 
 /// Largest width and layer count that are believed of a file.
 pub const MAX_WIDTH: usize = 1 << 17;

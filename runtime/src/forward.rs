@@ -4,6 +4,7 @@
 mod attention;
 mod cells;
 mod delta;
+mod dimensions;
 mod experts;
 mod latent;
 mod layer_embedding;
@@ -137,6 +138,7 @@ impl Pass<'_> {
             Recurrence::Weighted { .. } => self.weighted(layer, w, tokens, b),
             Recurrence::Cells { .. } => self.cells(layer, w, tokens, b),
             Recurrence::Window { .. } => self.context_window(layer, w, tokens, b),
+            Recurrence::Dimensions { .. } => self.dimensions(layer, w, tokens, b),
         }
     }
 

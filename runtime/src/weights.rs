@@ -8,11 +8,11 @@ use mote_formats::gguf::{Gguf, Tensor};
 use mote_kernels::{Matrix, QuantType};
 
 use crate::arch::Architecture;
-use crate::config::{Config, NormKind, Stretch};
+use crate::config::{Config, NormKind, Recurrence, Stretch};
 use crate::error::{LoadError, TensorError};
 use crate::memory::{Carver, Measure};
 pub use slots::{FFN_NORM, Fused, GATE_UP, GATE_UP_BIAS, QKV, QKV_BIAS, Slot, required};
-use slots::{LAYER, Width};
+use slots::{LAYER, MIXING, Width};
 
 /// A tensor that belongs to no layer.
 #[derive(Clone, Copy)]
@@ -171,7 +171,7 @@ impl<'a> Weights<'a> {
         for tensor in gguf.tensors() {
             match Place::of(tensor.name(), architecture, config) {
                 Some(place) => place.record(&tensor, records)?,
-                None => check_unused(tensor.name(), config.n_layers)?,
+                None => check_unused(tensor.name(), config)?,
             }
         }
         let missing = |index: usize| records[index].rows == 0;
@@ -311,14 +311,18 @@ impl<'a> Layer<'a> {
 
 /// Refuses a tensor that other architectures have: left out, it would make the logits wrong without a word.
 /// Others without a place are left alone.
-fn check_unused(name: &str, n_layers: usize) -> Result<(), LoadError> {
+fn check_unused(name: &str, config: &Config) -> Result<(), LoadError> {
     let parts = name.strip_prefix("blk.").and_then(|name| name.split_once('.'));
     let Some((layer, rest)) = parts else { return Ok(()) };
-    let Some(layer) = layer.parse().ok().filter(|&layer: &u32| (layer as usize) < n_layers) else {
+    let Some(layer) = layer.parse().ok().filter(|&layer: &u32| (layer as usize) < config.n_layers)
+    else {
         return Ok(());
     };
     const OTHERS: [&str; 3] = [QKV_BIAS.name, "attn_q_a.bias", "attn_kv_a_mqa.bias"];
-    let mut names = LAYER.iter().map(|&(_, name, ..)| name).chain(OTHERS);
+    // llama.cpp wants them in the first layer, too, and does not use them there.
+    let idle = matches!(config.recurrence, Recurrence::Dimensions { .. }) && layer == 0;
+    let used = LAYER.iter().filter(|(slot, ..)| !idle || !MIXING.contains(slot));
+    let mut names = used.map(|&(_, name, ..)| name).chain(OTHERS);
     match names.find(|&name| name == rest) {
         Some(name) => Err(LoadError::Tensor(name, Some(layer), TensorError::Unused)),
         None => Ok(()),
@@ -404,6 +408,9 @@ impl Place {
         let found = tensor.shape();
         let outputs: usize = self.parts.iter().map(|(_, outputs)| outputs).sum();
         let stacked = self.stacked as u64;
+        // Rows of vectors may stand in any of the dimensions behind the first.
+        let rows = found[1..].iter().fold(1_u64, |rows, &n| rows.saturating_mul(n));
+        let found = if self.vector { [found[0], rows, 1, 1] } else { found };
         let (expected, beyond) = match self.vector {
             true => ([outputs as u64, stacked], [1, 1]),
             false => ([self.cols as u64, outputs as u64], [stacked, 1]),

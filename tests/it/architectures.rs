@@ -332,6 +332,38 @@ fn what_the_facts_ask_for_must_be_there() {
     }
 }
 
+/// What llama.cpp wants in RWKV's first layer is not looked at; in the others it must be there.
+#[test]
+fn values_are_mixed_behind_the_first_layer() {
+    let loaded = |file: &[u8]| {
+        let gguf = Gguf::parse(file).unwrap();
+        let mut tables = vec![0; Model::bytes_needed(&gguf)?];
+        Model::new(&gguf, &mut tables).map(|_| ())
+    };
+    let without = |layer: u32| {
+        let name = format!("blk.{layer}.time_mix_v1.weight");
+        edited(&small("rwkv7"), &[], |tensors| tensors.retain(|tensor| tensor.name != name))
+    };
+    let bits = |file: &[u8]| Run::default().bits(file, &text(20), 20);
+    assert!(bits(&without(0)) == bits(&small("rwkv7")));
+    let missing = LoadError::Tensor("time_mix_v1.weight", Some(2), TensorError::Missing);
+    assert_eq!(loaded(&without(2)), Err(missing));
+    let with = |name: &str, key: &str, value| {
+        let key = format!("{name}.{key}");
+        loaded(&edited(&small(name), &[(&key, Value::U32(value))], |_| ())).unwrap_err()
+    };
+    let wrong = |key, why| LoadError::Key(key, why);
+    let (range, unsupported) = (KeyError::OutOfRange, KeyError::Unsupported);
+    assert_eq!(with("rwkv7", "wkv.head_size", 5), wrong("wkv.head_size", range));
+    assert_eq!(with("rwkv7", "token_shift_count", 1), wrong("token_shift_count", unsupported));
+    assert_eq!(with("rwkv4", "halving_period", 1 << 20), wrong("halving_period", range));
+    let inner = with("rwkv4", "wkv.channel_count", 40);
+    assert!(matches!(inner, LoadError::Tensor(_, Some(0), TensorError::Shape { .. })));
+    // The halves of the stream are felt by norms alone, and little.
+    let whole = edited(&small("rwkv4"), &[("rwkv4.halving_period", Value::U32(0))], |_| ());
+    assert!(bits(&whole) != bits(&small("rwkv4")));
+}
+
 /// Steps come from a vector that may be wider than everything else.
 #[test]
 fn a_step_of_a_high_rank() {

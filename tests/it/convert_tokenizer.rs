@@ -46,6 +46,7 @@ pub(super) fn read_as(
         vocab_json: file("vocab.json"),
         merges_txt: file("merges.txt"),
         vocab_txt: file("vocab.txt"),
+        rwkv_vocab: file("rwkv_vocab_v20230424.txt"),
         added_tokens: file("added_tokens.json"),
         special_tokens_map: file("special_tokens_map.json"),
         chat_template: file("chat_template.jinja"),
@@ -413,4 +414,43 @@ fn unigram_vocabularies_are_converted() {
         })
         .contains("Strip")
     );
+}
+
+/// RWKV's file of tokens as Python spells them, some by characters and some by bytes.
+#[test]
+fn rwkvs_vocabulary_is_read() {
+    let bytes = (0..=255_u8).map(|byte| match byte {
+        b'\n' => r"'\n' 1".to_owned(),
+        b'\t' => r"'\t' 1".to_owned(),
+        b'\r' => r"'\r' 1".to_owned(),
+        b'\\' => r"'\\' 1".to_owned(),
+        b'\'' => r#""'" 1"#.to_owned(),
+        b' '..=b'~' => format!("'{}' 1", char::from(byte)),
+        0..=0x7F => format!(r"'\x{byte:02x}' 1"),
+        _ => format!(r"b'\x{byte:02x}' 1"),
+    });
+    let others =
+        [r"'\n\n' 2", "' the' 4", "'你好' 6", r"'\u3000' 3", r"b'\xe4\xbd' 2", r#"'"\'' 2"#];
+    let lines = bytes.chain(others.map(str::to_owned)).zip(1..);
+    let file: String = lines.map(|(line, id)| format!("{id} {line}\n")).collect();
+    let folder = |file: &str| Folder::from([("rwkv_vocab_v20230424.txt".into(), file.into())]);
+    let written = gguf(&read(&folder(&file), 266).unwrap());
+    let keys = keys(&written);
+    assert_eq!(keys["tokenizer.ggml.model"], "Str(\"rwkv\")");
+    assert_eq!(keys["tokenizer.ggml.eot_token_id"], "U32(257)");
+    with_bytes(&written, |tokenizer| {
+        let options = mote_runtime::tokenizer::EncodeOptions::default();
+        for (text, ids) in [
+            ("a the\n\n\n", &[98, 258, 257, 11][..]),
+            ("你好你\u{3000}", &[259, 261, 161, 260]),
+            ("\"'\0\\n", &[262, 1, 93, 111]),
+        ] {
+            assert_eq!(tokenizer.encode_to_vec(text.as_bytes(), options).unwrap(), ids, "{text:?}");
+        }
+        assert_eq!(tokenizer.find(b"[PAD265]"), Some(265));
+        assert!(!tokenizer.adds_bos() && !tokenizer.adds_eos());
+    });
+    let refused = |file: &str, rows| read(&folder(file), rows).unwrap_err().to_string();
+    assert!(refused(&file, 262).contains("262"));
+    assert!(refused("1 'a' 1\n3 'b' 1\n", 9).contains("line 2 "));
 }

@@ -15,7 +15,7 @@ pub fn llama() -> Vec<u8> {
 pub const EXPERTS: [&str; 5] = ["qwen2moe", "qwen3moe", "gemma4-experts", "deepseek2", "deepseek3"];
 
 /// Those with recurrent layers, some of them with experts, too.
-pub const RECURRENT: [&str; 12] = [
+pub const RECURRENT: [&str; 13] = [
     "lfm2",
     "mamba",
     "falcon-mamba",
@@ -28,6 +28,7 @@ pub const RECURRENT: [&str; 12] = [
     "qwen3next",
     "lstm",
     "nplm",
+    "rwkv7",
 ];
 
 /// A fixture's bytes.
@@ -48,7 +49,8 @@ pub fn encoded(file: &[u8], kind: QuantType) -> Vec<u8> {
         let name = tensor.name();
         let is_matrix = tensor.shape()[1..].iter().any(|&n| n > 1)
             && name.ends_with(".weight")
-            && !name.ends_with("_norm.weight");
+            && !name.ends_with("_norm.weight")
+            && !name.ends_with("_fused.weight");
         if !is_matrix || !row.is_multiple_of(kind.block_len()) {
             builder.add_tensor(tensor.name(), tensor.dims(), from).unwrap();
             contents.push(tensor.data().to_vec());

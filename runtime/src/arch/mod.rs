@@ -52,6 +52,7 @@ mod qwen35moe;
 mod qwen3moe;
 mod qwen3next;
 mod rwkv4;
+mod rwkv7;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -96,6 +97,7 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &qwen35moe::QWEN35MOE,
     &granitehybrid::GRANITE_HYBRID,
     &rwkv4::RWKV4,
+    &rwkv7::RWKV7,
     &bert::BERT,
     &modern_bert::MODERN_BERT,
     &nplm::NPLM,

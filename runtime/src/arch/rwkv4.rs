@@ -11,8 +11,8 @@ use crate::weights::{Fused, Slot};
 pub static RWKV4: Architecture =
     Architecture { name: "rwkv4", config, required: &[], optional: &[], fused: FUSED };
 
-/// The network behind the mixer, under its own names.
-const FUSED: &[Fused] = &[
+/// What every RWKV calls otherwise.
+pub(super) const FUSED: &[Fused] = &[
     Fused::renamed("attn_norm_2.weight", &[Slot::FfnNorm]),
     Fused::renamed("attn_norm_2.bias", &[Slot::FfnNormBias]),
     Fused::renamed("time_mix_output.weight", &[Slot::MixOut]),

@@ -11,6 +11,9 @@ pub(crate) const CHANNELS: usize = 512;
 /// Rows of a state that one item takes.
 pub(crate) const ROWS: usize = 16;
 
+/// Vectors of all heads that a token of [`Recurrence::Dimensions`] has.
+pub(crate) const DIMENSION_PARTS: usize = 8;
+
 /// Most numbers of a layer's state that are believed of a file.
 pub const MAX_STATE: usize = 1 << 24;
 
@@ -138,6 +141,17 @@ pub enum Recurrence {
         /// The hidden layer's width.
         hidden: usize,
     },
+    /// A delta rule with rates of its own for each dimension, of what is forgotten and of what is learnt (RWKV
+    /// 7, Peng et al. 2025). Both branches of a layer see the token before, too.
+    Dimensions {
+        /// The residual stream's width, and that of all heads.
+        width: usize,
+        /// Dimensions of a head.
+        head_dim: usize,
+        /// The low ranks that these rates are made through, how much of the first layer's values is mixed in,
+        /// and a gate.
+        ranks: Ranks,
+    },
 }
 
 /// Heads of the gated delta rule, as its projections give them.
@@ -153,11 +167,27 @@ pub enum DeltaLayout {
     Joined,
 }
 
+/// See [`Recurrence::Dimensions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranks {
+    /// Of what is forgotten.
+    pub decay: usize,
+    /// Of what is learnt.
+    pub learning: usize,
+    /// Of how much of the first layer's values is mixed in.
+    pub mixing: usize,
+    /// Of the gate.
+    pub gate: usize,
+}
+
 impl Recurrence {
     /// Tokens that the convolution sees; 0 where there is none.
     pub fn taps(&self) -> usize {
         match *self {
-            Recurrence::None | Recurrence::Weighted { .. } | Recurrence::Cells { .. } => 0,
+            Recurrence::None
+            | Recurrence::Weighted { .. }
+            | Recurrence::Dimensions { .. }
+            | Recurrence::Cells { .. } => 0,
             Recurrence::ShortConvolution { taps, .. }
             | Recurrence::Window { taps, .. }
             | Recurrence::Selective { taps, .. }
@@ -169,7 +199,10 @@ impl Recurrence {
     /// Channels of the convolution.
     pub fn channels(&self) -> usize {
         match *self {
-            Recurrence::None | Recurrence::Weighted { .. } | Recurrence::Cells { .. } => 0,
+            Recurrence::None
+            | Recurrence::Weighted { .. }
+            | Recurrence::Dimensions { .. }
+            | Recurrence::Cells { .. } => 0,
             Recurrence::ShortConvolution { width, .. } | Recurrence::Window { width, .. } => width,
             Recurrence::Selective { inner, .. } => inner,
             Recurrence::Heads { inner, state, groups, .. } => inner + 2 * groups * state,
@@ -182,7 +215,7 @@ impl Recurrence {
     /// Floats that the input's projection gives for a token.
     pub fn projected(&self) -> usize {
         match *self {
-            Recurrence::None | Recurrence::Weighted { .. } => 0,
+            Recurrence::None | Recurrence::Weighted { .. } | Recurrence::Dimensions { .. } => 0,
             Recurrence::ShortConvolution { width, .. } => 3 * width,
             Recurrence::Selective { inner, .. } => 2 * inner,
             Recurrence::Heads { inner, heads, .. } => inner + self.channels() + heads,
@@ -204,6 +237,7 @@ impl Recurrence {
             Recurrence::Delta { values, value_dim, .. } => values * value_dim,
             Recurrence::Cells { width } => width,
             Recurrence::Window { taps, width, .. } => taps * width,
+            Recurrence::Dimensions { width, .. } => width,
         }
     }
 
@@ -216,10 +250,13 @@ impl Recurrence {
         }
     }
 
-    /// The low rank of steps.
+    /// The low rank of steps, or the largest of several.
     pub fn rank(&self) -> usize {
         match *self {
             Recurrence::Selective { rank, .. } => rank,
+            Recurrence::Dimensions { ranks, .. } => {
+                ranks.decay.max(ranks.learning).max(ranks.mixing).max(ranks.gate)
+            }
             _ => 0,
         }
     }
@@ -242,6 +279,7 @@ impl Recurrence {
             Recurrence::Weighted { .. } => 3,
             // What is shown, and what is kept.
             Recurrence::Cells { .. } => 2,
+            Recurrence::Dimensions { head_dim, .. } => head_dim,
             _ => 0,
         }
     }
@@ -284,6 +322,9 @@ impl Recurrence {
             Recurrence::Weighted { width, .. } => [width, inner, inner, inner, 0, inner],
             // What the tokens and what the cells say to the gates.
             Recurrence::Cells { .. } => [projected, 0, projected, 0, 0, inner],
+            Recurrence::Dimensions { width, .. } => {
+                [width, DIMENSION_PARTS * width, 0, self.rank(), 0, width]
+            }
             _ => [projected, convolved, self.selected(), self.rank(), steps, inner],
         }
     }
@@ -302,7 +343,7 @@ impl Recurrence {
     /// Floats of a token that a layer's branches see of the one before: each has its own; 0: none does.
     pub fn shifted(&self) -> usize {
         match *self {
-            Recurrence::Weighted { width, .. } => width,
+            Recurrence::Weighted { width, .. } | Recurrence::Dimensions { width, .. } => width,
             _ => 0,
         }
     }

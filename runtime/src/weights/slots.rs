@@ -64,6 +64,23 @@ slots! {
     TimeGate = "time_mix_receptance.weight", Embd, Inner;
     TimeFirst = "time_mix_first.weight", Inner, One;
     TimeDecay = "time_mix_decay.weight", Inner, One;
+    TimeShifts = "time_mix_lerp_fused.weight", Embd, One;
+    DecayBias = "time_mix_w0.weight", Inner, One;
+    DecayDown = "time_mix_w1.weight", Embd, DecayRank;
+    DecayUp = "time_mix_w2.weight", DecayRank, Inner;
+    LearningBias = "time_mix_a0.weight", Inner, One;
+    LearningDown = "time_mix_a1.weight", Embd, LearningRank;
+    LearningUp = "time_mix_a2.weight", LearningRank, Inner;
+    MixingBias = "time_mix_v0.weight", Inner, One;
+    MixingDown = "time_mix_v1.weight", Embd, MixingRank;
+    MixingUp = "time_mix_v2.weight", MixingRank, Inner;
+    GateDown = "time_mix_g1.weight", Embd, GateRank;
+    GateUp = "time_mix_g2.weight", GateRank, Inner;
+    RemovedKey = "time_mix_k_k.weight", Inner, One;
+    LearntKey = "time_mix_k_a.weight", Inner, One;
+    Bonus = "time_mix_r_k.weight", Inner, One;
+    TimeNorm = "time_mix_ln.weight", Inner, One;
+    TimeNormBias = "time_mix_ln.bias", Inner, One;
     ChannelShiftKey = "channel_mix_lerp_k.weight", Embd, One;
     ChannelShiftGate = "channel_mix_lerp_r.weight", Embd, One;
     ChannelGate = "channel_mix_receptance.weight", Embd, Embd;
@@ -126,6 +143,11 @@ impl Slot {
             Slot::TimeShiftKey | Slot::TimeShiftValue | Slot::TimeShiftGate => recurrent,
             Slot::TimeKey | Slot::TimeValue | Slot::TimeGate => recurrent,
             Slot::TimeFirst | Slot::TimeDecay => recurrent,
+            Slot::TimeShifts | Slot::RemovedKey | Slot::LearntKey | Slot::Bonus => recurrent,
+            Slot::TimeNorm | Slot::TimeNormBias | Slot::GateDown | Slot::GateUp => recurrent,
+            Slot::DecayBias | Slot::DecayDown | Slot::DecayUp => recurrent,
+            Slot::LearningBias | Slot::LearningDown | Slot::LearningUp => recurrent,
+            Slot::MixingBias | Slot::MixingDown | Slot::MixingUp => recurrent,
             _ => true,
         }
     }
@@ -153,6 +175,7 @@ impl Slot {
                 _ => 1,
             },
             Slot::MixNorm => config.recurrence.groups(),
+            Slot::TimeShifts => SHIFTS,
             Slot::QNorm => heads(config.n_heads),
             Slot::KNorm => heads(config.n_kv_heads),
             _ => 1,
@@ -239,6 +262,35 @@ const WEIGHTED: &[Slot] = &[
     Slot::ChannelGate,
 ];
 
+/// Matrices that meet mixtures of their own of a token and the one before, where all weights are in one tensor.
+const SHIFTS: usize = 6;
+
+/// What a delta rule for each dimension has, and the network behind it.
+const DIMENSIONS: &[Slot] = &[
+    Slot::TimeShifts,
+    Slot::TimeGate,
+    Slot::TimeKey,
+    Slot::TimeValue,
+    Slot::DecayBias,
+    Slot::DecayDown,
+    Slot::DecayUp,
+    Slot::LearningBias,
+    Slot::LearningDown,
+    Slot::LearningUp,
+    Slot::GateDown,
+    Slot::GateUp,
+    Slot::RemovedKey,
+    Slot::LearntKey,
+    Slot::Bonus,
+    Slot::TimeNorm,
+    Slot::TimeNormBias,
+    Slot::MixOut,
+    Slot::ChannelShiftKey,
+];
+
+/// The same behind the first layer, whose values are mixed in.
+pub(super) const MIXING: &[Slot] = &[Slot::MixingBias, Slot::MixingDown, Slot::MixingUp];
+
 /// What a layer of a decoder with these facts has.
 pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let biased = config.norm == NormKind::Layer;
@@ -262,6 +314,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         Recurrence::Heads { .. } => HEADS,
         Recurrence::Delta { .. } => DELTA,
         Recurrence::Weighted { .. } => WEIGHTED,
+        Recurrence::Dimensions { .. } => DIMENSIONS,
         Recurrence::Cells { .. } => &[Slot::MixIn, Slot::MixBack],
         Recurrence::Window { .. } => &[Slot::MixIn],
     };
@@ -273,6 +326,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         },
         _ => &[],
     };
+    let mixes = matches!(config.recurrence, Recurrence::Dimensions { .. }) && layer > 0;
     let experts = config.experts_of(layer);
     let ffn: &[Slot] = match (experts, config.gated) {
         _ if !config.has_ff() => &[],
@@ -289,6 +343,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         when(mixer_norm && biased, &[Slot::AttentionNormBias]),
         mixer,
         beside,
+        when(mixes, MIXING),
         when(config.sinks && !recurrent, &[Slot::Sinks]),
         when(two_norms && config.has_ff(), &[Slot::FfnNorm]),
         when(two_norms && config.has_ff() && biased, &[Slot::FfnNormBias]),
@@ -369,6 +424,10 @@ pub(super) enum Width {
     Rates,
     Skips,
     MixGroup,
+    DecayRank,
+    LearningRank,
+    MixingRank,
+    GateRank,
 }
 
 impl Width {
@@ -416,6 +475,15 @@ impl Width {
                 _ => 1,
             },
             Width::MixGroup => config.recurrence.group_len(),
+            Width::DecayRank | Width::LearningRank | Width::MixingRank | Width::GateRank => {
+                let Recurrence::Dimensions { ranks, .. } = config.recurrence else { return 0 };
+                match self {
+                    Width::DecayRank => ranks.decay,
+                    Width::LearningRank => ranks.learning,
+                    Width::MixingRank => ranks.mixing,
+                    _ => ranks.gate,
+                }
+            }
         }
     }
 }

@@ -380,7 +380,9 @@ impl Keys {
         self.count("feed_forward_length", 0);
         self.count("attention.head_count", 0);
         self.count("block_count", sizes.n_layers);
-        let given = config.float("layer_norm_epsilon", 1e-30..=0.999)?;
+        let names = ["layer_norm_epsilon", "norm_eps"];
+        let name = names.iter().find(|name| config.get(name).is_some());
+        let given = name.map_or(Ok(None), |name| config.float(name, 1e-30..=0.999))?;
         self.float(norm.epsilon(), given.unwrap_or(epsilon));
         self.file_type();
         Ok(sizes)

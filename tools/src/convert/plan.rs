@@ -370,6 +370,9 @@ impl<'a> Plan<'a> {
             || name.ends_with(".ffn_gate_inp.weight")
             || name.ends_with(".ffn_gate_inp_shexp.weight")
             || name.ends_with("conv1d.weight")
+            || name.ends_with(".time_mix_lerp_fused.weight")
+            || name.ends_with(".time_mix_w1.weight")
+            || name.ends_with(".time_mix_w2.weight")
             || name.ends_with(".shortconv.conv.weight")
             || matches!(name, "position_embd.weight" | "token_types.weight");
         if always_f32 {
@@ -462,6 +465,11 @@ fn dims(transform: Transform, shape: &[u64], sizes: &Sizes) -> Vec<u64> {
         let all = [cols, rows, count.of(sizes)];
         // One block is a matrix.
         return if count == Width::Single { all[..2].to_vec() } else { all.to_vec() };
+    }
+    match (transform, dims.as_slice()) {
+        (Transform::Flat, all) => return vec![all.iter().product()],
+        (Transform::Apart, &[row, rows]) => return vec![row, 1, 1, rows],
+        _ => {}
     }
     match (transform, dims.as_mut_slice()) {
         (Transform::Transpose { step, .. }, [outputs, inputs, ..]) => {

@@ -24,6 +24,7 @@ pub fn read(folder: &Folder, config: &[u8], rows: u64, pre: Option<&str>) -> Res
     let vocab_json = file("vocab.json")?;
     let merges_txt = file("merges.txt")?;
     let vocab_txt = file("vocab.txt")?;
+    let rwkv_vocab = file("rwkv_vocab_v20230424.txt")?;
     let added_tokens = file("added_tokens.json")?;
     let special_tokens_map = file("special_tokens_map.json")?;
     let chat_template = file("chat_template.jinja")?;
@@ -43,6 +44,7 @@ pub fn read(folder: &Folder, config: &[u8], rows: u64, pre: Option<&str>) -> Res
         vocab_json: vocab_json.as_deref(),
         merges_txt: merges_txt.as_deref(),
         vocab_txt: vocab_txt.as_deref(),
+        rwkv_vocab: rwkv_vocab.as_deref(),
         added_tokens: added_tokens.as_deref(),
         special_tokens_map: special_tokens_map.as_deref(),
         chat_template: chat_template.as_deref(),

@@ -73,6 +73,8 @@ pub enum Reason {
     MergeFields(usize),
     /// A line of merges.txt that is not two texts: its number from 1.
     MergeLine(usize),
+    /// A line of a vocabulary that is not its number, a text and its length: its number from 1.
+    TokenLine(usize),
     /// A merge of a text, or to a text, that is no token: its number from 0.
     MergeOfNoToken {
         /// The merge.
@@ -181,6 +183,12 @@ impl fmt::Display for Reason {
                 write!(f, "token {text:?} has the id {id}, but the embedding has {rows} rows")
             }
             Reason::MergeFields(index) => write!(f, "merge {index} is not two texts"),
+            Reason::TokenLine(line) => {
+                write!(
+                    f,
+                    "line {line} is not its number, a token as Python spells it and its length"
+                )
+            }
             Reason::MergeLine(line) => write!(f, "line {line} is not two texts with a blank"),
             Reason::MergeOfNoToken { index, text } => {
                 write!(f, "merge {index} needs {text:?}, which is no token")

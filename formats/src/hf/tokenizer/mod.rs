@@ -2,7 +2,7 @@
 //!
 //! [`read`] takes the bytes of whatever files there are and [`Tokenizer::write`] gives what
 //! llama.cpp's converter writes for them: byte-level vocabularies (`gpt2`), SentencePiece's byte-pair
-//! encoding (`llama`), its Unigram (`t5`) and WordPiece (`bert`).
+//! encoding (`llama`), its Unigram (`t5`), WordPiece (`bert`) and RWKV's vocabulary (`rwkv`).
 //!
 //! tokenizer.json says which tokens a text gets. Where tokenizer.model is beside it and has the
 //! same pieces, their scores come from there; otherwise from the order of the merges, which is that
@@ -26,6 +26,7 @@ mod special;
 mod unigram;
 mod vocabulary;
 mod wordpiece;
+mod world;
 
 use std::string::String;
 use std::vec::Vec;
@@ -62,6 +63,8 @@ pub struct Files<'a> {
     pub merges_txt: Option<&'a [u8]>,
     /// vocab.txt, a token on each line.
     pub vocab_txt: Option<&'a [u8]>,
+    /// rwkv_vocab_v20230424.txt, a token as Python spells it on each line.
+    pub rwkv_vocab: Option<&'a [u8]>,
     /// added_tokens.json.
     pub added_tokens: Option<&'a [u8]>,
     /// special_tokens_map.json.
@@ -110,6 +113,8 @@ enum Rules {
         /// Kinds of segments that the model tells apart.
         token_types: u32,
     },
+    /// The longest token at each place.
+    Longest,
 }
 
 /// What a reader of one kind of vocabulary gives.
@@ -136,6 +141,9 @@ pub fn read(
         return Err(TokenizerError::new("config.json", Reason::TooManyTokens(rows)));
     }
     let settings = Settings::read(files)?;
+    if let (None, Some(vocab)) = (files.tokenizer_json, files.rwkv_vocab) {
+        return world::read(vocab, &settings, files, rows);
+    }
     let json = files.tokenizer_json.map(json::read).transpose()?;
     let read = match &json {
         Some(json) if bytes::is_byte_level(json) => bytes::from_json(json, &settings, rows, pre)?,

@@ -46,6 +46,7 @@ mod qwen35;
 mod qwen3moe;
 mod qwen3next;
 mod rwkv4;
+mod rwkv7;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -91,6 +92,7 @@ pub static MAPPINGS: &[&Mapping] = &[
     &qwen35::QWEN35MOE,
     &granitehybrid::GRANITE_HYBRID,
     &rwkv4::RWKV4,
+    &rwkv7::RWKV7,
     &bert::BERT,
     &bert::ROBERTA,
     &distilbert::DISTILBERT,
@@ -213,6 +215,8 @@ pub struct MixerSizes {
     pub steps: u64,
     /// Numbers of each channel.
     pub state: u64,
+    /// The low ranks of what is learnt, of values that are mixed in, and of gates.
+    pub ranks: [u64; 3],
     /// Values that are normed together.
     pub group: u64,
     /// Heads of keys.
@@ -317,6 +321,14 @@ pub enum Width {
     State,
     /// See [`MixerSizes`].
     MixGroup,
+    /// Mixtures with the token before.
+    Shifts,
+    /// See [`MixerSizes`].
+    LearningRank,
+    /// See [`MixerSizes`].
+    MixingRank,
+    /// See [`MixerSizes`].
+    GateRank,
     /// Queries with their gates.
     GatedQuery,
     /// The first projection of a recurrent mixer, and its gates.
@@ -375,6 +387,10 @@ impl Width {
             Width::Steps => sizes.mixer.steps,
             Width::State => sizes.mixer.state,
             Width::MixGroup => sizes.mixer.group,
+            Width::Shifts => 6,
+            Width::LearningRank => sizes.mixer.ranks[0],
+            Width::MixingRank => sizes.mixer.ranks[1],
+            Width::GateRank => sizes.mixer.ranks[2],
             Width::GatedQuery => query.saturating_mul(2),
             Width::MixInGates => sizes.mixer.projected.saturating_add(sizes.mixer.inner),
             Width::TwiceSteps => sizes.mixer.steps.saturating_mul(2),
@@ -405,6 +421,10 @@ pub enum Transform {
     Ungroup,
     /// The first rows are left out.
     Skip(u64),
+    /// All of it is one vector.
+    Flat,
+    /// The rows are the fourth dimension.
+    Apart,
     /// The rows are so many blocks of equal size, of each of which some are taken.
     Blocks {
         /// How many blocks.
@@ -473,8 +493,10 @@ impl Transform {
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// Its name in the checkpoint, without the parts' names before (`model.`). `{}` stands for a
-    /// number, where several tensors become one.
+    /// number, or a name, where several tensors become one.
     pub from: &'static str,
+    /// These names, in the place of numbers.
+    pub parts: &'static [&'static str],
     /// Its name in the GGUF file; for a layer's tensor what follows `blk.N.`.
     pub to: &'static str,
     /// Its shape in the checkpoint.
@@ -515,7 +537,8 @@ pub enum Layers {
 /// A tensor that every model has.
 const fn tensor(from: &'static str, to: &'static str, shape: &'static [Width]) -> Rule {
     let (transform, layers) = (Transform::None, Layers::All);
-    Rule { from, to, shape, stack: None, transform, optional: false, layers, rows_of: None }
+    let (parts, stack, rows_of): (&[&str], _, _) = (&[], None, None);
+    Rule { from, parts, to, shape, stack, transform, optional: false, layers, rows_of }
 }
 
 /// Both lists in one, of `N` rules.
@@ -602,6 +625,12 @@ impl Rule {
         self
     }
 
+    /// The same, whose names have these parts.
+    const fn of_parts(mut self, count: Width, parts: &'static [&'static str]) -> Rule {
+        self.parts = parts;
+        self.stacked(count)
+    }
+
     /// The number that stands for `{}` in a name that is the rule's (0 where there is none).
     pub fn number(&self, name: &str) -> Option<u64> {
         if let Transform::Packed { .. } = self.transform {
@@ -612,6 +641,9 @@ impl Rule {
             return (self.from == name).then_some(0);
         };
         let text = name.strip_prefix(start)?.strip_suffix(end)?;
+        if !self.parts.is_empty() {
+            return self.parts.iter().position(|part| *part == text).map(|at| at as u64);
+        }
         text.parse().ok().filter(|number: &u64| number.to_string() == text)
     }
 
