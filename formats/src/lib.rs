@@ -18,6 +18,8 @@ extern crate std;
 #[cfg(feature = "std")]
 pub mod file;
 pub mod gguf;
+#[cfg(all(feature = "std", unix))]
+pub mod guard;
 #[cfg(feature = "checkpoints")]
 pub mod hf;
 #[cfg(feature = "checkpoints")]

@@ -6,6 +6,7 @@ use std::fs::{File, FileType, Metadata};
 use std::io::{self, Read};
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use memmap2::{Mmap, MmapMut};
 
@@ -13,11 +14,15 @@ use memmap2::{Mmap, MmapMut};
 ///
 /// [`open`](Self::open) maps the file: nothing is read before it is touched, and processes that
 /// map one file share its memory. The file must then stay as it is: if another program shortens
-/// it, touching the missing part ends the process (SIGBUS); if one overwrites it, the bytes here
-/// change. Replacing a file by renaming a new one over it is harmless.
+/// it, touching the missing part ends the process (SIGBUS), unless the program has called
+/// `guard::install`; if one overwrites it, the bytes here change. Replacing a file by renaming a new one
+/// over it is harmless.
 /// [`read`](Self::read) copies the file into memory of its own and has none of these troubles.
 #[derive(Debug)]
 pub struct Mapping {
+    /// Of a file that is mapped. Dropped before it.
+    #[cfg(unix)]
+    guarded: Option<crate::guard::Guarded>,
     /// `None` for an empty file, which systems refuse to map.
     memory: Option<Mmap>,
 }
@@ -54,7 +59,7 @@ impl Mapping {
     pub fn open(path: impl AsRef<Path>) -> Result<Mapping, OpenError> {
         let (file, size, len) = open_regular(path.as_ref())?;
         if len == 0 {
-            return Ok(Mapping { memory: None });
+            return Ok(Mapping::empty());
         }
         // SAFETY: The map is private to this value and read-only, `file` is a regular file of
         // `len` bytes. What remains is that another program may write to the file while it is
@@ -71,14 +76,18 @@ impl Mapping {
         // Every token reads the weights from end to end: larger pages cost fewer look-ups. A wish.
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
-        Ok(Mapping { memory: Some(memory) })
+        Ok(Mapping {
+            #[cfg(unix)]
+            guarded: crate::guard::Guarded::new(&memory),
+            memory: Some(memory),
+        })
     }
 
     /// Copies a file into memory: for files that may change, and media that may fail.
     pub fn read(path: impl AsRef<Path>) -> Result<Mapping, OpenError> {
         let (mut file, size, len) = open_regular(path.as_ref())?;
         if len == 0 {
-            return Ok(Mapping { memory: None });
+            return Ok(Mapping::empty());
         }
         // An anonymous map, not a `Vec`: a size that memory does not have is then an error.
         let memory = MmapMut::map_anon(len);
@@ -92,7 +101,23 @@ impl Mapping {
         }
         let memory = memory.make_read_only();
         let memory = memory.map_err(|error| OpenError::Io { action: "copy", error })?;
-        Ok(Mapping { memory: Some(memory) })
+        Ok(Mapping { memory: Some(memory), ..Mapping::empty() })
+    }
+
+    /// A flag that is raised when the bytes stop being the file's: see `guard`. `None` of what was copied.
+    pub fn damage(&self) -> Option<&AtomicBool> {
+        #[cfg(unix)]
+        return self.guarded.as_ref().map(|guarded| guarded.damage());
+        #[cfg(not(unix))]
+        None
+    }
+
+    fn empty() -> Mapping {
+        Mapping {
+            #[cfg(unix)]
+            guarded: None,
+            memory: None,
+        }
     }
 }
 

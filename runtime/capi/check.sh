@@ -140,7 +140,7 @@ fi
 # ---- Without the standard library
 "$here/install.sh" --no-std "$out/bare"
 bare=$out/bare/lib/libmote.a
-grep -vxE 'mote_(model_open|tokenize|session_feed_text|session_set_deadline)' "$here/symbols.txt" > bare_symbols.txt
+grep -vxE 'mote_(guard_files|model_open|tokenize|session_feed_text|session_set_deadline)' "$here/symbols.txt" > bare_symbols.txt
 { nm "$bare" 2>/dev/null | awk '$2 == "T" && $3 ~ /^mote_/ { print $3 }' | sort | diff - bare_symbols.txt; } || fail "symbols without the standard library"
 ok "symbols without the standard library"
 "$examples/embed.sh" "$fixtures/models/llama-q4_0.gguf" > model.h

@@ -1,9 +1,12 @@
 //! The key-value cache of one layer: keys in transposed tiles of 16 positions, values as they come
 //! (see `mote_kernels::Attend`). It is not cleared: what was not written is never read.
 
+use core::ops::Range;
+
 use bytemuck::Pod;
 use mote_kernels::{ActivationsMut, Cache, CacheType, KEY_TILE, Kernels, Q8_BLOCK, Q8_BYTES};
 
+use crate::config::Config;
 use crate::executor::{Chunks, Parts};
 use crate::plan::Store;
 
@@ -144,24 +147,30 @@ pub(crate) fn tiles<'a, T: Element>(
     (Chunks::new(&mut keys[from..to], tile), Chunks::new(&mut values[from..to], tile))
 }
 
+/// Where the keys, or the values, of a layer that has its own lie among `len` elements of all layers.
+pub(crate) fn place<T: Element>(c: &Config, layer: usize, len: usize) -> Range<usize> {
+    let positions = len / T::row(c.cached_dim()).max(1);
+    let from = positions * T::row(c.cached_before(layer));
+    from..from + positions * T::row(c.kv_dim_of(layer))
+}
+
 impl Store<'_> {
-    /// Keys and values of one of `n_layers` layers that attend, for reading.
-    pub fn layer(&self, layer: usize, n_layers: usize) -> (Cache<'_>, Cache<'_>) {
-        fn part<T>(all: &[T], layer: usize, n_layers: usize) -> &[T] {
-            let n = all.len() / n_layers;
-            &all[layer * n..(layer + 1) * n]
+    /// Keys and values that one layer attends to, for reading.
+    pub fn layer(&self, c: &Config, layer: usize) -> (Cache<'_>, Cache<'_>) {
+        fn part<'a, T: Element>(c: &Config, layer: usize, all: &'a [T]) -> &'a [T] {
+            &all[place::<T>(c, c.source(layer), all.len())]
         }
         match self {
             Store::F32 { keys, values } => {
-                let part = |all| Cache::F32(part(all, layer, n_layers));
+                let part = |all| Cache::F32(part(c, layer, all));
                 (part(keys), part(values))
             }
             Store::F16 { keys, values } => {
-                let part = |all| Cache::F16(part(all, layer, n_layers));
+                let part = |all| Cache::F16(part(c, layer, all));
                 (part(keys), part(values))
             }
             Store::Q8_0 { keys, values } => {
-                let part = |all| Cache::Q8_0(part(all, layer, n_layers));
+                let part = |all| Cache::Q8_0(part(c, layer, all));
                 (part(keys), part(values))
             }
         }

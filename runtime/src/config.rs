@@ -3,7 +3,7 @@
 
 mod recurrence;
 
-use mote_kernels::{Gate, RopeLayout};
+use mote_kernels::{CacheType, Gate, RopeLayout};
 
 pub(crate) use recurrence::{CHANNELS, ROWS};
 pub use recurrence::{DeltaLayout, LayerSet, MAX_STATE, MAX_TAPS, Recurrence};
@@ -32,6 +32,12 @@ pub struct Config {
     pub n_kv_heads: usize,
     /// Dimensions of a head, of queries, keys and values alike.
     pub head_dim: usize,
+    /// The last layers, where they have no keys and values of their own.
+    pub borrowing: Option<Borrowing>,
+    /// Whether a layer without a matrix for values takes its keys, as they are projected.
+    pub keys_as_values: bool,
+    /// Whether each head's values are normed (RMSNorm without weights).
+    pub value_norm: bool,
     /// Whether queries, keys and values are made of narrow vectors, and how. There is one key-value head
     /// then, of as many dimensions as turn and then the vector's.
     pub latent: Option<Latent>,
@@ -79,6 +85,8 @@ pub struct Config {
     pub halving_period: usize,
     /// Multiplies the embedding.
     pub embedding_scale: f32,
+    /// Width of the embedding that a token has for each layer, beside the one for all; 0: there is none.
+    pub layer_embd: usize,
     /// Multiplies what a branch adds to the residual stream.
     pub residual_scale: f32,
     /// Multiplies the logits.
@@ -280,12 +288,31 @@ pub struct Window {
     pub size: usize,
     /// How many of them come behind its own: 0 but in an encoder.
     pub ahead: usize,
-    /// Every so many layers one sees everything; `usize::MAX`: none does.
-    pub period: usize,
-    /// Whether that is the first of them; else the last.
-    pub full_first: bool,
-    /// The position embedding of the layers with a window.
+    /// The layers with a window; all of them attend.
+    pub layers: LayerSet,
+    /// Their position embedding.
     pub rope: Rope,
+    /// Their heads, unless these are as in the other layers.
+    pub heads: Option<HeadSizes>,
+}
+
+/// Sizes of a layer's heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadSizes {
+    /// Key-value heads; divides the number of query heads.
+    pub n_kv_heads: usize,
+    /// Dimensions of a head.
+    pub head_dim: usize,
+}
+
+/// Layers that attend to what an earlier one remembers: the last before them all that is of the same
+/// kind, with a window or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Borrowing {
+    /// The first of them; all behind it do so, too. Before it there is a layer of each of their kinds.
+    pub first: usize,
+    /// Width of their feed-forward network.
+    pub n_ff: usize,
 }
 
 /// Four times as large, so many times.
@@ -309,21 +336,57 @@ impl Config {
         self.experts.as_ref().filter(|experts| layer >= experts.dense_layers)
     }
 
+    /// Width of a layer's feed-forward network, where it has one without experts.
+    pub fn n_ff_of(&self, layer: usize) -> usize {
+        let borrowing = self.borrowing.filter(|borrowing| layer >= borrowing.first);
+        borrowing.map_or(self.n_ff, |borrowing| borrowing.n_ff)
+    }
+
     /// The widest of the feed-forward networks.
     pub fn widest_ff(&self) -> usize {
-        let Some(experts) = &self.experts else { return self.n_ff };
+        let borrowing = self.borrowing.map_or(0, |borrowing| borrowing.n_ff);
+        let Some(experts) = &self.experts else { return self.n_ff.max(borrowing) };
         let dense = if experts.dense_layers > 0 { self.n_ff } else { 0 };
         experts.n_ff.max(experts.shared_ff).max(dense)
     }
 
-    /// Layers that attend, and so have keys and values in the cache.
-    pub fn n_attending(&self) -> usize {
-        self.n_layers - self.recurrent.below(self.n_layers)
+    /// Layers that are not [`Config::borrowing`].
+    pub fn n_own(&self) -> usize {
+        self.borrowing.map_or(self.n_layers, |borrowing| borrowing.first)
     }
 
-    /// Which of them a layer that attends is.
-    pub fn attending(&self, layer: usize) -> usize {
-        layer - self.recurrent.below(layer)
+    /// The layer whose keys and values a layer sees, which attends.
+    pub fn source(&self, layer: usize) -> usize {
+        let own = self.n_own();
+        let kind = |layer: usize| self.window(layer).is_some();
+        if layer < own {
+            return layer;
+        }
+        (0..own).rev().find(|&other| kind(other) == kind(layer)).unwrap_or(0)
+    }
+
+    /// Floats of the keys of a token, and of its values, in the cache of all layers before one that has
+    /// its own.
+    pub fn cached_before(&self, layer: usize) -> usize {
+        let windowed = self.window.map_or(0, |window| window.layers.below(layer));
+        let others = layer - self.recurrent.below(layer) - windowed;
+        others * self.n_kv_heads * self.head_dim + windowed * self.windowed_dim()
+    }
+
+    /// The same of all layers.
+    pub fn cached_dim(&self) -> usize {
+        self.cached_before(self.n_own())
+    }
+
+    /// Floats of all key heads of a layer with a window.
+    fn windowed_dim(&self) -> usize {
+        let heads = self.windowed_heads();
+        heads.n_kv_heads * heads.head_dim
+    }
+
+    fn windowed_heads(&self) -> HeadSizes {
+        let usual = HeadSizes { n_kv_heads: self.n_kv_heads, head_dim: self.head_dim };
+        self.window.and_then(|window| window.heads).unwrap_or(usual)
     }
 
     /// Layers with a recurrent state.
@@ -331,25 +394,56 @@ impl Config {
         self.recurrent.below(self.n_layers)
     }
 
-    /// Floats of all query heads.
-    pub fn q_dim(&self) -> usize {
-        self.n_heads * self.head_dim
+    /// The heads of a layer that attends.
+    pub fn heads(&self, layer: usize) -> HeadSizes {
+        match self.window(layer) {
+            Some(_) => self.windowed_heads(),
+            None => HeadSizes { n_kv_heads: self.n_kv_heads, head_dim: self.head_dim },
+        }
     }
 
-    /// Outputs of the matrix that makes queries.
-    pub fn projected_dim(&self) -> usize {
-        let queries = if self.attention_gate { 2 * self.q_dim() } else { self.q_dim() };
+    /// Dimensions of the widest layer's heads.
+    pub fn widest_head(&self) -> usize {
+        self.head_dim.max(self.windowed_heads().head_dim)
+    }
+
+    /// Whether all heads are whole blocks of a cache.
+    pub fn fits_cache(&self, cache: CacheType) -> bool {
+        [self.head_dim, self.windowed_heads().head_dim]
+            .iter()
+            .all(|dim| dim.is_multiple_of(cache.block()))
+    }
+
+    /// Floats of all query heads of the widest layer.
+    pub fn q_dim(&self) -> usize {
+        self.n_heads * self.widest_head()
+    }
+
+    /// Floats of all query heads of a layer.
+    pub fn q_dim_of(&self, layer: usize) -> usize {
+        self.n_heads * self.heads(layer).head_dim
+    }
+
+    /// Outputs of the matrix that makes a layer's queries.
+    pub fn projected_dim(&self, layer: usize) -> usize {
+        let queries = self.q_dim_of(layer) * if self.attention_gate { 2 } else { 1 };
         self.latent.map_or(queries, |latent| latent.projected(self))
     }
 
-    /// Inputs of the matrix behind attention.
-    pub fn attended_dim(&self) -> usize {
-        self.latent.map_or(self.q_dim(), |latent| self.n_heads * latent.value)
+    /// Inputs of the matrix behind a layer's attention.
+    pub fn attended_dim(&self, layer: usize) -> usize {
+        self.latent.map_or(self.q_dim_of(layer), |latent| self.n_heads * latent.value)
     }
 
-    /// Floats of all key heads, and of all value heads.
+    /// Floats of all key heads, and of all value heads, of the widest layer.
     pub fn kv_dim(&self) -> usize {
-        self.n_kv_heads * self.head_dim
+        (self.n_kv_heads * self.head_dim).max(self.windowed_dim())
+    }
+
+    /// The same of a layer.
+    pub fn kv_dim_of(&self, layer: usize) -> usize {
+        let heads = self.heads(layer);
+        heads.n_kv_heads * heads.head_dim
     }
 
     /// What norms of a layer add to the variance.
@@ -364,7 +458,15 @@ impl Config {
 
     /// The pairs of dimensions of a head that turn in a layer.
     pub fn rope_pairs(&self, layer: usize) -> usize {
-        if (layer + 1).is_multiple_of(self.no_rope_period) { 0 } else { self.rope.dims / 2 }
+        if (layer + 1).is_multiple_of(self.no_rope_period) {
+            return 0;
+        }
+        self.window(layer).map_or(self.rope.dims, |window| window.rope.dims) / 2
+    }
+
+    /// The most pairs that turn in any layer.
+    pub fn most_rope_pairs(&self) -> usize {
+        self.rope.dims.max(self.window.map_or(0, |window| window.rope.dims)) / 2
     }
 
     /// The slopes of the heads (n_heads), where [`Config::alibi_max_bias`] asks for them: a geometric
@@ -392,10 +494,6 @@ impl Config {
 
     /// The window of a layer, if it has one.
     pub fn window(&self, layer: usize) -> Option<&Window> {
-        let is_full = |window: &Window| {
-            let layer = if window.full_first { layer } else { layer + 1 };
-            layer.is_multiple_of(window.period)
-        };
-        self.window.as_ref().filter(|window| !is_full(window))
+        self.window.as_ref().filter(|window| window.layers.contains(layer))
     }
 }

@@ -261,10 +261,10 @@ impl Engine<'_> {
         });
     }
 
-    /// Of pieces of `n` floats the first, third and so on.
-    pub fn every_other(&mut self, n: usize, pieces: &[f32], out: &mut [f32]) {
+    /// Of pieces of `n` floats every `step`-th, from the first one on.
+    pub fn every(&mut self, step: usize, n: usize, pieces: &[f32], out: &mut [f32]) {
         for_each(self.crew, self.scratch, Chunks::new(out, n), |i, out, _| {
-            out.copy_from_slice(&pieces[2 * i * n..][..n]);
+            out.copy_from_slice(&pieces[step * i * n..][..n]);
         });
     }
 
@@ -318,6 +318,22 @@ pub(crate) fn add(x: &mut [f32], y: Option<&[f32]>) {
     }
 }
 
+/// Each head's values normed, without weights. `spare` has room for two heads.
+pub(crate) fn norm_values(
+    kernels: &Kernels,
+    epsilon: f32,
+    (head_dim, values): (usize, &mut [f32]),
+    spare: &mut [f32],
+) {
+    let (weight, spare) = spare.split_at_mut(head_dim);
+    weight.fill(1.0);
+    for head in values.chunks_exact_mut(head_dim) {
+        let spare = &mut spare[..head_dim];
+        spare.copy_from_slice(head);
+        kernels.rms_norm(spare, weight, epsilon, head);
+    }
+}
+
 /// Keeps values within `limit` of zero; 0: anywhere.
 pub(crate) fn clamp(x: &mut [f32], limit: f32) {
     if limit > 0.0 {
@@ -329,6 +345,7 @@ pub(crate) fn clamp(x: &mut [f32], limit: f32) {
 pub(crate) struct Heads<'a> {
     pub kernels: &'static Kernels,
     pub config: &'a Config,
+    pub head_dim: usize,
     pub bias: Option<&'a [f32]>,
     pub norm: Option<&'a [f32]>,
 }
@@ -343,7 +360,7 @@ impl Heads<'_> {
             let spare = &mut spare[..heads.len()];
             spare.copy_from_slice(heads);
             let kind = if c.qk_norm == QkNorm::EachHead { c.norm } else { NormKind::Rms };
-            let width = if c.qk_norm == QkNorm::Whole { heads.len() } else { c.head_dim };
+            let width = if c.qk_norm == QkNorm::Whole { heads.len() } else { self.head_dim };
             // Weights for one head serve all of them.
             let weights = weight.chunks_exact(width).cycle();
             let parts = spare.chunks_exact(width).zip(heads.chunks_exact_mut(width));
@@ -353,7 +370,7 @@ impl Heads<'_> {
             }
         }
         if !cos.is_empty() {
-            for head in heads.chunks_exact_mut(c.head_dim) {
+            for head in heads.chunks_exact_mut(self.head_dim) {
                 kernels.rope(c.rope.layout, head, cos, sin);
             }
         }

@@ -152,7 +152,7 @@ impl From<tokenizer::LoadError> for LoadError {
 }
 
 /// Why a session did not do what was asked. The session stays as it was before the call, except
-/// after [`SessionError::NotFinite`].
+/// after [`SessionError::NotFinite`] and [`SessionError::Damaged`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -172,6 +172,9 @@ pub enum SessionError {
     Encoder,
     /// A logit is infinite or NaN: broken weights, or a text that overflows them.
     NotFinite,
+    /// The model's file was cut short while it was mapped, or its medium failed: the model is of no use any
+    /// more ([`Gguf::is_damaged`](mote_formats::Gguf::is_damaged)).
+    Damaged,
     /// An option that cannot be.
     Option(&'static str),
     /// A [`Constraint`](crate::Constraint) allows no token, or cannot say which.
@@ -192,6 +195,12 @@ impl fmt::Display for SessionError {
                 write!(f, "the model is an encoder: it gives embeddings of texts, and writes none")
             }
             SessionError::NotFinite => write!(f, "the logits are not finite"),
+            SessionError::Damaged => {
+                write!(
+                    f,
+                    "the model's file was cut short, or could not be read, while it was in use"
+                )
+            }
             SessionError::Option(option) => write!(f, "{option}"),
             SessionError::Constraint => write!(f, "the constraint allows no token"),
             SessionError::Memory(error) => write!(f, "{error}"),

@@ -76,8 +76,8 @@ impl fmt::Debug for Deadline<'_> {
 pub struct FallbackState {
     /// See [`LanguageModel::degraded`].
     pub degraded: Option<Degraded>,
-    /// Tokens of the context after which the logits stopped being finite.
-    broken_at: Option<usize>,
+    /// Tokens of the context after which the main model had no more answers, and why.
+    broken: Option<(usize, Degraded)>,
 }
 
 /// A main model and a spare one as one model. Its context is the spare's; what the main one has of it
@@ -87,7 +87,7 @@ pub struct FallbackState {
 ///   The next feeding lets the main one catch up, in pieces of 8 tokens which stay in its context,
 ///   before its own deadline; when it has, its answers are the same bits as if it had never been late.
 /// - **Not finite.** The main model is left alone until the context is rewound to where it was before
-///   that feeding: what follows could not be finite either.
+///   that feeding: what follows could not be finite either. So it is where its file went away, for good.
 /// - **Not there.** [`Fallback::alone`] has a spare model only, and the reason.
 #[derive(Debug)]
 pub struct Fallback<'f, 'm> {
@@ -129,7 +129,7 @@ impl<'f, 'm> Fallback<'f, 'm> {
 
     /// A spare model in place of one that is not there.
     pub fn alone(spare: &'f mut (dyn LanguageModel<'m> + 'f), why: Degraded) -> Self {
-        Self::resume(None, spare, FallbackState { degraded: Some(why), broken_at: None })
+        Self::resume(None, spare, FallbackState { degraded: Some(why), broken: None })
     }
 
     /// The models of an earlier [`Fallback`], both as they were then, and its state. Without a main model
@@ -159,9 +159,10 @@ impl<'f, 'm> Fallback<'f, 'm> {
         go_on: &mut dyn FnMut(usize) -> bool,
         work: &mut Work<'_, 'm>,
     ) -> Result<End, SessionError> {
-        let Some(main) = self.main.as_deref_mut().filter(|_| self.state.broken_at.is_none()) else {
+        let why = self.state.broken.map(|(_, why)| why);
+        let Some(main) = self.main.as_deref_mut().filter(|_| why.is_none()) else {
             // Asked once, as before a layer.
-            let end = End::Failed(Degraded::NotFinite);
+            let end = End::Failed(why.unwrap_or(Degraded::Missing));
             return Ok(if go_on(0) { end } else { End::Stopped });
         };
         let mut is_late = is_late(self.deadline);
@@ -173,6 +174,7 @@ impl<'f, 'm> Fallback<'f, 'm> {
         let ended = match work(main, self.spare, &mut go_on) {
             Ok(true) if is_finite(main) => End::Done,
             Ok(true) | Err(SessionError::NotFinite) => End::Failed(Degraded::NotFinite),
+            Err(SessionError::Damaged) => End::Failed(Degraded::Damaged),
             Ok(false) if late => End::Failed(Degraded::Deadline),
             Ok(false) => End::Stopped,
             Err(error) => {
@@ -180,9 +182,9 @@ impl<'f, 'm> Fallback<'f, 'm> {
                 return Err(error);
             }
         };
-        if let End::Failed(Degraded::NotFinite) = ended {
+        if let End::Failed(why @ (Degraded::NotFinite | Degraded::Damaged)) = ended {
             main.rewind(before);
-            self.state.broken_at = Some(before);
+            self.state.broken = Some((before, why));
         }
         Ok(ended)
     }
@@ -303,7 +305,7 @@ impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
         self.spare.rewind(position);
         let Some(main) = &mut self.main else { return };
         main.rewind(position);
-        if self.state.broken_at.is_none_or(|broken_at| position <= broken_at) {
+        if self.state.broken.is_none_or(|(broken_at, _)| position <= broken_at) {
             self.state = FallbackState::default();
         }
     }

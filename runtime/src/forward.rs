@@ -5,6 +5,7 @@ mod attention;
 mod delta;
 mod experts;
 mod latent;
+mod layer_embedding;
 mod recurrence;
 mod selective;
 mod selective_heads;
@@ -53,6 +54,7 @@ impl Pass<'_> {
     ) -> bool {
         let (c, weights, t) = (self.config, self.weights, tokens.len());
         self.embed(tokens, &mut b.x[..t * c.n_embd]); // (t, n_embd)
+        self.embed_by_layer(tokens, b);
         self.angles(t, b.frequencies, b.cos, b.sin);
         for index in 0..c.n_layers {
             if !go_on() {
@@ -61,17 +63,17 @@ impl Pass<'_> {
             let w = weights.layer(index);
             self.engine.norm_epsilon = c.epsilon_of(index);
 
-            // The mixer: what do the tokens before say about this one? Behind what it remembers, the
-            // last layer matters only for the tokens whose states are wanted (unless its second branch
-            // remembers, too).
-            let last = index + 1 == c.n_layers && c.recurrence.shifted() == 0;
+            // The mixer: what do the tokens before say about this one? Behind what the last layer remembers
+            // that remembers anything, only the tokens matter whose states are wanted (unless its second
+            // branch remembers, too).
+            let last = index + 1 >= c.n_own() && c.recurrence.shifted() == 0;
             let from = if last { wanted } else { 0 };
             let tokens = from..t;
             let recurrent = c.recurrent.contains(index);
             if recurrent {
                 self.recur(index, &w, (t, tokens.clone()), b);
             } else {
-                self.queries_keys_values(index, &w, t, store, b);
+                self.queries_keys_values(index, &w, (t, tokens.clone()), store, b);
             }
             if tokens.is_empty() {
                 return true;
@@ -102,7 +104,8 @@ impl Pass<'_> {
             }
             let sum = (Slot::LayerOutputNorm, Slot::LayerOutputNormBias);
             let norms = (w.vector(Slot::PostFfnNorm), self.sum_norm(&w, sum));
-            self.add_branch(tokens, (b.x, b.branch), w.vector(Slot::DownBias), norms);
+            self.add_branch(tokens.clone(), (b.x, b.branch), w.vector(Slot::DownBias), norms);
+            self.add_layer_embedding(index, &w, tokens, b);
         }
         true
     }
@@ -125,37 +128,48 @@ impl Pass<'_> {
         }
     }
 
-    /// Queries of `t` tokens into `b.q`; their keys and values into the cache.
+    /// Queries of the `t` tokens into `b.q`, their keys and values into the cache; of a layer without keys
+    /// of its own queries of `tokens` alone.
     fn queries_keys_values(
         &mut self,
         layer: usize,
         w: &Layer<'_>,
-        t: usize,
+        (t, tokens): (usize, Range<usize>),
         store: &mut Store<'_>,
         b: &mut Buffers<'_>,
     ) {
         let c = self.config;
+        if c.source(layer) != layer {
+            return self.queries(layer, w, (t, tokens), b);
+        }
+        let (q_dim, kv_dim) = (c.q_dim_of(layer), c.kv_dim_of(layer));
         match &c.latent {
             Some(latent) => self.latent_queries_keys_values((layer, w), latent, t, b),
             None => {
                 let qkv = [w.matrix(Slot::Q), w.matrix(Slot::K), w.matrix(Slot::V)];
+                // Of the layers that may be without values.
+                let two = c.keys_as_values && qkv[2].rows() == 0;
+                let used = if two { &qkv[..2] } else { &qkv[..] };
                 let norm = self.mixer_norm(w);
-                let input = self.branch_input(0..t, norm, &qkv, (b.x, b.normed, &mut b.planes));
-                let q = &mut b.q[..t * c.q_dim()]; // (t, n_heads * head_dim)
-                let k = &mut b.k[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
-                let v = &mut b.v[..t * c.kv_dim()]; // (t, n_kv_heads * head_dim)
+                let input = self.branch_input(0..t, norm, used, (b.x, b.normed, &mut b.planes));
+                let q = &mut b.q[..t * q_dim]; // (t, n_heads * head_dim)
+                let k = &mut b.k[..t * kv_dim]; // (t, n_kv_heads * head_dim)
+                let v = &mut b.v[..t * kv_dim]; // (t, n_kv_heads * head_dim)
                 tell(&mut self.observer, Site::Attention, layer, &input);
                 if c.attention_gate {
                     let both = &mut b.mixed[..2 * q.len()]; // (t, n_heads, query and gate)
                     self.engine.project(qkv, &input, [&mut *both, k, v]);
-                    self.engine.every_other(c.head_dim, both, q);
+                    self.engine.every(2, c.head_dim, both, q);
+                } else if two {
+                    self.engine.project([qkv[0], qkv[1]], &input, [q, &mut *k]);
+                    v.copy_from_slice(k);
                 } else {
                     self.engine.project(qkv, &input, [q, k, v]);
                 }
             }
         }
-        let (q, k) = (&mut b.q[..t * c.q_dim()], &mut b.k[..t * c.kv_dim()]);
-        let v = &mut b.v[..t * c.kv_dim()];
+        let (q, k) = (&mut b.q[..t * q_dim], &mut b.k[..t * kv_dim]);
+        let v = &mut b.v[..t * kv_dim];
         let angles = self.layer_angles(layer, t, b.cos, b.sin);
         match store {
             Store::F32 { keys, values } => self.remember(layer, w, (q, k, v), angles, keys, values),
@@ -164,6 +178,26 @@ impl Pass<'_> {
                 self.remember(layer, w, (q, k, v), angles, keys, values)
             }
         }
+    }
+
+    /// Queries of some of the `t` tokens into their rows of `b.q`.
+    fn queries(
+        &mut self,
+        layer: usize,
+        w: &Layer<'_>,
+        (t, tokens): (usize, Range<usize>),
+        b: &mut Buffers<'_>,
+    ) {
+        let (c, matrix, norm) = (self.config, w.matrix(Slot::Q), self.mixer_norm(w));
+        let x = (&mut *b.x, &mut *b.normed, &mut b.planes);
+        let input = self.branch_input(tokens.clone(), norm, &[matrix], x);
+        tell(&mut self.observer, Site::Attention, layer, &input);
+        let (from, to) = (tokens.start, tokens.end);
+        let q = &mut b.q[from * c.q_dim_of(layer)..to * c.q_dim_of(layer)]; // (t, n_heads * head_dim)
+        self.engine.project([matrix], &input, [&mut *q]);
+        let (cos, sin) = self.layer_angles(layer, t, b.cos, b.sin);
+        let skipped = if cos.is_empty() { 0 } else { from * c.most_rope_pairs() };
+        self.turn_queries(layer, w, q, (&cos[skipped..], &sin[skipped..]));
     }
 
     /// What attention adds to some of the tokens, into `b.branch`.
@@ -175,13 +209,13 @@ impl Pass<'_> {
         store: &Store<'_>,
         b: &mut Buffers<'_>,
     ) {
-        let (c, t) = (self.config, tokens.len());
-        let q = &b.q[tokens.start * c.q_dim()..tokens.end * c.q_dim()];
-        let attention = &mut b.attention[..t * c.q_dim()]; // (t, n_heads * head_dim)
+        let (c, t, q_dim) = (self.config, tokens.len(), self.config.q_dim_of(layer));
+        let q = &b.q[tokens.start * q_dim..tokens.end * q_dim];
+        let attention = &mut b.attention[..t * q_dim]; // (t, n_heads * head_dim)
         let biases = (&*b.slopes, w.vector(Slot::Sinks).unwrap_or_default());
         self.attend((layer, self.first + tokens.start), q, store, biases, attention, b.parts);
         if c.attention_gate {
-            let both = &b.mixed[tokens.start * 2 * c.q_dim()..tokens.end * 2 * c.q_dim()];
+            let both = &b.mixed[tokens.start * 2 * q_dim..tokens.end * 2 * q_dim];
             self.engine.gate_every_other(c.head_dim, both, attention);
         }
         let attended = match &c.latent {
@@ -206,23 +240,23 @@ impl Pass<'_> {
         tokens: Range<usize>,
         b: &mut Buffers<'_>,
     ) {
-        let (c, t) = (self.config, tokens.len());
+        let (c, t, n_ff) = (self.config, tokens.len(), self.config.n_ff_of(layer));
         let up_gate = [w.matrix(Slot::Up), w.matrix(Slot::Gate)];
         let norm = self.ffn_norm(w);
         let input = self.branch_input(tokens, norm, &up_gate, (b.x, b.normed, &mut b.planes));
         tell(&mut self.observer, Site::FeedForward, layer, &input);
-        let up = &mut b.up[..t * c.n_ff]; // (t, n_ff)
+        let up = &mut b.up[..t * n_ff]; // (t, n_ff)
         let (down, bias) = (w.matrix(Slot::Down), w.vector(Slot::UpBias));
         let input = if c.gated {
-            let gate = &mut b.gate[..t * c.n_ff]; // (t, n_ff)
+            let gate = &mut b.gate[..t * n_ff]; // (t, n_ff)
             self.engine.project(up_gate, &input, [up, gate]);
             let planes = self.planes(&mut b.planes, &[down], t);
             let biases = (w.vector(Slot::GateBias), bias);
-            self.engine.gate(c.gate, gate, up, biases, (c.n_ff, planes))
+            self.engine.gate(c.gate, gate, up, biases, (n_ff, planes))
         } else {
             self.engine.project([up_gate[0]], &input, [up]);
             let planes = self.planes(&mut b.planes, &[down], t);
-            self.engine.activate(c.gate, up, bias, (c.n_ff, planes))
+            self.engine.activate(c.gate, up, bias, (n_ff, planes))
         };
         tell(&mut self.observer, Site::Down, layer, &input);
         self.engine.project([down], &input, [&mut b.branch[..t * c.n_embd]]); // (t, n_embd)

@@ -6,7 +6,7 @@ use mote_kernels::Rows;
 /// [`Session::observe`](crate::Session::observe).
 pub trait Observer {
     /// The rows, of `cols` numbers each, that meet the matrices of `site` in the layer of this index (0
-    /// at [`Site::Head`]), one for each token: before they are quantised.
+    /// at [`Site::Head`] and [`Site::LayerEmbedding`]), one for each token: before they are quantised.
     fn input(&mut self, site: Site, layer: usize, rows: &[f32], cols: usize);
 }
 
@@ -45,6 +45,12 @@ pub enum Site {
     DownExpert(usize),
     /// The last one of the network that every token goes through besides experts.
     DownShared,
+    /// From the embedding to what it means to each layer.
+    LayerEmbedding,
+    /// From a state to the gate of what a token means to the layer.
+    LayerGate,
+    /// From that to what is added to the state.
+    LayerOutput,
     /// From the last state to logits.
     Head,
 }

@@ -69,9 +69,8 @@ struct Sizes {
     /// Padded length of the longest quantised row.
     stride: usize,
     two_planes: bool,
-    /// Values in one layer's keys, and in its values.
+    /// Values in all layers' keys, and in their values.
     cache: usize,
-    n_attending: usize,
     /// Values in all recurrent states.
     states: usize,
     cache_type: CacheType,
@@ -103,7 +102,7 @@ impl Sizes {
             let (needed, capacity) = (n_ctx, c.learned_positions);
             return Err(SessionError::ContextFull { needed, capacity });
         }
-        if !c.head_dim.is_multiple_of(options.cache.block()) {
+        if !c.fits_cache(options.cache) {
             return Err(SessionError::Option(
                 "a q8_0 cache needs heads of a multiple of 32 values",
             ));
@@ -113,6 +112,7 @@ impl Sizes {
         let [low_rank, heads, by_head] = latent_widths(c);
         let longest = c.n_embd.max(c.q_dim()).max(c.widest_ff()).max(c.recurrence.inner());
         let longest = longest.max(low_rank / 2).max(heads).max(c.recurrence.rank());
+        let longest = longest.max(c.layer_embd);
         // Heads' vectors are quantised one by one.
         let vector = by_head.checked_div(c.n_heads).unwrap_or(0);
         let by_head = c.n_heads * ActivationsMut::stride(vector);
@@ -120,8 +120,10 @@ impl Sizes {
         // A worker unpacks a panel or attends, never both at once. Multiples of 16 floats, so that
         // every worker's piece begins at a cache line.
         let worker = (Kernels::panel_bytes(longest) / 4)
-            .max(attend_scratch_len(c.head_dim))
+            .max(attend_scratch_len(c.widest_head()))
             .max(c.q_dim().max(c.n_embd).max(2 * c.n_experts()))
+            .max(if c.value_norm { 2 * c.widest_head() } else { 0 })
+            .max((c.n_layers + 1) * c.layer_embd)
             .max(c.recurrence.scratch_len())
             .next_multiple_of(16);
         // One thread attends to a context as a whole, and so do several to a single chunk.
@@ -131,14 +133,13 @@ impl Sizes {
             t,
             stride: ActivationsMut::stride(longest).max(by_head),
             two_planes: options.precision != Precision::Bits8,
-            cache: positions.saturating_mul(c.kv_dim()),
-            n_attending: c.n_attending(),
+            cache: positions.saturating_mul(c.cached_dim()),
             states: (STATES * c.n_recurrent()).saturating_mul(c.recurrence.state_len()),
             cache_type: options.cache,
             n_ctx,
-            angles: kinds * c.rope.dims / 2,
-            frequencies: kinds * c.rope.dims / 2,
-            parts: chunks.saturating_mul(c.n_heads * attend_part_len(c.head_dim)),
+            angles: kinds * c.most_rope_pairs(),
+            frequencies: kinds * c.most_rope_pairs(),
+            parts: chunks.saturating_mul(c.n_heads * attend_part_len(c.widest_head())),
             slopes: if c.alibi_max_bias > 0.0 { c.n_heads } else { 0 },
             members: if c.experts.is_some() { t } else { 0 },
             logits: if c.causal { logit_rows.min(t).saturating_mul(c.n_vocab) } else { 0 },
@@ -152,7 +153,7 @@ impl Plan {
     pub fn new(config: &Config, options: &Options) -> Result<Plan, SessionError> {
         let s = Sizes::new(config, options)?;
         let mut cache = Measure::default();
-        cache.add::<u8>(s.cache_type.bytes(s.cache.saturating_mul(2 * s.n_attending)));
+        cache.add::<u8>(s.cache_type.bytes(s.cache.saturating_mul(2)));
         cache.add::<f32>(s.states);
         cache.add::<u32>(s.n_ctx).add::<u8>(origin_bytes(s.n_ctx));
         let mut activations = Measure::default();
@@ -183,8 +184,9 @@ impl Plan {
 }
 
 /// Widths of the f32 matrices (tokens × width) of [`Buffers`], in its order.
-fn row_widths(c: &Config) -> [usize; 21] {
-    let (x, q, kv, ff) = (c.n_embd, c.q_dim(), c.kv_dim(), c.widest_ff());
+fn row_widths(c: &Config) -> [usize; 22] {
+    let (x, q, kv) = (c.n_embd, c.q_dim(), c.kv_dim());
+    let ff = c.widest_ff().max(c.layer_embd);
     let when = |fact: bool, width| if fact { width } else { 0 };
     let (aside, gathered) = (when(c.parallel_residual, x), when(c.experts.is_some(), x));
     let gate = when(c.gated, ff);
@@ -193,6 +195,7 @@ fn row_widths(c: &Config) -> [usize; 21] {
     recurrent[0] = recurrent[0].max(when(c.attention_gate, 2 * q));
     let usual = [x, x, x, aside, q, kv, kv, q, gate, ff, c.n_experts(), gathered];
     let others = latent_widths(c).into_iter().chain(recurrent);
+    let others = others.chain([c.n_layers * c.layer_embd]);
     let mut widths = usual.into_iter().chain(others);
     core::array::from_fn(|_| widths.next().unwrap_or(0))
 }
@@ -201,10 +204,10 @@ fn row_widths(c: &Config) -> [usize; 21] {
 fn latent_widths(c: &Config) -> [usize; 3] {
     let Some(latent) = &c.latent else { return [0; 3] };
     let vector = latent.still.max(latent.key_value);
-    [2 * latent.query, latent.projected(c).max(c.attended_dim()), c.n_heads * vector]
+    [2 * latent.query, latent.projected(c).max(c.attended_dim(0)), c.n_heads * vector]
 }
 
-/// Keys and values of all layers that attend.
+/// Keys and values of all layers that have some.
 pub(crate) enum Store<'s> {
     F32 { keys: &'s mut [f32], values: &'s mut [f32] },
     F16 { keys: &'s mut [u16], values: &'s mut [u16] },
@@ -229,8 +232,8 @@ pub(crate) struct Buffers<'s> {
     pub k: &'s mut [f32],         // (t, n_kv_heads * head_dim)
     pub v: &'s mut [f32],         // (t, n_kv_heads * head_dim)
     pub attention: &'s mut [f32], // (t, n_heads * head_dim)
-    pub gate: &'s mut [f32],      // (t, widest_ff), or none
-    pub up: &'s mut [f32],        // (t, widest_ff)
+    pub gate: &'s mut [f32],      // (t, widest_ff or layer_embd), or none
+    pub up: &'s mut [f32],        // (t, widest_ff or layer_embd)
     pub routes: &'s mut [f32],    // (t, n_experts), or none
     pub gathered: &'s mut [f32],  // (t, n_embd), the tokens of one expert, or none
     pub low_rank: &'s mut [f32],  // (t, 2 * latent query), or none
@@ -243,10 +246,11 @@ pub(crate) struct Buffers<'s> {
     pub low: &'s mut [f32],       // (t, the low rank of steps), or none
     pub steps: &'s mut [f32],     // (t, channels or heads), or none
     pub inner: &'s mut [f32],     // (t, what enters the mixer's last projection), or none
+    pub by_layer: &'s mut [f32],  // (t, n_layers, layer_embd), or none
     pub planes: PlaneBuffers<'s>,
-    pub cos: &'s mut [f32],         // (kinds, t, rope dims / 2)
-    pub sin: &'s mut [f32],         // (kinds, t, rope dims / 2)
-    pub frequencies: &'s mut [f64], // (kinds, rope dims / 2)
+    pub cos: &'s mut [f32],         // (kinds, t, most rope pairs)
+    pub sin: &'s mut [f32],         // (kinds, t, most rope pairs)
+    pub frequencies: &'s mut [f64], // (kinds, most rope pairs)
     pub parts: &'s mut [f32],       // (chunks, n_heads, head_dim + 2), or none
     pub slopes: &'s mut [f32],      // (n_heads), or none
     pub members: &'s mut [u32],     // (t), which tokens these are, or none
@@ -290,7 +294,7 @@ pub(crate) fn carve<'s>(
         return Err(TooSmall { needed, given }.into());
     }
     let mut carver = Carver::new(memory);
-    let half = s.cache * s.n_attending;
+    let half = s.cache;
     let store = match s.cache_type {
         CacheType::F32 => {
             let (keys, values) = carver.take::<f32>(2 * half)?.split_at_mut(half);
@@ -316,7 +320,7 @@ pub(crate) fn carve<'s>(
     let (gate, up, routes, gathered) = (matrix()?, matrix()?, matrix()?, matrix()?);
     let (low_rank, heads, by_head) = (matrix()?, matrix()?, matrix()?);
     let (mixed, convolved, selected) = (matrix()?, matrix()?, matrix()?);
-    let (low, steps, inner) = (matrix()?, matrix()?, matrix()?);
+    let (low, steps, inner, by_layer) = (matrix()?, matrix()?, matrix()?, matrix()?);
     let planes = PlaneBuffers {
         high: carver.take(s.t * s.stride)?,
         low: carver.take(if s.two_planes { s.t * s.stride } else { 0 })?,
@@ -350,6 +354,7 @@ pub(crate) fn carve<'s>(
         low,
         steps,
         inner,
+        by_layer,
         planes,
         cos,
         sin,

@@ -7,7 +7,7 @@
 //! 24  fingerprint of the model, u64
 //! 32  n_ctx, u64      40  tokens, u64
 //! 48  activation bits, u32 (0: 8, 1: 16, 2: mixed)         52  0, u32
-//! 56  tokens (u32 each); their origins (a bit each); of each layer that attends keys, in whole tiles
+//! 56  tokens (u32 each); their origins (a bit each); of each layer that has some keys, in whole tiles
 //!     of 16 positions, and values; the recurrent state (f32) before the last token
 //!     checksum of everything before it, u64
 //! ```
@@ -22,7 +22,8 @@ use bytemuck::Pod;
 use mote_formats::gguf::Gguf;
 use mote_kernels::{CacheType, KEY_TILE};
 
-use crate::cache::Element;
+use crate::cache::{Element, place};
+use crate::config::Config;
 use crate::memory::TooSmall;
 use crate::plan::Store;
 use crate::precision::{Origins, Precision, origin_bytes};
@@ -166,10 +167,10 @@ impl Session<'_> {
     /// does not overflow.
     fn saved_bytes_of(&self, tokens: usize) -> usize {
         let config = self.model.config();
-        let values = config.kv_dim() * (tokens.next_multiple_of(KEY_TILE) + tokens);
+        let values = config.cached_dim() * (tokens.next_multiple_of(KEY_TILE) + tokens);
         let state =
             if tokens > 0 { config.n_recurrent() * config.recurrence.state_len() } else { 0 };
-        let cache = self.options.cache.bytes(config.n_attending() * values);
+        let cache = self.options.cache.bytes(values);
         saved_bytes(tokens, cache + state * size_of::<f32>())
     }
 
@@ -204,11 +205,12 @@ impl Session<'_> {
             }
         }
         let state = self.states.get(last).filter(|_| has_state).unwrap_or_default();
+        let size = (self.position, self.model().config());
         let cache = |rest: &mut &mut [u8]| {
             match &self.store {
-                Store::F32 { keys, values } => put_cache(keys, values, self.size(), rest),
-                Store::F16 { keys, values } => put_cache(keys, values, self.size(), rest),
-                Store::Q8_0 { keys, values } => put_cache(keys, values, self.size(), rest),
+                Store::F32 { keys, values } => put_cache(keys, values, size, rest),
+                Store::F16 { keys, values } => put_cache(keys, values, size, rest),
+                Store::Q8_0 { keys, values } => put_cache(keys, values, size, rest),
             }
             put(state, rest);
         };
@@ -223,7 +225,7 @@ impl Session<'_> {
         let n_tokens = self.kind().check(bytes, &|tokens| self.saved_bytes_of(tokens))?;
         let mut rest = read_saved(n_tokens, bytes, self.tokens, &mut self.origins);
         self.position = n_tokens;
-        let size = self.size();
+        let size = (n_tokens, self.model().config());
         match &mut self.store {
             Store::F32 { keys, values } => take_cache(keys, values, size, &mut rest),
             Store::F16 { keys, values } => take_cache(keys, values, size, &mut rest),
@@ -235,12 +237,6 @@ impl Session<'_> {
         }
         (self.has_logits, self.drafted) = (false, 0);
         Ok(())
-    }
-
-    /// Tokens, floats of a token's keys, and layers that have some.
-    fn size(&self) -> (usize, usize, usize) {
-        let config = self.model.config();
-        (self.position, config.kv_dim(), config.n_attending())
     }
 
     fn kind(&self) -> Kind {
@@ -391,12 +387,13 @@ fn take<T: Pod>(values: &mut [T], from: &mut &[u8]) {
 fn put_cache<T: Element>(
     keys: &[T],
     values: &[T],
-    (tokens, kv_dim, n_layers): (usize, usize, usize),
+    (tokens, config): (usize, &Config),
     out: &mut &mut [u8],
 ) {
-    let n = (keys.len() / n_layers.max(1)).max(1);
-    let (lanes, row) = (tokens % KEY_TILE, T::row(kv_dim));
-    for (keys, values) in keys.chunks_exact(n).zip(values.chunks_exact(n)) {
+    let lanes = tokens % KEY_TILE;
+    for layer in caching(config) {
+        let (place, row) = (place::<T>(config, layer, keys.len()), T::row(config.kv_dim_of(layer)));
+        let (keys, values) = (&keys[place.clone()], &values[place]);
         let (whole, rest) = keys.split_at((tokens - lanes) * row);
         put(whole, out);
         if lanes > 0 {
@@ -417,14 +414,19 @@ fn put_cache<T: Element>(
 fn take_cache<T: Element>(
     keys: &mut [T],
     values: &mut [T],
-    (tokens, kv_dim, n_layers): (usize, usize, usize),
+    (tokens, config): (usize, &Config),
     from: &mut &[u8],
 ) {
-    let n = (keys.len() / n_layers.max(1)).max(1);
-    for (keys, values) in keys.chunks_exact_mut(n).zip(values.chunks_exact_mut(n)) {
-        take(&mut keys[..tokens.next_multiple_of(KEY_TILE) * T::row(kv_dim)], from);
-        take(&mut values[..tokens * T::row(kv_dim)], from);
+    for layer in caching(config) {
+        let (place, row) = (place::<T>(config, layer, keys.len()), T::row(config.kv_dim_of(layer)));
+        take(&mut keys[place.clone()][..tokens.next_multiple_of(KEY_TILE) * row], from);
+        take(&mut values[place][..tokens * row], from);
     }
+}
+
+/// The layers that have keys and values of their own.
+fn caching(config: &Config) -> impl Iterator<Item = usize> {
+    (0..config.n_own()).filter(|&layer| !config.recurrent.contains(layer))
 }
 
 /// Tells models apart: the file's index (every key and tensor), its size, and the first bytes of

@@ -78,13 +78,14 @@ impl<'s> Session<'s> {
             return Err(SessionError::Option("the executor has more threads than were planned"));
         }
         let (store, context, buffers) = carve(config, options, memory)?;
-        let pairs = config.rope.dims / 2;
+        let (pairs, most) = (config.rope.dims / 2, config.most_rope_pairs());
         let (weights, n_ctx) = (model.weights(), options.n_ctx);
         let divisors = weights.rope_divisors(config.rope.stretch, n_ctx);
         fill(&config.rope, divisors, &mut buffers.frequencies[..pairs]);
         if let Some(window) = &config.window {
             let divisors = weights.rope_divisors(window.rope.stretch, n_ctx);
-            fill(&window.rope, divisors, &mut buffers.frequencies[pairs..][..pairs]);
+            let pairs = window.rope.dims / 2;
+            fill(&window.rope, divisors, &mut buffers.frequencies[most..][..pairs]);
         }
         config.alibi_slopes(buffers.slopes);
         note!(debug, "session: {} positions, {} kernels", options.n_ctx, kernels.name());
@@ -206,6 +207,7 @@ impl<'s> Session<'s> {
                 }
                 self.pass(origin, |pass, _, buffers| pass.head(wanted, 1, buffers));
             }
+            self.check_file()?;
             self.advance(batch, origin);
             done += batch.len();
         }
@@ -306,6 +308,7 @@ impl<'s> Session<'s> {
                 }
                 let n = rows.min(batch.len() - row);
                 self.pass(origin, |pass, _, buffers| pass.head(row, n, buffers));
+                self.check_file()?;
                 let logits = &mut self.buffers.logits[..n * n_vocab];
                 if !self.kernels.is_finite(logits) {
                     return Err(SessionError::NotFinite);
@@ -344,6 +347,11 @@ impl<'s> Session<'s> {
                 self.executor.threads()
             );
         }
+    }
+
+    /// To be asked behind every pass: did it read the model's file, or zeros in the place of what is gone?
+    fn check_file(&self) -> Result<(), SessionError> {
+        if self.model.gguf().is_damaged() { Err(SessionError::Damaged) } else { Ok(()) }
     }
 
     /// Whether these tokens can be fed.

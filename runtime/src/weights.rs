@@ -30,6 +30,9 @@ enum Global {
     RopeLong,
     Positions,
     TokenTypes,
+    LayerEmbedding,
+    LayerProjection,
+    LayerProjectionNorm,
 }
 
 const EMBEDDING: &str = "token_embd.weight";
@@ -37,7 +40,7 @@ const EMBEDDING: &str = "token_embd.weight";
 pub(crate) const TOKEN_TYPES: &str = "token_types.weight";
 
 /// Their names in the file. They stand in front of the directory.
-const GLOBALS: [(Global, &str); 12] = [
+const GLOBALS: [(Global, &str); 15] = [
     (Global::Embedding, EMBEDDING),
     (Global::EmbeddingNorm, "token_embd_norm.weight"),
     (Global::EmbeddingNormBias, "token_embd_norm.bias"),
@@ -50,12 +53,16 @@ const GLOBALS: [(Global, &str); 12] = [
     (Global::RopeLong, "rope_factors_long.weight"),
     (Global::Positions, "position_embd.weight"),
     (Global::TokenTypes, TOKEN_TYPES),
+    (Global::LayerEmbedding, "per_layer_token_embd.weight"),
+    (Global::LayerProjection, "per_layer_model_proj.weight"),
+    (Global::LayerProjectionNorm, "per_layer_proj_norm.weight"),
 ];
 
 impl Global {
     /// Inputs and outputs (one output: a vector), or `None` if a model with these facts has no use
     /// for it.
     fn shape(self, c: &Config) -> Option<(usize, usize)> {
+        let layers = c.n_layers * c.layer_embd;
         match self {
             Global::Embedding => Some((c.n_embd, c.n_vocab)),
             Global::Output => c.causal.then_some((c.n_embd, c.n_vocab)),
@@ -76,6 +83,9 @@ impl Global {
                 (c.learned_positions > 0).then_some((c.n_embd, c.learned_positions))
             }
             Global::TokenTypes => (c.token_types > 0).then_some((c.n_embd, c.token_types)),
+            Global::LayerEmbedding => (layers > 0).then_some((layers, c.n_vocab)),
+            Global::LayerProjection => (layers > 0).then_some((c.n_embd, layers)),
+            Global::LayerProjectionNorm => (layers > 0).then_some((c.layer_embd, 1)),
         }
     }
 
@@ -102,6 +112,17 @@ struct Record {
 pub struct Weights<'a> {
     file: &'a [u8],
     records: &'a [Record],
+}
+
+/// What tokens mean to each layer.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerEmbedding<'a> {
+    /// n_vocab × (n_layers * layer_embd): a row for each token, in it a part for each layer.
+    pub table: Matrix<'a>,
+    /// (n_layers * layer_embd) × n_embd: from the embedding to what is added to that.
+    pub projection: Matrix<'a>,
+    /// The norm of what is projected, of each layer's part (layer_embd).
+    pub norm: &'a [f32],
 }
 
 /// The tensors of one layer; every vector and matrix has the shape that [`Config`] gives it.
@@ -154,8 +175,8 @@ impl<'a> Weights<'a> {
             }
         }
         for layer in 0..config.n_layers {
-            let fits = |slot: &Slot| slot.fits(config, layer);
-            let own = architecture.required.iter().copied().filter(fits);
+            let needed = |slot: &Slot| slot.is_needed(config, layer);
+            let own = architecture.required.iter().copied().filter(needed);
             for slot in required(config, layer).chain(own) {
                 if missing(GLOBALS.len() + layer * LAYER.len() + slot as usize) {
                     let name = LAYER[slot as usize].1;
@@ -199,6 +220,15 @@ impl<'a> Weights<'a> {
     /// The embedding of kinds of segments, token_types × n_embd, if the model has one.
     pub fn token_types(&self) -> Option<Matrix<'a>> {
         self.matrix(Global::TokenTypes as usize)
+    }
+
+    /// What a token means to each layer, if the model has that.
+    pub fn layer_embedding(&self) -> Option<LayerEmbedding<'a>> {
+        Some(LayerEmbedding {
+            table: self.matrix(Global::LayerEmbedding as usize)?,
+            projection: self.matrix(Global::LayerProjection as usize)?,
+            norm: self.vector(Global::LayerProjectionNorm as usize)?,
+        })
     }
 
     /// The norm before the head (n_embd), and its bias, if it has one.
@@ -311,7 +341,12 @@ impl Place {
             let (cols, rows) = global.shape(config)?;
             let is_matrix = matches!(
                 global,
-                Global::Embedding | Global::Output | Global::Positions | Global::TokenTypes
+                Global::Embedding
+                    | Global::Output
+                    | Global::Positions
+                    | Global::TokenTypes
+                    | Global::LayerEmbedding
+                    | Global::LayerProjection
             );
             let mut place = Place::new(name, None, !is_matrix);
             place.add(0, (global as usize, cols, rows));
@@ -342,7 +377,7 @@ impl Place {
             let index = GLOBALS.len() + layer * LAYER.len() + slot as usize;
             place.vector = matches!(rows, Width::One);
             place.stacked = slot.stacked(config);
-            place.add(part, (index, cols.of(config), rows.of(config)));
+            place.add(part, (index, cols.of(config, layer), rows.of(config, layer)));
         }
         slots.iter().all(|&slot| known(slot)).then_some(place)
     }

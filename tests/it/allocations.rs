@@ -105,7 +105,7 @@ fn nothing_is_allocated_after_the_start() {
     let names = [
         "gpt2",
         "phi3",
-        "qwen3",
+        "gemma4",
         "lfm2",
         "mamba",
         "mamba2",

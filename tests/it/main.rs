@@ -5,11 +5,13 @@ mod bench_cli;
 // Its programs are scripts.
 #[cfg(unix)]
 mod bench_compare;
+mod borrowing;
 mod budget;
 mod cancel;
 mod chat;
 mod cli;
 mod convert;
+mod convert_layers;
 mod convert_llama2c;
 mod convert_malformed;
 mod convert_recurrent;
@@ -18,6 +20,7 @@ mod embedded;
 mod embedding;
 mod encodings;
 mod fallback;
+mod faults;
 mod gguf_malformed;
 mod importance;
 mod kernels_match_scalar;

@@ -47,7 +47,7 @@ fn tiny_models_equal_their_references() {
         ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4"];
     let experts = ["qwen2moe", "deepseek2", "deepseek3"];
     let both = ["granite-hybrid-experts", "qwen35moe", "qwen3next"];
-    let others = ["llama-f32", "gemma3-bf16", "gpt2", "phi3", "qwen2", "qwen3"];
+    let others = ["llama-f32", "gemma3-bf16", "gemma4", "gpt2", "phi3", "qwen2", "qwen3"];
     for name in others.into_iter().chain(experts).chain(recurrent).chain(both) {
         let path = root().join("tests/fixtures/models").join(name);
         check_float(&path.with_extension("gguf"), &json(&path.with_extension("json")));

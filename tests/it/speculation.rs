@@ -229,6 +229,12 @@ fn a_session_with_drafts_is_one_without() {
     same_with_drafts(&encoded(&fixture("models/llama-f32.gguf"), QuantType::Q4_0));
 }
 
+/// Layers that see what others remember go through with drafts, too.
+#[test]
+fn a_session_of_borrowing_layers_with_drafts_is_one_without() {
+    same_with_drafts(&encoded(&fixture("models/gemma4.gguf"), QuantType::Q8_0));
+}
+
 /// Recurrent states are those of the tokens that are in the context, whatever was in it before.
 #[test]
 fn a_recurrent_session_with_drafts_is_one_without() {

@@ -37,9 +37,9 @@ impl Default for Run {
 pub fn caches(file: &[u8]) -> Vec<CacheType> {
     let gguf = Gguf::parse(file).unwrap();
     let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
-    let head_dim = Model::new(&gguf, &mut tables).unwrap().config().head_dim;
+    let model = Model::new(&gguf, &mut tables).unwrap();
     let mut all = vec![CacheType::F32, CacheType::F16, CacheType::Q8_0];
-    all.retain(|cache| head_dim.is_multiple_of(cache.block()));
+    all.retain(|&cache| model.config().fits_cache(cache));
     all
 }
 
@@ -64,9 +64,19 @@ impl Run {
         n_ctx: usize,
         work: impl FnOnce(&mut Session<'_>) -> R,
     ) -> R {
-        let gguf = Gguf::parse(file).unwrap();
-        let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
-        let model = Model::new(&gguf, &mut tables).unwrap();
+        self.session_of(executor, &Gguf::parse(file).unwrap(), n_ctx, work)
+    }
+
+    /// The same of a file that was opened in some way of the test's own.
+    pub fn session_of<R>(
+        &self,
+        executor: &dyn Executor,
+        gguf: &Gguf<'_>,
+        n_ctx: usize,
+        work: impl FnOnce(&mut Session<'_>) -> R,
+    ) -> R {
+        let mut tables = vec![0; Model::bytes_needed(gguf).unwrap()];
+        let model = Model::new(gguf, &mut tables).unwrap();
         let options = Options {
             n_ctx,
             batch: self.batch,

@@ -12,6 +12,7 @@ use crate::environment;
 use crate::failure::{Code, Failure, Result};
 use crate::interrupt::{self, Awaited};
 use crate::notes;
+use crate::source;
 use crate::streams::{Paint, Streams, Terminal};
 
 /// Run, convert, quantise, score and measure language models in GGUF files
@@ -30,6 +31,10 @@ struct Cli {
     /// Say nothing but results and errors: no facts, notes, progress
     #[arg(short, long, global = true, conflicts_with = "verbose", display_order = LAST)]
     quiet: bool,
+    /// Read models into memory instead of mapping their files: where a file may be written over, or
+    /// cannot be relied on
+    #[arg(long, global = true, display_order = LAST)]
+    copy: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -137,6 +142,9 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     notes::install();
     interrupt::install();
+    // Without it, a file that is cut short while it is mapped ends the process as ever.
+    #[cfg(unix)]
+    let _ = mote_formats::guard::install();
     let terminal = Terminal {
         input: io::stdin().is_terminal(),
         output: io::stdout().is_terminal(),
@@ -172,6 +180,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
         Ok(cli) => {
             notes::show(cli.verbose);
             streams.terminal.quiet = cli.quiet;
+            source::set_copies(cli.copy);
             (cli.command.json(), cli.command.execute(streams))
         }
         Err(error) => {

@@ -222,6 +222,7 @@ impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         let code = match error {
             SessionError::NotFinite => Code::NotFinite,
+            SessionError::Damaged => Code::Io,
             SessionError::Token(_) | SessionError::Empty => Code::Text,
             SessionError::ContextFull { .. } => Code::Context,
             SessionError::Memory(_) => Code::Memory,

@@ -52,8 +52,8 @@ impl DerefMut for Memory {
 /// The index of a GGUF file. Failures of opening and parsing name the file.
 pub fn with_gguf<R>(path: &Path, work: impl FnOnce(&Gguf<'_>) -> Result<R>) -> Result<R> {
     let file = source::open(path)?;
-    let gguf = Gguf::parse(&file).map_err(|error| Failure::from(error).in_file(path))?;
-    work(&gguf)
+    let gguf = file.gguf(path)?;
+    source::unless_damaged(&gguf, path, work(&gguf))
 }
 
 /// A model that runs; `pre`: its texts are cut into words by those rules.
@@ -123,9 +123,9 @@ pub fn try_any_model<R>(
         Ok(file) => file,
         Err(failure) => return work(Err(failure)),
     };
-    let gguf = match Gguf::parse(&file) {
+    let gguf = match file.gguf(path) {
         Ok(gguf) => gguf,
-        Err(error) => return work(Err(Failure::from(error).in_file(path))),
+        Err(failure) => return work(Err(failure)),
     };
     let refused = |error| Failure::load(error, &gguf).in_file(path);
     let tables = AnyModel::bytes_needed(&gguf).map_err(refused).and_then(Memory::new);

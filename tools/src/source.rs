@@ -1,9 +1,12 @@
 //! What a model is named by: a file, the model that is built in, or one that `mote pull` got.
 
+use std::cell::Cell;
 use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-use mote_formats::Mapping;
+use mote_formats::{Gguf, Mapping};
+use mote_runtime::SessionError;
 
 use crate::environment;
 use crate::failure::{Code, Failure, Result};
@@ -85,6 +88,40 @@ impl Deref for Source {
     }
 }
 
+impl Source {
+    /// The index of the GGUF file that this is. Failures name it.
+    pub fn gguf(&self, path: &Path) -> Result<Gguf<'_>> {
+        let gguf = Gguf::parse(self).map_err(|error| Failure::from(error).in_file(path))?;
+        Ok(gguf.with_damage(self.damage()))
+    }
+
+    fn damage(&self) -> Option<&AtomicBool> {
+        match self {
+            Source::File(file) => file.damage(),
+            #[cfg(feature = "embedded")]
+            Source::Embedded(_) => None,
+        }
+    }
+}
+
+/// What came of work on a file, unless the file went away meanwhile: then nothing of it counts.
+pub fn unless_damaged<R>(gguf: &Gguf<'_>, path: &Path, outcome: Result<R>) -> Result<R> {
+    match gguf.is_damaged() {
+        true => Err(Failure::from(SessionError::Damaged).in_file(path)),
+        false => outcome,
+    }
+}
+
+thread_local! {
+    /// Whether files are copied, in commands of this thread.
+    static COPIES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on [`open`] copies files into memory, or maps them.
+pub fn set_copies(copies: bool) {
+    COPIES.set(copies);
+}
+
 /// Opens what `path` names: a file; else, if it is a name without a folder, the model that is built
 /// in, or one that was pulled. Failures name it.
 pub fn open(path: &Path) -> Result<Source> {
@@ -110,8 +147,8 @@ pub fn open(path: &Path) -> Result<Source> {
 }
 
 fn map(path: &Path) -> Result<Source> {
-    let file = Mapping::open(path).map_err(|error| Failure::from(error).in_file(path))?;
-    Ok(Source::File(file))
+    let file = if COPIES.get() { Mapping::read(path) } else { Mapping::open(path) };
+    Ok(Source::File(file.map_err(|error| Failure::from(error).in_file(path))?))
 }
 
 /// The path as a name: nothing but one component.

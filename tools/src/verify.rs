@@ -93,9 +93,10 @@ struct Damage {
 pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let path = &command.file;
     let file = source::open(path)?;
-    let gguf = Gguf::parse(&file).map_err(|error| Failure::from(error).in_file(path))?;
+    let gguf = file.gguf(path)?;
     let bar = streams.bytes_progress(Task::bytes(&gguf));
-    let findings = Task::new(&gguf).run(ThreadPool::available(), &bar)?;
+    let findings = Task::new(&gguf).run(ThreadPool::available(), &bar);
+    let findings = source::unless_damaged(&gguf, path, findings)?;
     bar.finish_and_clear();
     let report = command.report(&gguf, &findings);
     if command.json {

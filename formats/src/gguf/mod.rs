@@ -47,6 +47,8 @@ pub use write::IoSink;
 #[cfg(feature = "alloc")]
 pub use write::{BuildError, Builder, DataWriter, Sink, WriteError};
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use cursor::Cursor;
 use skips::Skips;
 use tensor::Record;
@@ -69,6 +71,7 @@ pub struct Gguf<'a> {
     /// Where the first tensor's data begins; past the end of a file without tensors, perhaps.
     data_at: usize,
     skips: Skips,
+    damage: Option<&'a AtomicBool>,
 }
 
 impl<'a> Gguf<'a> {
@@ -97,12 +100,25 @@ impl<'a> Gguf<'a> {
             tensors_at: 0,
             data_at: 0,
             skips: Skips::default(),
+            damage: None,
         };
         gguf.check_keys(&mut cursor)?;
         gguf.tensors_at = cursor.offset();
         gguf.check_well_known_keys(may_be_part)?;
         gguf.check_tensors(&mut cursor)?;
         Ok(gguf)
+    }
+
+    /// The same, with a flag that says whether the bytes still are the file's
+    /// ([`Mapping::damage`](crate::Mapping::damage)).
+    pub fn with_damage(self, damage: Option<&'a AtomicBool>) -> Gguf<'a> {
+        Gguf { damage, ..self }
+    }
+
+    /// Whether the bytes are known not to be the file's any more. What was computed before may have come
+    /// from zeros.
+    pub fn is_damaged(&self) -> bool {
+        self.damage.is_some_and(|damage| damage.load(Ordering::Acquire))
     }
 
     /// GGUF version: 2 or 3. They differ in nothing that is read here.

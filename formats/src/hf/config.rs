@@ -89,6 +89,12 @@ pub enum Scaling {
         /// The trained context.
         original: u64,
     },
+    /// The frequencies of a whole head, of which the first turn, by [`Rope::partial`], and the others stand
+    /// still (Gemma 4).
+    Proportional {
+        /// Positions are divided by this.
+        factor: f64,
+    },
     /// A factor for each frequency: one list for short texts, one for long ones (LongRoPE).
     Long {
         /// For texts up to the trained context.
@@ -343,6 +349,9 @@ impl Scaling {
         match kind.unwrap_or("default") {
             "default" | "none" => Ok(Scaling::None),
             "linear" => Ok(Scaling::Linear { factor: required("factor")? }),
+            "proportional" => {
+                Ok(Scaling::Proportional { factor: number("factor")?.unwrap_or(1.0) })
+            }
             "llama3" => {
                 let (low, high) = (required("low_freq_factor")?, required("high_freq_factor")?);
                 if low >= high {

@@ -132,11 +132,18 @@ typedef struct mote_model_options {
 
 /* Opens a GGUF file (path: NUL-terminated, at most 4096 bytes), of a Transformer or an n-gram model, and
  * checks all of it. The weights stay
- * in the mapped file: it must not be shortened or overwritten while the model lives (unless `copy`);
- * replacing it by renaming is harmless.
+ * in the mapped file: it must not be overwritten while the model lives, nor shortened (unless `copy`, or
+ * after mote_guard_files); replacing it by renaming is harmless.
  * Result: *model, a handle to be freed. Errors: MOTE_IO, MOTE_FORMAT, MOTE_UNSUPPORTED,
  * MOTE_NO_MEMORY, MOTE_INVALID. */
 #ifndef MOTE_NO_STD
+/* From now on a model's file that is cut short while it is mapped, or that its medium no longer gives, is
+ * an error of the sessions that use it (MOTE_IO, for good), not the end of the process by SIGBUS. For that
+ * the process gets a handler of SIGBUS, which hands on what lies elsewhere to the handler that was there
+ * before: set yours first. Calls after the first do nothing. Errors: MOTE_IO, also where there is no such
+ * signal. */
+mote_status mote_guard_files(void);
+
 mote_status mote_model_open(const char *path, const mote_model_options *options,
                             mote_model **model);
 #endif

@@ -126,6 +126,7 @@ impl From<SessionError> for Failure {
             SessionError::ContextFull { .. } => Code::ContextFull,
             SessionError::Empty => Code::Empty,
             SessionError::NotFinite => Code::NotFinite,
+            SessionError::Damaged => Code::Io,
             SessionError::Memory(_) => Code::TooSmall,
             SessionError::Encoder => Code::Unsupported,
             _ => Code::Invalid,

@@ -17,6 +17,14 @@ pub(crate) fn catch<R>(work: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
+/// Faults of mapped files become errors of those who use them.
+pub(crate) fn guard_files() -> std::io::Result<()> {
+    #[cfg(unix)]
+    return mote_formats::guard::install();
+    #[cfg(not(unix))]
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
 /// Zeros, or NULL if there is no memory left.
 ///
 /// # Safety

@@ -122,13 +122,12 @@ unsafe fn release(handle: *mut ModelHandle, owners: usize) {
     }
 }
 
-/// A model over bytes that stay where they are.
+/// A model over a file whose bytes stay where they are.
 fn load(
-    bytes: &'static [u8],
+    gguf: Gguf<'static>,
     mapping: Option<Mapping>,
     options: &ModelOptions,
 ) -> Result<*mut ModelHandle> {
-    let gguf = Gguf::parse(bytes)?;
     let table_bytes = AnyModel::bytes_needed(&gguf)?;
     let block = Block::new(options.memory, options.memory_size, bytes_needed(table_bytes))?;
     // SAFETY: once, and used as long as the handle lives.
@@ -195,6 +194,13 @@ unsafe fn make(
 }
 
 /// See mote.h.
+#[cfg(feature = "std")]
+#[unsafe(no_mangle)]
+pub extern "C" fn mote_guard_files() -> i32 {
+    status(|| crate::host::guard_files().map_err(|error| Failure::new(Code::Io, error)))
+}
+
+/// See mote.h.
 ///
 /// # Safety
 /// As mote.h demands.
@@ -216,10 +222,11 @@ pub unsafe extern "C" fn mote_model_open(
                 true => Mapping::read(path)?,
                 false => Mapping::open(path)?,
             };
-            // The bytes stay where they are when the mapping moves into the handle, and no longer
-            // than that does the model live.
-            let bytes = core::mem::transmute::<&[u8], &'static [u8]>(&mapping);
-            load(bytes, Some(mapping), options)
+            // The bytes and the flag stay where they are when the mapping moves into the handle, and no
+            // longer than that does the model live.
+            let gguf = Gguf::parse(&mapping)?.with_damage(mapping.damage());
+            let gguf = core::mem::transmute::<Gguf<'_>, Gguf<'static>>(gguf);
+            load(gguf, Some(mapping), options)
         })
     })
 }
@@ -241,7 +248,7 @@ pub unsafe extern "C" fn mote_model_from_memory(
             if options::flag(options.copy, "copy")? {
                 return Err(Failure::invalid("bytes in memory are never copied"));
             }
-            load(slice(bytes.cast::<u8>(), size)?, None, options)
+            load(Gguf::parse(slice(bytes.cast::<u8>(), size)?)?, None, options)
         })
     })
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -269,6 +270,47 @@ static void case_377_the_callers_state(void)
     }
 }
 
+static void on_bus_error(int signal) { (void)signal, _exit(42); }
+
+/* The file is cut to nothing while a session uses it. Faults elsewhere are the program's own as before. */
+static void case_413_a_model_cut_short(void)
+{
+    char copy[] = "/tmp/mote-misuse-XXXXXX", buffer[4096];
+    const uint32_t ids[] = { 1, 2, 3 };
+    mote_session_options options = MOTE_SESSION_OPTIONS_INIT;
+    mote_model_options model_options = MOTE_MODEL_OPTIONS_INIT;
+    mote_session *session;
+    mote_model *model, *other = load();
+    FILE *in = fopen(path, "rb");
+    int out = mkstemp(copy), status;
+    size_t n;
+    pid_t child;
+    REQUIRE(in && out >= 0);
+    while ((n = fread(buffer, 1, sizeof buffer, in)) > 0) REQUIRE(write(out, buffer, n) == (ssize_t)n);
+    fclose(in);
+    signal(SIGBUS, on_bus_error);
+    REQUIRE(mote_guard_files() == MOTE_OK && mote_guard_files() == MOTE_OK);
+    REQUIRE(mote_model_open(copy, &model_options, &model) == MOTE_OK);
+    options.n_ctx = 64;
+    REQUIRE(mote_session_new(model, &options, &session) == MOTE_OK);
+    REQUIRE(mote_session_feed(session, ids, 3, MOTE_PROMPT) == MOTE_OK);
+    REQUIRE(ftruncate(out, 0) == 0);
+    REQUIRE(mote_session_feed(session, ids, 3, MOTE_PROMPT) == MOTE_IO);
+    REQUIRE(mote_session_feed(session, ids, 1, MOTE_PROMPT) == MOTE_IO);
+    same(other, 2);
+    mote_session_free(session);
+    mote_model_free(model);
+    mote_model_free(other);
+    child = fork();
+    if (child == 0) {
+        char *page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, out, 0);
+        _exit(page == MAP_FAILED ? 1 : *(volatile char *)page);
+    }
+    REQUIRE(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 42);
+    close(out);
+    unlink(copy);
+}
+
 int main(int argc, char **argv)
 {
     mote_model *model;
@@ -284,6 +326,7 @@ int main(int argc, char **argv)
     case_375_floating_point_states();
     case_376_locale();
     case_377_the_callers_state();
-    puts("test result: ok. 7 passed;");
+    case_413_a_model_cut_short();
+    puts("test result: ok. 8 passed;");
     return 0;
 }

@@ -23,6 +23,7 @@ mod falcon;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gemma4;
 mod glm4;
 mod gpt2;
 mod gpt_oss;
@@ -59,6 +60,7 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &gemma::GEMMA,
     &gemma2::GEMMA2,
     &gemma3::GEMMA3,
+    &gemma4::GEMMA4,
     &qwen2::QWEN2,
     &qwen3::QWEN3,
     &qwen2moe::QWEN2MOE,
@@ -130,17 +132,24 @@ pub struct Keys<'a> {
     prefix: &'static str,
     /// Whether YaRN's bounds are rounded where no key says so.
     truncate: bool,
+    /// The layer of which numbers are taken that are given for each.
+    layer: Option<usize>,
 }
 
 impl<'a> Keys<'a> {
     /// Keys that begin with `prefix` and a dot.
     pub fn new(gguf: &Gguf<'a>, prefix: &'static str) -> Self {
-        Keys { gguf: *gguf, prefix, truncate: true }
+        Keys { gguf: *gguf, prefix, truncate: true, layer: None }
     }
 
     /// The same where YaRN's bounds are not rounded unless a key says so.
     fn untruncated(self) -> Self {
         Keys { truncate: false, ..self }
+    }
+
+    /// The same where of counts that are given for each layer this one's is taken; else all must be equal.
+    fn of_layer(self, layer: usize) -> Self {
+        Keys { layer: Some(layer), ..self }
     }
 
     fn get(&self, key: &str) -> Option<Value<'a>> {
@@ -161,8 +170,8 @@ impl<'a> Keys<'a> {
                     return Err(LoadError::Key(key, KeyError::OutOfRange));
                 }
                 let mut numbers = array.iter().map(|value| value.as_u64());
-                let first = numbers.next().flatten();
-                first.filter(|_| numbers.all(|number| number == first))
+                let first = numbers.nth(self.layer.unwrap_or(0)).flatten();
+                first.filter(|_| self.layer.is_some() || numbers.all(|number| number == first))
             }
             value => value.as_u64(),
         };
@@ -384,6 +393,9 @@ impl<'a> Keys<'a> {
             n_heads: 0,
             n_kv_heads: 0,
             head_dim: 0,
+            borrowing: None,
+            keys_as_values: false,
+            value_norm: false,
             latent: None,
             recurrent: LayerSet::NONE,
             recurrence: Recurrence::None,
@@ -405,6 +417,7 @@ impl<'a> Keys<'a> {
             qk_norm: QkNorm::Head,
             qkv_clamp: 0.0,
             embedding_scale: 1.0,
+            layer_embd: 0,
             residual_scale: 1.0,
             logit_scale: 1.0,
             logit_softcap: 0.0,
@@ -617,6 +630,8 @@ impl<'a> Keys<'a> {
     /// one, with the same position embedding.
     pub fn window(&self, rope: Rope, period: usize) -> Result<Option<Window>, LoadError> {
         let size = self.count_or_zero("attention.sliding_window", usize::MAX)?;
-        Ok(size.map(|size| Window { size, ahead: 0, period, full_first: false, rope }))
+        let n_layers = self.required_count("block_count", MAX_LAYERS)?;
+        let layers = LayerSet::of(n_layers, |layer| !(layer + 1).is_multiple_of(period));
+        Ok(size.map(|size| Window { size, ahead: 0, layers, rope, heads: None }))
     }
 }

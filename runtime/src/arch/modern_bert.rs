@@ -3,7 +3,7 @@
 //! the others a window to both sides. (llama.cpp knows no biases, and takes the tanh form of GELU.)
 
 use super::{Architecture, Keys};
-use crate::config::{Config, NormKind};
+use crate::config::{Config, LayerSet, NormKind};
 use crate::error::{KeyError, LoadError};
 use crate::weights::{GATE_UP, GATE_UP_BIAS, QKV, QKV_BIAS, Slot};
 use mote_kernels::{Gate, RopeLayout};
@@ -39,12 +39,13 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     config.gate = gate(keys)?;
     let base = keys.float("rope.freq_base_swa", 1.0..=1e9)?.unwrap_or(10_000.0);
     let rope = config.rope.unstretched(base.into());
-    config.window = keys.window(rope, keys.window_period(PERIOD)?)?;
+    let period = keys.window_period(PERIOD)?;
+    config.window = keys.window(rope, period)?;
     if let Some(window) = &mut config.window {
         // Half of it to either side of a token.
         window.ahead = window.size / 2;
         window.size = 2 * window.ahead + 1;
-        window.full_first = true;
+        window.layers = LayerSet::of(config.n_layers, |layer| !layer.is_multiple_of(period));
         if window.ahead == 0 {
             return Err(LoadError::Key("attention.sliding_window", KeyError::OutOfRange));
         }

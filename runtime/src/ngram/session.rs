@@ -129,6 +129,14 @@ impl<'s> NgramSession<'s> {
         self.move_to(first + n);
     }
 
+    /// Did what was computed read the model's file, or zeros in the place of what is gone?
+    fn check_file(&self) -> Result<(), SessionError> {
+        match self.model.trie().gguf().is_damaged() {
+            true => Err(SessionError::Damaged),
+            false => Ok(()),
+        }
+    }
+
     /// The context ends at `position`. Its state is that of the last tokens that the model looks back
     /// at.
     fn move_to(&mut self, position: usize) {
@@ -192,6 +200,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
             return Ok(0);
         }
         self.advance(tokens, origin);
+        self.check_file()?;
         Ok(tokens.len())
     }
 
@@ -237,6 +246,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
                 visit(done, logits);
             }
         }
+        self.check_file()?;
         Ok(tokens.len())
     }
 
@@ -260,6 +270,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
             }
             (state, done) = (next, done + 1);
         }
+        self.check_file()?;
         if let Some(tokens) = tokens.get(..done).filter(|tokens| !tokens.is_empty()) {
             self.advance(tokens, origin);
         }

@@ -45,6 +45,7 @@ impl Session<'_> {
             return Ok(0);
         }
         self.pass(Origin::Generated, |pass, _, buffers| pass.head(0, n + 1, buffers));
+        self.check_file()?;
         self.advance(&batch[..1], Origin::Generated);
         self.tokens[self.position..][..n].copy_from_slice(&batch[1..]);
         (self.row, self.drafted, self.has_logits) = (0, n, true);

@@ -38,6 +38,7 @@ impl Session<'_> {
                 return Ok(false);
             }
             self.pass(Origin::Prompt, |pass, _, buffers| pass.states(batch.len(), buffers));
+            self.check_file()?;
             let states = &self.buffers.normed[..batch.len() * n_embd];
             if !self.kernels.is_finite(states) {
                 self.rewind(0);

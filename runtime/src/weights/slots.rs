@@ -77,6 +77,10 @@ slots! {
     UpBias = "ffn_up.bias", Ff, One;
     DownBias = "ffn_down.bias", Embd, One;
     PostFfnNorm = "post_ffw_norm.weight", Embd, One;
+    LayerGate = "inp_gate.weight", Embd, LayerEmbd;
+    LayerOutput = "proj.weight", LayerEmbd, Embd;
+    LayerEmbeddingNorm = "post_norm.weight", Embd, One;
+    LayerScale = "layer_output_scale.weight", One, One;
     LayerOutputNorm = "layer_output_norm.weight", Embd, One;
     LayerOutputNormBias = "layer_output_norm.bias", Embd, One;
     Router = "ffn_gate_inp.weight", Embd, Experts;
@@ -115,6 +119,12 @@ impl Slot {
             Slot::TimeFirst | Slot::TimeDecay => recurrent,
             _ => true,
         }
+    }
+
+    /// Whether a layer that can have it must, where the architecture's layers must: those without keys of
+    /// their own need no norm of keys.
+    pub(super) fn is_needed(self, config: &Config, layer: usize) -> bool {
+        self.fits(config, layer) && (self != Slot::KNorm || layer < config.n_own())
     }
 
     /// How many tensors of the slot's shape lie in it, one after the other.
@@ -189,6 +199,9 @@ const HEADS: &[Slot] = &[
 const DELTA: &[Slot] =
     &[Slot::MixIn, Slot::Convolution, Slot::StepBias, Slot::Rates, Slot::MixNorm, Slot::MixOut];
 
+/// What takes the layer's part of a token's second embedding.
+const LAYER_EMBEDDING: &[Slot] = &[Slot::LayerGate, Slot::LayerOutput, Slot::LayerEmbeddingNorm];
+
 /// What averages of values have, and the network behind them.
 const WEIGHTED: &[Slot] = &[
     Slot::TimeShiftKey,
@@ -214,6 +227,8 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
     let mixer_norm = config.pre_norm && !(config.first_norm_missing && layer == 0);
     let recurrent = config.recurrent.contains(layer);
     let attention: &[Slot] = match config.latent.map(|latent| latent.query) {
+        None if layer >= config.n_own() => &[Slot::Q, Slot::O],
+        None if config.keys_as_values => &[Slot::Q, Slot::K, Slot::O],
         None => &[Slot::Q, Slot::K, Slot::V, Slot::O],
         Some(0) => LATENT,
         Some(_) => LATENT_QUERIES,
@@ -257,6 +272,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
             &[Slot::AttentionOutputNormBias, Slot::LayerOutputNormBias],
         ),
         ffn,
+        when(config.layer_embd > 0, LAYER_EMBEDDING),
         when(shared.is_some(), &[Slot::GateShared, Slot::UpShared, Slot::DownShared]),
         when(shared.is_some_and(|it| it.shared_gate), &[Slot::SharedGateScore]),
     ];
@@ -309,6 +325,7 @@ pub(super) enum Width {
     KeyNorm,
     Heads,
     Ff,
+    LayerEmbd,
     Experts,
     ExpertFf,
     SharedFf,
@@ -326,23 +343,24 @@ pub(super) enum Width {
 }
 
 impl Width {
-    pub(super) fn of(self, config: &Config) -> usize {
+    pub(super) fn of(self, config: &Config, layer: usize) -> usize {
         match self {
             Width::One => 1,
             Width::Embd => config.n_embd,
-            Width::Query => config.q_dim(),
-            Width::Projected => config.projected_dim(),
-            Width::Attended => config.attended_dim(),
+            Width::Query => config.q_dim_of(layer),
+            Width::Projected => config.projected_dim(layer),
+            Width::Attended => config.attended_dim(layer),
             Width::LatentQuery => config.latent.map_or(0, |latent| latent.query),
             Width::LatentKeyValue => config.latent.map_or(0, |latent| latent.key_value),
             Width::LatentStill => config.latent.map_or(0, |latent| latent.still),
             Width::LatentValue => config.latent.map_or(0, |latent| latent.value),
-            Width::KeyValue => config.kv_dim(),
-            Width::QueryNorm if config.qk_norm == QkNorm::Whole => config.q_dim(),
-            Width::KeyNorm if config.qk_norm == QkNorm::Whole => config.kv_dim(),
-            Width::QueryNorm | Width::KeyNorm => config.head_dim,
+            Width::KeyValue => config.kv_dim_of(layer),
+            Width::QueryNorm if config.qk_norm == QkNorm::Whole => config.q_dim_of(layer),
+            Width::KeyNorm if config.qk_norm == QkNorm::Whole => config.kv_dim_of(layer),
+            Width::QueryNorm | Width::KeyNorm => config.heads(layer).head_dim,
             Width::Heads => config.n_heads,
-            Width::Ff => config.n_ff,
+            Width::Ff => config.n_ff_of(layer),
+            Width::LayerEmbd => config.layer_embd,
             Width::Experts => config.n_experts(),
             Width::ExpertFf => config.experts.map_or(0, |experts| experts.n_ff),
             Width::SharedFf => config.experts.map_or(0, |experts| experts.shared_ff),

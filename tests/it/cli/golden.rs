@@ -14,7 +14,9 @@ const KINDS: [(&str, &str); 4] = [("8", "f32"), ("8", "f16"), ("16", "f32"), ("m
 
 /// Where the results of a model are expected: its heads decide whether a Q8_0 cache fits them.
 fn kinds(model: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let eight = [("8", "q8_0"), ("mixed", "q8_0")].into_iter().filter(move |_| model == "qwen3");
+    let eight = [("8", "q8_0"), ("mixed", "q8_0")]
+        .into_iter()
+        .filter(move |_| ["qwen3", "gemma4"].contains(&model));
     KINDS.into_iter().chain(eight)
 }
 
@@ -35,7 +37,7 @@ fn line(model: &str, path: &str, (bits, kv): (&str, &str), options: &[&str]) -> 
 
 /// The small models: what is in the repository, and synthetic ones of every encoding and mix.
 fn small_models() -> Vec<(String, String)> {
-    let names = ["llama-f32", "gemma3", "gpt2", "phi3", "qwen2", "qwen3"].into_iter();
+    let names = ["llama-f32", "gemma3", "gemma4", "gpt2", "phi3", "qwen2", "qwen3"].into_iter();
     let experts = ["qwen2moe", "deepseek2", "deepseek3"];
     let recurrent =
         ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4"];

@@ -180,19 +180,18 @@ impl Spread {
 pub struct Cost {
     /// Bytes of weights that decoding it reads: all layers and the head.
     pub decode_bytes: usize,
-    /// Those of the layers alone, which prefill reads once for each batch.
+    /// Those of the layers alone that prefill reads once for each batch.
     pub layer_bytes: usize,
-    /// Multiply-adds of weights that prefill does for it: all layers. The head is computed for the
+    /// Multiply-adds of weights that prefill does for it: those layers. The head is computed for the
     /// last token alone.
     pub prefill_macs: usize,
     /// Multiply-adds of weights that decoding it does: the head, too.
     pub decode_macs: usize,
     /// Encodings of the layers' matrices.
     pub kinds: Vec<QuantType>,
-    /// For each layer, how many positions of the cache a token sees at most.
-    windows: Vec<usize>,
-    /// Bytes of one position's keys and values in a layer's cache.
-    position_bytes: usize,
+    /// For each layer, how many positions of the cache a token sees at most, and the bytes of one
+    /// position's keys and values.
+    windows: Vec<(usize, usize)>,
 }
 
 impl Cost {
@@ -201,31 +200,38 @@ impl Cost {
         let (config, weights) = (model.config(), model.weights());
         let head = weights.output();
         let window = |layer| match config.recurrent.contains(layer) {
-            true => 0,
-            false => config.window(layer).map_or(usize::MAX, |window| window.size),
+            true => (0, 0),
+            false => {
+                let size = config.window(layer).map_or(usize::MAX, |window| window.size);
+                (size, 2 * cache.bytes(config.kv_dim_of(layer)))
+            }
         };
-        let (mut layer_bytes, mut prefill_macs, mut kinds) = (0, 0, Vec::new());
+        let (mut bytes, mut macs, mut kinds) = (0, 0, Vec::new());
+        // Behind the last layer with keys of its own only the last token goes on in prefill.
+        let (mut layer_bytes, mut prefill_macs) = (0, 0);
         for layer in 0..config.n_layers {
             for slot in required(config, layer) {
                 let matrix = weights.layer(layer).matrix(slot);
-                layer_bytes += matrix.data().len();
+                bytes += matrix.data().len();
                 // One row is the vector of a norm.
                 if matrix.rows() > 1 {
-                    prefill_macs += matrix.rows() * matrix.cols();
+                    macs += matrix.rows() * matrix.cols();
                     if !kinds.contains(&matrix.kind()) {
                         kinds.push(matrix.kind());
                     }
                 }
             }
+            if layer < config.n_own() {
+                (layer_bytes, prefill_macs) = (bytes, macs);
+            }
         }
         Cost {
-            decode_bytes: layer_bytes + head.data().len(),
+            decode_bytes: bytes + head.data().len(),
             layer_bytes,
             prefill_macs,
-            decode_macs: prefill_macs + head.rows() * head.cols(),
+            decode_macs: macs + head.rows() * head.cols(),
             kinds,
             windows: (0..config.n_layers).map(window).collect(),
-            position_bytes: 2 * cache.bytes(config.kv_dim()),
         }
     }
 
@@ -236,8 +242,8 @@ impl Cost {
         match test {
             Test::Prefill(n) => (self.layer_bytes * n.div_ceil(batch)) as f64 / n as f64,
             Test::Decode { depth, .. } => {
-                let seen: usize = self.windows.iter().map(|&window| window.min(depth)).sum();
-                (self.decode_bytes + seen * self.position_bytes) as f64
+                let seen = self.windows.iter().map(|&(window, bytes)| window.min(depth) * bytes);
+                (self.decode_bytes + seen.sum::<usize>()) as f64
             }
         }
     }
@@ -282,8 +288,7 @@ mod tests {
             prefill_macs: 1600,
             decode_macs: 2000,
             kinds: vec![],
-            windows: vec![8, usize::MAX],
-            position_bytes: 4,
+            windows: vec![(8, 4), (usize::MAX, 4)],
         };
         let bytes = |depth| cost.bytes(Test::Decode { tokens: 1, depth }, 512);
         assert_eq!([bytes(0), bytes(5), bytes(20)], [1000.0, 1040.0, 1112.0]);

@@ -28,6 +28,8 @@ pub struct Keys {
     pub log_multiplier: Option<f64>,
     /// Of each layer whether its mixer is recurrent; empty: none is.
     recurrent: Vec<bool>,
+    /// The sizes of each layer; empty: all have the model's.
+    by_layer: Vec<Sizes>,
 }
 
 #[derive(Debug)]
@@ -149,6 +151,7 @@ impl Keys {
             routing: Vec::new(),
             log_multiplier: None,
             recurrent: Vec::new(),
+            by_layer: Vec::new(),
         }
     }
 
@@ -214,6 +217,28 @@ impl Keys {
     /// Whether the mixer of a layer is recurrent.
     pub fn is_recurrent(&self, layer: u64) -> bool {
         usize::try_from(layer).ok().and_then(|layer| self.recurrent.get(layer)) == Some(&true)
+    }
+
+    /// The sizes of each layer, where they differ from each other.
+    pub fn set_sizes(&mut self, by_layer: Vec<Sizes>) {
+        self.by_layer = by_layer;
+    }
+
+    /// Those of a layer, if they are its own.
+    pub fn sizes_of(&self, layer: u64) -> Option<&Sizes> {
+        usize::try_from(layer).ok().and_then(|layer| self.by_layer.get(layer))
+    }
+
+    /// A number for each layer; if all are equal, that one alone.
+    pub fn count_by_layer(&mut self, key: &'static str, of: impl Fn(&Sizes) -> u64) {
+        let counts: Vec<u64> = self.by_layer.iter().map(of).collect();
+        match counts.first() {
+            Some(&n) if counts.iter().all(|other| *other == n) => self.count(key, n),
+            _ => {
+                let narrow = |n: u64| i32::try_from(n).unwrap_or(i32::MAX);
+                self.counts(key, counts.into_iter().map(narrow).collect());
+            }
+        }
     }
 
     /// Adds all keys to a file's.
@@ -492,7 +517,7 @@ impl Keys {
                 self.float("rope.scaling.factor", factor);
             }
             Scaling::Yarn { .. } => self.yarn(&rope.scaling),
-            Scaling::Llama3 { .. } | Scaling::Long { .. } => {
+            Scaling::Llama3 { .. } | Scaling::Long { .. } | Scaling::Proportional { .. } => {
                 let parameters = config.get("rope_parameters").is_some();
                 let key = if parameters { "rope_parameters" } else { "rope_scaling" };
                 return Err(config.unsupported(key));

@@ -66,6 +66,16 @@ pub enum Stored {
 /// Tensors that become one, with their numbers among them.
 type Numbered<'a> = Vec<(u64, &'a Source)>;
 
+/// Where a tensor of the checkpoint goes.
+struct Place {
+    /// Its name in the output.
+    name: String,
+    layer: Option<u64>,
+    rule: &'static Rule,
+    /// Which it is among those that become one.
+    number: u64,
+}
+
 /// What is said in front of the tensors' own names, in one model or another.
 const PARTS: &[&str] = &[
     "language_model.model.",
@@ -143,15 +153,15 @@ impl<'a> Plan<'a> {
             plan.outputs.push(Output { name: (*name).into(), dims, kind: QuantType::F32, origin });
         }
         let mut names = Vec::new();
-        let mut sources: HashMap<String, (&Rule, Numbered<'_>)> = HashMap::new();
+        let mut sources: HashMap<String, (&Rule, Sizes, Numbered<'_>)> = HashMap::new();
         for source in weights.tensors() {
             let places = plan.places(source)?;
             let table = mapping.ignored.iter().any(|end| source.name().ends_with(end));
             plan.left_out += usize::from(places.is_empty() && !table);
-            for (name, rule, number) in places {
-                let (_, parts) = sources.entry(name.clone()).or_insert_with(|| {
+            for Place { name, layer, rule, number } in places {
+                let (_, _, parts) = sources.entry(name.clone()).or_insert_with(|| {
                     names.push(name.clone());
-                    (rule, Vec::new())
+                    (rule, *plan.sizes_of(layer), Vec::new())
                 });
                 if let Some((_, other)) = parts.iter().find(|(other, _)| *other == number) {
                     let (one, two) = (shown(other.name()), shown(source.name()));
@@ -162,18 +172,17 @@ impl<'a> Plan<'a> {
             }
         }
         for name in names {
-            if let Some((rule, parts)) = sources.get_mut(&name) {
+            if let Some((rule, sizes, parts)) = sources.get_mut(&name) {
                 parts.sort_by_key(|(number, _)| *number);
-                plan.add(name, rule, parts, wanted)?;
+                plan.add(name, (rule, sizes), parts, wanted)?;
             }
         }
         plan.check_complete(tied, &sources.into_keys().collect())?;
         Ok(plan)
     }
 
-    /// The names that a tensor gets, with their rules and its number among those that become one; none
-    /// for one that is left out.
-    fn places(&self, source: &Source) -> Result<Vec<(String, &'static Rule, u64)>> {
+    /// Where a tensor goes; nowhere if it is left out.
+    fn places(&self, source: &Source) -> Result<Vec<Place>> {
         let Mapping { globals, layers, layer, .. } = *self.mapping;
         let full = source.name();
         let mut parts = self.mapping.prefixes.iter().chain(PARTS);
@@ -200,21 +209,22 @@ impl<'a> Plan<'a> {
             let most = rule.stack.map(|count| count.of(&self.sizes));
             rule.number(name).filter(|number| most.is_none_or(|most| *number < most))
         };
-        let global = |rule: &'static Rule| Some((rule.to.to_string(), rule, number(rule, name)?));
-        let of = |rule: &'static Rule| match in_layer {
-            None => global(rule),
-            Some((layer, _)) if !self.has(layer, rule) => None,
-            Some((layer, rest)) => {
-                Some((format!("blk.{layer}.{}", rule.to), rule, number(rule, rest)?))
-            }
+        let place = |rule: &'static Rule, in_layer: Option<(u64, &str)>| {
+            let (name, rest, layer) = match in_layer {
+                None => (rule.to.to_string(), name, None),
+                Some((layer, rest)) => (format!("blk.{layer}.{}", rule.to), rest, Some(layer)),
+            };
+            Some(Place { name, layer, rule, number: number(rule, rest)? })
         };
         let rules = if in_layer.is_some() { layer } else { globals };
-        let mut found: Vec<_> = rules.iter().filter_map(of).collect();
+        let is_had = |place: &Place| place.layer.is_none_or(|layer| self.has(layer, place.rule));
+        let of = |rule| place(rule, in_layer);
+        let (mut found, others): (Vec<_>, Vec<_>) = rules.iter().filter_map(of).partition(is_had);
         if found.is_empty() {
             // Some stand in a layer's folder.
-            found = globals.iter().filter_map(global).collect();
+            found = globals.iter().filter_map(|rule| place(rule, None)).collect();
         }
-        if !found.is_empty() {
+        if !found.is_empty() || others.iter().any(|place| place.rule.layers == Layers::Own) {
             return Ok(found);
         }
         let (tensor, architecture) = (shown(full), self.mapping.name);
@@ -224,6 +234,11 @@ impl<'a> Plan<'a> {
         Err(Failure::new(Code::Model, sentence))
     }
 
+    /// The sizes of a layer, or of what belongs to none.
+    fn sizes_of(&self, layer: Option<u64>) -> &Sizes {
+        layer.and_then(|layer| self.keys.sizes_of(layer)).unwrap_or(&self.sizes)
+    }
+
     /// Whether a layer is one of those that a rule is for.
     fn has(&self, layer: u64, rule: &Rule) -> bool {
         match rule.layers {
@@ -231,6 +246,7 @@ impl<'a> Plan<'a> {
             Layers::Later => layer > 0,
             Layers::Attending => !self.keys.is_recurrent(layer),
             Layers::Recurrent => self.keys.is_recurrent(layer),
+            Layers::Own => layer + self.sizes.borrowing < self.sizes.n_layers,
             Layers::Dense => layer < self.sizes.dense_layers,
             Layers::Sparse => layer >= self.sizes.dense_layers,
         }
@@ -240,11 +256,11 @@ impl<'a> Plan<'a> {
     fn add(
         &mut self,
         name: String,
-        rule: &Rule,
+        (rule, sizes): (&Rule, &Sizes),
         sources: &[(u64, &'a Source)],
         wanted: Option<QuantType>,
     ) -> Result<()> {
-        let mut expected: Vec<u64> = rule.shape.iter().map(|width| width.of(&self.sizes)).collect();
+        let mut expected: Vec<u64> = rule.shape.iter().map(|width| width.of(sizes)).collect();
         if let (Transform::Skip(rows), Some(all)) = (rule.transform, expected.first_mut()) {
             *all = all.saturating_add(rows);
         }
@@ -270,13 +286,13 @@ impl<'a> Plan<'a> {
         let widths = rule.shape.iter().zip(&expected);
         let shape: Vec<u64> =
             widths.filter(|(width, _)| **width != Width::One).map(|(_, &n)| n).collect();
-        let mut dims = dims(rule.transform, &shape, &self.sizes);
+        let mut dims = dims(rule.transform, &shape, sizes);
         if let Some(width) = rule.rows_of {
-            let row = width.of(&self.sizes).max(1);
+            let row = width.of(sizes).max(1);
             dims = vec![row, dims.iter().product::<u64>() / row];
         }
         if let Some(count) = rule.stack {
-            let (count, found) = (count.of(&self.sizes), parts.len() as u64);
+            let (count, found) = (count.of(sizes), parts.len() as u64);
             let numbered = sources.iter().map(|(number, _)| *number).eq(0..count);
             if !numbered {
                 let sentence = format_args!("{found} tensors are {name}, not 0 to {count} - 1");
@@ -367,7 +383,7 @@ impl<'a> Plan<'a> {
             let sentence = format_args!("the checkpoint has no tensor {what}");
             Failure::new(Code::Format, sentence)
         };
-        for rule in self.mapping.globals.iter().filter(|rule| !rule.optional) {
+        for rule in self.mapping.globals.iter().filter(|rule| rule.is_needed(&self.sizes)) {
             if !names.contains(rule.to) {
                 return Err(missing(rule.from));
             }
@@ -379,7 +395,8 @@ impl<'a> Plan<'a> {
             return Err(missing(sentence));
         }
         for number in 0..self.sizes.n_layers {
-            let needed = |rule: &&Rule| rule.is_needed(&self.sizes) && self.has(number, rule);
+            let sizes = self.sizes_of(Some(number));
+            let needed = |rule: &&Rule| rule.is_needed(sizes) && self.has(number, rule);
             for rule in self.mapping.layer.iter().filter(needed) {
                 if !names.contains(&format!("blk.{number}.{}", rule.to)) {
                     return Err(missing(&format!(

@@ -236,6 +236,9 @@ impl Observed {
                 Site::UpExpert(_) => in_layer(&["ffn_gate_exps", "ffn_up_exps"]),
                 Site::DownExpert(_) => in_layer(&["ffn_down_exps"]),
                 Site::DownShared => in_layer(&["ffn_down_shexp"]),
+                Site::LayerEmbedding => vec!["per_layer_model_proj.weight".to_owned()],
+                Site::LayerGate => in_layer(&["inp_gate"]),
+                Site::LayerOutput => in_layer(&["proj"]),
                 Site::Head if !head => continue,
                 Site::Head if gguf.tensor("output.weight").is_some() => {
                     vec!["output.weight".to_owned()]

@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::io;
 use std::time::Instant;
 
-use mote_formats::gguf::Gguf;
 use mote_runtime::Tokenizer;
 use mote_runtime::tokenizer::LoadError;
 
@@ -39,7 +38,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     command.check_outputs()?;
     let Some(path) = command.tokenizer() else { return train(command, None, streams) };
     let file = source::open(path)?;
-    let gguf = Gguf::parse(&file).map_err(|error| Failure::from(error).in_file(path))?;
+    let gguf = file.gguf(path)?;
     let refused = |error: LoadError| Failure::load(error.into(), &gguf).in_file(path);
     let mut tables = Memory::new(Tokenizer::bytes_needed(&gguf).map_err(refused)?)?;
     let tokenizer = Tokenizer::new(&gguf, &mut tables).map_err(refused)?;

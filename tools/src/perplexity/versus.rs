@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mote_formats::gguf::Gguf;
 use mote_runtime::{AnyModel, AnySession, LanguageModel, Options, Origin};
 
 use super::divergence::Base;
@@ -48,9 +47,7 @@ impl Task<'_> {
             [self.base].into_iter().chain(self.models.iter().copied()).collect();
         let files = collect(&paths, |path| source::open(path))?;
         let files: Vec<_> = paths.iter().zip(&files).collect();
-        let ggufs = collect(&files, |(path, file)| {
-            Gguf::parse(file).map_err(|error| Failure::from(error).in_file(path))
-        })?;
+        let ggufs = collect(&files, |(path, file)| file.gguf(path))?;
         let named: Vec<_> = paths.iter().zip(&ggufs).collect();
         let mut tables = collect(&named, |(path, gguf)| {
             let bytes = AnyModel::bytes_needed(gguf);

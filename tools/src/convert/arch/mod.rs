@@ -17,6 +17,7 @@ mod falcon;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gemma4;
 mod glm4;
 mod gpt2;
 mod gpt_oss;
@@ -54,6 +55,7 @@ pub static MAPPINGS: &[&Mapping] = &[
     &gemma::GEMMA,
     &gemma2::GEMMA2,
     &gemma3::GEMMA3,
+    &gemma4::GEMMA4,
     &qwen2::QWEN2,
     &qwen3::QWEN3,
     &qwen2moe::QWEN2MOE,
@@ -169,6 +171,12 @@ pub struct Sizes {
     pub dense_layers: u64,
     /// So many layers behind the others are left out: what guesses further tokens.
     pub extra_layers: u64,
+    /// So many of the last layers have no keys and values of their own.
+    pub borrowing: u64,
+    /// Whether there are no values but the keys.
+    pub keys_as_values: bool,
+    /// Width of the embedding that a token has for each layer; 0: there is none.
+    pub layer_embd: u64,
     /// What queries, keys and values are made of, where they go through narrower vectors.
     pub latent: Latent,
     /// Tokens in the vocabulary.
@@ -232,6 +240,8 @@ pub enum Width {
     Query,
     /// All key heads, and all value heads.
     KeyValue,
+    /// All value heads, unless these are the keys'.
+    Value,
     /// Queries, keys and values in one.
     QueryKeyValue,
     /// One head.
@@ -240,6 +250,10 @@ pub enum Width {
     Heads,
     /// The number of key-value heads.
     KvHeads,
+    /// See [`Sizes`].
+    LayerEmbd,
+    /// That of all layers together.
+    LayerEmbds,
     /// The feed-forward network's.
     Ff,
     /// Gate and up in one.
@@ -318,6 +332,10 @@ impl Width {
             Width::Embd => sizes.n_embd,
             Width::Query => query,
             Width::KeyValue => key_value,
+            Width::Value if sizes.keys_as_values => 0,
+            Width::Value => key_value,
+            Width::LayerEmbd => sizes.layer_embd,
+            Width::LayerEmbds => sizes.layer_embd.saturating_mul(sizes.n_layers),
             Width::QueryKeyValue => query.saturating_add(key_value.saturating_mul(2)),
             Width::Head => sizes.head_dim,
             Width::Heads => sizes.n_heads,
@@ -479,6 +497,8 @@ pub enum Layers {
     Attending,
     /// Those that have a recurrent mixer instead.
     Recurrent,
+    /// Those with keys and values of their own; what others have of these is left out.
+    Own,
     /// Those without experts, where others have some.
     Dense,
     /// Those with experts, where others have none.
@@ -512,6 +532,11 @@ impl Rule {
 
     const fn attending(mut self) -> Rule {
         self.layers = Layers::Attending;
+        self
+    }
+
+    const fn own(mut self) -> Rule {
+        self.layers = Layers::Own;
         self
     }
 

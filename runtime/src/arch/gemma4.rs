@@ -1,0 +1,117 @@
+//! Gemma 4, text (Google DeepMind 2026): Gemma 3's norms and windows; heads of other sizes where there
+//! is a window, values that are normed and may be keys, last layers that see what earlier ones
+//! remember, and an embedding of each token for each layer.
+
+use super::{Architecture, Keys};
+use crate::config::{
+    Borrowing, Config, HeadSizes, LayerSet, MAX_LAYERS, MAX_WIDTH, NormKind, Rope, Window,
+};
+use crate::error::{KeyError, LoadError};
+use crate::weights::Slot;
+use mote_formats::gguf::Value;
+use mote_kernels::{Gate, RopeLayout};
+
+pub static GEMMA4: Architecture = Architecture {
+    name: "gemma4",
+    config,
+    required: &[Slot::QNorm, Slot::KNorm, Slot::PostAttentionNorm, Slot::PostFfnNorm],
+    // Published files have keys and values also where they are not used.
+    optional: &[Slot::K, Slot::V, Slot::LayerScale],
+    fused: &[],
+};
+
+const KV_HEADS: &str = "attention.head_count_kv";
+const HEAD: &str = "attention.key_length_swa";
+const FF: &str = "feed_forward_length";
+const PATTERN: &str = "attention.sliding_window_pattern";
+const BORROWING: &str = "attention.shared_kv_layers";
+const LAYER_EMBD: &str = "embedding_length_per_layer_input";
+
+fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
+    keys.refuse("expert_count")?;
+    let n_layers = keys.required_count("block_count", MAX_LAYERS)?;
+    let windowed = windowed(keys, n_layers)?;
+    let full = (0..n_layers).find(|&layer| !windowed.contains(layer)).unwrap_or(0);
+    let mut config = keys.of_layer(full).decoder(NormKind::Rms, Some(RopeLayout::Halves))?;
+    config.n_ff = keys.of_layer(0).required_count(FF, MAX_WIDTH)?;
+    config.embedding_scale = libm::sqrtf(config.n_embd as f32);
+    config.gate = Gate::GeluTanh;
+    config.attention_scale = 1.0;
+    config.value_norm = true;
+    config.keys_as_values = true;
+    // 0 says the same as no key, as Hugging Face has it.
+    config.logit_softcap = keys.float("final_logit_softcapping", 0.0..=1e6)?.unwrap_or(0.0);
+    config.layer_embd = keys.count_or_zero(LAYER_EMBD, MAX_WIDTH / n_layers)?.unwrap_or(0);
+    config.window = window(keys, &config, windowed)?;
+    config.borrowing = borrowing(keys, &config)?;
+    check_layers(keys, &config).map(|()| config)
+}
+
+/// The layers with a window: by a list, or all but every so many.
+fn windowed(keys: &Keys<'_>, n_layers: usize) -> Result<LayerSet, LoadError> {
+    let Some(Value::Array(array)) = keys.get(PATTERN) else {
+        let period = keys.required_count(PATTERN, MAX_LAYERS)?;
+        return Ok(LayerSet::of(n_layers, |layer| !(layer + 1).is_multiple_of(period)));
+    };
+    if array.len() != n_layers || array.iter().any(|value| value.as_bool().is_none()) {
+        return Err(LoadError::Key(PATTERN, KeyError::OutOfRange));
+    }
+    let is = |layer: usize| array.iter().nth(layer).and_then(|value| value.as_bool());
+    Ok(LayerSet::of(n_layers, |layer| is(layer) == Some(true)))
+}
+
+fn window(keys: &Keys<'_>, config: &Config, layers: LayerSet) -> Result<Option<Window>, LoadError> {
+    let Some(first) = (0..config.n_layers).find(|&layer| layers.contains(layer)) else {
+        return Ok(None);
+    };
+    let size = keys.required_count("attention.sliding_window", usize::MAX)?;
+    let own = keys.of_layer(first);
+    let n_kv_heads = own.count(KV_HEADS, MAX_WIDTH)?.unwrap_or(config.n_heads);
+    let head_dim = keys.count(HEAD, MAX_WIDTH / config.n_heads)?.unwrap_or(config.head_dim);
+    let value_dim = keys.count("attention.value_length_swa", MAX_WIDTH)?;
+    if value_dim.is_some_and(|dim| dim != head_dim) {
+        return Err(LoadError::Key("attention.value_length_swa", KeyError::Unsupported));
+    }
+    const TURNING: &str = "rope.dimension_count_swa";
+    let dims = keys.count(TURNING, head_dim)?.unwrap_or(head_dim);
+    if !dims.is_multiple_of(2) {
+        return Err(LoadError::Key(TURNING, KeyError::OutOfRange));
+    }
+    let base = keys.float("rope.freq_base_swa", 1.0..=1e9)?.unwrap_or(10_000.0);
+    let rope = Rope { dims, ..config.rope.unstretched(base.into()) };
+    let heads = Some(HeadSizes { n_kv_heads, head_dim });
+    Ok(Some(Window { size, ahead: 0, layers, rope, heads }))
+}
+
+/// The last layers that have no keys of their own. Before them there must be a layer of either kind
+/// that is among them.
+fn borrowing(keys: &Keys<'_>, config: &Config) -> Result<Option<Borrowing>, LoadError> {
+    let Some(count) = keys.count_or_zero(BORROWING, config.n_layers)? else { return Ok(None) };
+    let first = config.n_layers - count;
+    let kind = |layer: usize| config.window(layer).is_some();
+    let has_source = |layer| (0..first).any(|other| kind(other) == kind(layer));
+    if !(first..config.n_layers).all(has_source) {
+        return Err(LoadError::Key(BORROWING, KeyError::OutOfRange));
+    }
+    let n_ff = keys.of_layer(first).required_count(FF, MAX_WIDTH)?;
+    Ok(Some(Borrowing { first, n_ff }))
+}
+
+/// That every layer is like the others of its kind.
+fn check_layers(keys: &Keys<'_>, config: &Config) -> Result<(), LoadError> {
+    for layer in 0..config.n_layers {
+        let keys = keys.of_layer(layer);
+        let n_kv_heads = config.heads(layer).n_kv_heads;
+        let given = keys.count(KV_HEADS, MAX_WIDTH)?.unwrap_or(config.n_heads);
+        if given != n_kv_heads || !config.n_heads.is_multiple_of(n_kv_heads) {
+            return Err(LoadError::Key(KV_HEADS, KeyError::Unsupported));
+        }
+        if keys.required_count(FF, MAX_WIDTH)? != config.n_ff_of(layer) {
+            return Err(LoadError::Key(FF, KeyError::Unsupported));
+        }
+        if keys.required_count("attention.head_count", MAX_WIDTH)? != config.n_heads {
+            return Err(LoadError::Key("attention.head_count", KeyError::Unsupported));
+        }
+    }
+    Ok(())
+}
