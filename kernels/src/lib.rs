@@ -29,5 +29,6 @@ pub use scalar::attend::{
 };
 pub use scalar::exp::{Gate, exp, gelu_erf, gelu_tanh, silu, softcap};
 pub use scalar::rope::{RopeLayout, inverse_frequencies, rope_angles, sin_cos};
+pub use scalar::rows::{dot, fade, renew};
 pub use scalar::top::{Candidate, argmax, is_finite, top_k};
 pub use table::{Kernels, PANEL_ROWS};

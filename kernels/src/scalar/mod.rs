@@ -10,6 +10,7 @@ pub mod integer;
 pub mod norm;
 pub mod peak;
 pub mod rope;
+pub mod rows;
 pub mod top;
 
 /// Lanes of every float sum: partial sums by index modulo 16.

@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use mote_kernels::Gate;
+use mote_kernels::{Gate, fade, renew};
 
 use super::Pass;
 use super::recurrence::{Columns, dot, softplus};
@@ -79,10 +79,9 @@ impl Pass<'_> {
                     let query = convolved.of(token, place, key_dim);
                     let key = convolved.of(token, keys * key_dim + place, key_dim);
                     let decay = kept[token * of_kept + head];
-                    row.iter_mut().for_each(|x| *x *= decay);
-                    let change = (value[i] - dot(row, key)) * learnt[token * values + head];
-                    row.iter_mut().zip(key).for_each(|(x, key)| *x += change * key);
-                    out[i] = dot(row, query);
+                    let found = fade(row, decay, key);
+                    let change = (value[i] - found) * learnt[token * values + head];
+                    out[i] = renew(row, (1.0, change), key, query);
                 }
             };
         let inner = &mut b.inner[..t * n]; // (t, values * value_dim)

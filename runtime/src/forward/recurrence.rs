@@ -3,6 +3,7 @@
 
 use core::ops::Range;
 
+pub(super) use mote_kernels::dot;
 use mote_kernels::{Gate, Kernels};
 
 use super::Pass;
@@ -189,21 +190,6 @@ impl Pass<'_> {
         });
         seen.keep(t, before, to);
     }
-}
-
-/// The dot product of what is kept and what is read: in 16 lanes by index, then halved.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0; 16];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    for (a, b) in a.iter().zip(b) {
-        lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
-    }
-    lanes.iter_mut().zip(a_rest.iter().zip(b_rest)).for_each(|(sum, (a, b))| *sum += a * b);
-    for half in [8, 4, 2, 1] {
-        let (low, high) = lanes.split_at_mut(half);
-        low.iter_mut().zip(high).for_each(|(a, b)| *a += *b);
-    }
-    lanes[0]
 }
 
 /// `x = ln(1 + exp(x))`; above 20 that is x. `spare` has room for as many.

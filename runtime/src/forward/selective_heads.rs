@@ -2,10 +2,10 @@
 
 use core::ops::Range;
 
-use mote_kernels::Gate;
+use mote_kernels::{Gate, renew};
 
 use super::Pass;
-use super::recurrence::{Columns, dot, softplus};
+use super::recurrence::{Columns, softplus};
 use crate::config::Recurrence;
 use crate::executor::{Chunks, for_each};
 use crate::plan::Buffers;
@@ -60,10 +60,7 @@ impl Pass<'_> {
                     let written = convolved.of(token, place, state);
                     let read = convolved.of(token, place + groups * state, state);
                     let (added, decay) = (steps[head] * x[i], steps[heads + head]);
-                    for (kept, written) in row.iter_mut().zip(written) {
-                        *kept = *kept * decay + added * written;
-                    }
-                    out[i] = dot(row, read) + skip[head] * x[i];
+                    out[i] = renew(row, (decay, added), written, read) + skip[head] * x[i];
                 }
             };
         let inner = &mut b.inner[..t * n]; // (t, inner)
