@@ -160,6 +160,34 @@ fn a_modern_encoder_gives_the_vectors_of_its_definition() {
     compare_with_expected("modern-bert", &biased);
 }
 
+/// Any layers may have a window: those that are wider than the text are none.
+#[test]
+fn windows_of_a_modern_encoder_are_where_the_list_says() {
+    let vector = |name: &str, kinds: [&str; 4], window: u64| {
+        let folder = Folder::of("modern-bert", name);
+        folder.edit("config.json", |config| {
+            let kinds = kinds.map(|kind| format!("{kind}_attention"));
+            config["layer_types"] = serde_json::json!(kinds);
+            config["local_attention"] = window.into();
+            let full = config["rope_parameters"]["full_attention"].clone();
+            config["rope_parameters"]["sliding_attention"] = full;
+        });
+        let file = Converted::of(&folder.0, name).bytes();
+        let text: Vec<u32> = (0..40).collect();
+        bits(&embed(&Run::default(), &file, &text, Pooling::Mean))
+    };
+    const S: &str = "sliding";
+    const F: &str = "full";
+    let all = vector("all", [F; 4], 10);
+    assert_eq!(vector("wide", [S; 4], 80), all);
+    assert_eq!(vector("some", [S, F, F, S], 80), all);
+    let narrow = [[S; 4], [S, F, F, F], [F, F, F, S], [F, S, S, F], [F, S, F, F]];
+    let narrow = narrow.map(|kinds| vector("narrow", kinds, 10));
+    for (i, found) in narrow.iter().enumerate() {
+        assert!(*found != all && !narrow[..i].contains(found), "{i}");
+    }
+}
+
 /// What is not computed is refused by name, and what is missing too.
 #[test]
 fn modern_encoders_that_cannot_be_are_refused() {
@@ -173,7 +201,7 @@ fn modern_encoders_that_cannot_be_are_refused() {
     };
     for (name, key, value) in [
         ("activation", "hidden_activation", "relu6".into()),
-        ("pattern", "layer_types", vec!["sliding_attention"; 4].into()),
+        ("pattern", "layer_types", vec!["chunked_attention"; 4].into()),
         ("window", "local_attention", 1.into()),
         ("architectures", "architectures", serde_json::json!(["ModernBertForTokenClassification"])),
     ] {

@@ -8,7 +8,6 @@ use crate::config::{
 };
 use crate::error::{KeyError, LoadError};
 use crate::weights::Slot;
-use mote_formats::gguf::Value;
 use mote_kernels::{Gate, RopeLayout};
 
 pub static GEMMA4: Architecture = Architecture {
@@ -53,15 +52,11 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
 
 /// The layers with a window: by a list, or all but every so many.
 fn windowed(keys: &Keys<'_>, n_layers: usize) -> Result<LayerSet, LoadError> {
-    let Some(Value::Array(array)) = keys.get(PATTERN) else {
-        let period = keys.required_count(PATTERN, MAX_LAYERS)?;
-        return Ok(LayerSet::of(n_layers, |layer| !(layer + 1).is_multiple_of(period)));
-    };
-    if array.len() != n_layers || array.iter().any(|value| value.as_bool().is_none()) {
-        return Err(LoadError::Key(PATTERN, KeyError::OutOfRange));
+    if let Some(layers) = keys.windowed(n_layers)? {
+        return Ok(layers);
     }
-    let is = |layer: usize| array.iter().nth(layer).and_then(|value| value.as_bool());
-    Ok(LayerSet::of(n_layers, |layer| is(layer) == Some(true)))
+    let period = keys.required_count(PATTERN, MAX_LAYERS)?;
+    Ok(LayerSet::of(n_layers, |layer| !(layer + 1).is_multiple_of(period)))
 }
 
 fn window(keys: &Keys<'_>, config: &Config, layers: LayerSet) -> Result<Option<Window>, LoadError> {

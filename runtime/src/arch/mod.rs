@@ -664,6 +664,17 @@ impl<'a> Keys<'a> {
         if regular { Ok(period) } else { Err(LoadError::Key(KEY, KeyError::Unsupported)) }
     }
 
+    /// The layers with a window, where the key `attention.sliding_window_pattern` says it of each.
+    pub fn windowed(&self, n_layers: usize) -> Result<Option<LayerSet>, LoadError> {
+        const KEY: &str = "attention.sliding_window_pattern";
+        let Some(Value::Array(array)) = self.get(KEY) else { return Ok(None) };
+        if array.len() != n_layers || array.iter().any(|value| value.as_bool().is_none()) {
+            return Err(LoadError::Key(KEY, KeyError::OutOfRange));
+        }
+        let is = |layer: usize| array.iter().nth(layer).and_then(|value| value.as_bool());
+        Ok(Some(LayerSet::of(n_layers, |layer| is(layer) == Some(true))))
+    }
+
     /// A window for each layer but every `period`-th, if the key `attention.sliding_window` asks for
     /// one, with the same position embedding.
     pub fn window(&self, rope: Rope, period: usize) -> Result<Option<Window>, LoadError> {

@@ -39,13 +39,19 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     config.gate = gate(keys)?;
     let base = keys.float("rope.freq_base_swa", 1.0..=1e9)?.unwrap_or(10_000.0);
     let rope = config.rope.unstretched(base.into());
-    let period = keys.window_period(PERIOD)?;
-    config.window = keys.window(rope, period)?;
+    let layers = match keys.windowed(config.n_layers)? {
+        Some(layers) => layers,
+        None => {
+            let period = keys.window_period(PERIOD)?;
+            LayerSet::of(config.n_layers, |layer| !layer.is_multiple_of(period))
+        }
+    };
+    config.window = keys.window(rope, PERIOD)?;
     if let Some(window) = &mut config.window {
         // Half of it to either side of a token.
         window.ahead = window.size / 2;
         window.size = 2 * window.ahead + 1;
-        window.layers = LayerSet::of(config.n_layers, |layer| !layer.is_multiple_of(period));
+        window.layers = layers;
         if window.ahead == 0 {
             return Err(LoadError::Key("attention.sliding_window", KeyError::OutOfRange));
         }

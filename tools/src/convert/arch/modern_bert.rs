@@ -64,12 +64,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     keys.encoder(&sizes, epsilon);
     keys.float("rope.freq_base", theta(config, Layers::Full, THETA)?);
     keys.float("rope.freq_base_swa", theta(config, Layers::Sliding, LOCAL_THETA)?);
-    let period = period(config, sizes.n_layers)?;
-    // With a period of 1 every layer sees everything.
-    if period != 1 {
-        keys.count("attention.sliding_window", window(config)?);
-        keys.count("attention.sliding_window_pattern", period);
-    }
+    windows(config, keys, sizes.n_layers)?;
     keys.text(ACTIVATION, activation);
     Ok(sizes)
 }
@@ -92,18 +87,30 @@ fn window(config: &Config) -> Result<u64, ConfigError> {
     Ok(window)
 }
 
-/// Of how many layers the first sees everything.
-fn period(config: &Config, n_layers: u64) -> Result<u64, ConfigError> {
+/// Which layers have one: all but the first of so many, or, if that does not say it, a list.
+fn windows(config: &Config, keys: &mut Keys, n_layers: u64) -> Result<(), ConfigError> {
+    const PATTERN: &str = "attention.sliding_window_pattern";
     const KEY: &str = "layer_types";
-    let Some(kinds) = Keys::layer_kinds(config, KEY, n_layers)? else {
-        return Ok(config.count("global_attn_every_n_layers")?.unwrap_or(PERIOD));
+    let kinds = Keys::layer_kinds(config, KEY, n_layers)?.unwrap_or_default();
+    if kinds.iter().any(|kind| !["full_attention", "sliding_attention"].contains(kind)) {
+        return Err(config.unsupported(KEY));
+    }
+    let is_full = |kind: &&str| *kind == "full_attention";
+    let period = match kinds.iter().skip(1).position(is_full) {
+        _ if kinds.is_empty() => config.count("global_attn_every_n_layers")?.unwrap_or(PERIOD),
+        Some(index) => index as u64 + 1,
+        None => n_layers,
     };
-    let second = kinds.iter().skip(1).position(|kind| *kind == "full_attention");
-    let period = second.map_or(kinds.len() as u64, |index| index as u64 + 1);
-    let regular = kinds.iter().zip(0..).all(|(kind, layer)| match *kind {
-        "full_attention" => layer % period == 0,
-        "sliding_attention" => layer % period != 0,
-        _ => false,
-    });
-    if regular { Ok(period) } else { Err(config.unsupported(KEY)) }
+    // With a period of 1 every layer sees everything.
+    let regular = kinds.iter().zip(0..).all(|(kind, layer)| is_full(kind) == (layer % period == 0));
+    if regular && period == 1 {
+        return Ok(());
+    }
+    keys.count("attention.sliding_window", window(config)?);
+    if regular {
+        keys.count(PATTERN, period);
+    } else {
+        keys.flags(PATTERN, kinds.iter().map(|kind| !is_full(kind)).collect());
+    }
+    Ok(())
 }
