@@ -386,7 +386,7 @@ impl Config {
     /// Floats of the keys of a token, and of its values, in the cache of all layers before one that has
     /// its own.
     pub fn cached_before(&self, layer: usize) -> usize {
-        let windowed = self.window.map_or(0, |window| window.layers.below(layer));
+        let windowed = self.window.as_ref().map_or(0, |window| window.layers.below(layer));
         let others = layer - self.recurrent.below(layer) - windowed;
         others * self.n_kv_heads * self.head_dim + windowed * self.windowed_dim()
     }
@@ -404,7 +404,7 @@ impl Config {
 
     fn windowed_heads(&self) -> HeadSizes {
         let usual = HeadSizes { n_kv_heads: self.n_kv_heads, head_dim: self.head_dim };
-        self.window.and_then(|window| window.heads).unwrap_or(usual)
+        self.window.as_ref().and_then(|window| window.heads).unwrap_or(usual)
     }
 
     /// Layers with a recurrent state.
@@ -427,9 +427,8 @@ impl Config {
 
     /// Whether all heads are whole blocks of a cache.
     pub fn fits_cache(&self, cache: CacheType) -> bool {
-        [self.head_dim, self.windowed_heads().head_dim]
-            .iter()
-            .all(|dim| dim.is_multiple_of(cache.block()))
+        let dims = [self.head_dim, self.windowed_heads().head_dim];
+        dims.iter().all(|dim| dim.is_multiple_of(cache.block()))
     }
 
     /// Floats of all query heads of the widest layer.
@@ -484,7 +483,7 @@ impl Config {
 
     /// The most pairs that turn in any layer.
     pub fn most_rope_pairs(&self) -> usize {
-        self.rope.dims.max(self.window.map_or(0, |window| window.rope.dims)) / 2
+        self.rope.dims.max(self.window.as_ref().map_or(0, |window| window.rope.dims)) / 2
     }
 
     /// The slopes of the heads (n_heads), where [`Config::alibi_max_bias`] asks for them: a geometric

@@ -40,6 +40,9 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     // 0 says the same as no key, as Hugging Face has it.
     config.logit_softcap = keys.float("final_logit_softcapping", 0.0..=1e6)?.unwrap_or(0.0);
     config.layer_embd = keys.count_or_zero(LAYER_EMBD, MAX_WIDTH / n_layers)?.unwrap_or(0);
+    // The network beside the experts is the layer's own.
+    keys.refuse("expert_shared_count")?;
+    keys.refuse("expert_shared_feed_forward_length")?;
     config.experts = keys.experts(config.n_ff, true)?;
     if let Some(experts) = &mut config.experts {
         experts.beside = true;

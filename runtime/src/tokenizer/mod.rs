@@ -601,7 +601,7 @@ struct EndIds {
 
 impl EndIds {
     /// What the ends of texts, turns and messages are called.
-    const NAMES: [&'static str; 14] = [
+    const NAMES: [&'static str; 16] = [
         "</s>",
         "<eos>",
         "<|endoftext|>",
@@ -613,6 +613,8 @@ impl EndIds {
         "<|return|>",
         "<|call|>",
         "<end_of_turn>",
+        "<turn|>",
+        "<|tool_response>",
         "<end_of_utterance>",
         "<EOT>",
         "<｜end▁of▁sentence｜>",

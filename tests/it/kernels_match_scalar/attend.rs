@@ -264,7 +264,7 @@ fn attend_equals_scalar_for_every_group() {
 /// Head sizes of real models, and sizes that are no multiple of a vector or of four of them.
 #[test]
 fn attend_equals_scalar_for_every_head_size() {
-    for head_dim in [2, 8, 12, 16, 20, 24, 40, 64, 72, 80, 96, 112, 128, 256] {
+    for head_dim in [2, 8, 12, 16, 20, 24, 40, 64, 72, 80, 96, 112, 128, 256, 512] {
         check(&Shape { tokens: 2, heads: 3, head_dim, first: 33, ..CAUSAL });
         check(&Shape { head_dim, kv_heads: 1, first: 256, window: 20, ..CAUSAL });
     }
