@@ -6,7 +6,7 @@ mod recurrence;
 use mote_kernels::{CacheType, Gate, RopeLayout};
 
 pub(crate) use recurrence::{CHANNELS, ROWS};
-pub use recurrence::{LayerSet, MAX_STATE, MAX_TAPS, Recurrence};
+pub use recurrence::{DeltaLayout, LayerSet, MAX_STATE, MAX_TAPS, Recurrence};
 
 /// Largest width and layer count that are believed of a file.
 pub const MAX_WIDTH: usize = 1 << 17;
@@ -216,8 +216,13 @@ pub struct Experts {
     pub shared_ff: usize,
     /// Whether what that one adds is multiplied by the sigmoid of a score of its own.
     pub shared_gate: bool,
-    /// So many of the first layers have one network, without a choice.
-    pub dense_layers: usize,
+    /// The layers that have one network, without a choice.
+    pub dense: LayerSet,
+    /// Whether layers with experts have such a network besides. Then it and the experts begin and end with
+    /// norms of their own, and the state itself, normed, says who is chosen.
+    pub beside: bool,
+    /// Whether an expert's gate and up are one matrix.
+    pub fused: bool,
 }
 
 /// What scores of experts become.
@@ -340,7 +345,7 @@ impl Config {
 
     /// A layer's experts, if it has any.
     pub fn experts_of(&self, layer: usize) -> Option<&Experts> {
-        self.experts.as_ref().filter(|experts| layer >= experts.dense_layers)
+        self.experts.as_ref().filter(|experts| !experts.dense.contains(layer))
     }
 
     /// Width of a layer's feed-forward network, where it has one without experts.
@@ -353,7 +358,8 @@ impl Config {
     pub fn widest_ff(&self) -> usize {
         let borrowing = self.borrowing.map_or(0, |borrowing| borrowing.n_ff);
         let Some(experts) = &self.experts else { return self.n_ff.max(borrowing) };
-        let dense = if experts.dense_layers > 0 { self.n_ff } else { 0 };
+        let has_dense = experts.beside || !experts.dense.is_empty();
+        let dense = if has_dense { self.n_ff.max(borrowing) } else { 0 };
         experts.n_ff.max(experts.shared_ff).max(dense)
     }
 

@@ -102,6 +102,9 @@ impl Pass<'_> {
 
             // Feed-forward: what does this token's state call up?
             match c.experts_of(index) {
+                Some(experts) if experts.beside => {
+                    self.mix_beside((index, &w), experts, tokens.clone(), b)
+                }
                 Some(experts) => self.mix_experts((index, &w), experts, tokens.clone(), b),
                 None if c.recurrence.shifted() > 0 => self.shifted_feed_forward(index, &w, t, b),
                 None => self.feed_forward(index, &w, tokens.clone(), b),

@@ -189,7 +189,8 @@ fn row_widths(c: &Config) -> [usize; 22] {
     let (q, kv, x) = (c.q_dim(), c.kv_dim(), c.n_embd.max(c.embedding_width));
     let ff = c.widest_ff().max(c.layer_embd);
     let when = |fact: bool, width| if fact { width } else { 0 };
-    let (aside, gathered) = (when(c.parallel_residual, x), when(c.experts.is_some(), x));
+    let two_branches = c.parallel_residual || c.experts.is_some_and(|experts| experts.beside);
+    let (aside, gathered) = (when(two_branches, x), when(c.experts.is_some(), x));
     let gate = when(c.gated, ff);
     let mut recurrent = c.recurrence.widths();
     // Queries with their gates are projected to the first of these, too.

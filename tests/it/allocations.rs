@@ -102,20 +102,11 @@ fn nothing_is_allocated_after_the_start() {
     assert_eq!(allocations(|| drop(black_box(vec![1, 2, 3]))), 1, "the counter counts");
     let floats = models::llama();
     let integers = models::encoded(&floats, QuantType::Q8_0);
-    let names = [
-        "gpt2",
-        "phi3",
-        "gemma4",
-        "lfm2",
-        "mamba",
-        "mamba2",
-        "rwkv4",
-        "lstm",
-        "nplm",
-        "qwen2moe",
-        "deepseek3",
-    ];
-    let others = names.map(|name| models::fixture(&format!("models/{name}.gguf")));
+    let dense = ["gpt2", "phi3", "gemma4", "lfm2", "mamba", "mamba2", "rwkv4", "lstm", "nplm"];
+    let experts = ["qwen2moe", "qwen3next", "gemma4-experts", "deepseek3"];
+    let names: Vec<&str> = dense.into_iter().chain(experts).collect();
+    let others = names.iter().map(|name| models::fixture(&format!("models/{name}.gguf")));
+    let others: Vec<_> = others.collect();
     for file in [&floats, &integers].into_iter().chain(&others) {
         for precision in [Precision::Bits8, Precision::Bits16, Precision::Mixed] {
             for cache in caches(file) {

@@ -57,6 +57,17 @@ fn fused_tensors_are_several() {
     }
 }
 
+/// The gated delta rule's first projections are the same in one matrix as in two.
+#[test]
+fn joined_projections_are_several() {
+    let (apart, joined) = (small("qwen3next"), variants::qwen3next());
+    assert_ne!(apart.len(), joined.len());
+    let bits = |file: &[u8]| Run::default().bits(file, &text(20), 20);
+    assert!(bits(&apart) == bits(&joined));
+    let quantized = |file: &[u8]| bits(&encoded(file, QuantType::Q8_0));
+    assert!(quantized(&apart) == quantized(&joined) && quantized(&apart) != bits(&apart));
+}
+
 /// A context cannot be longer than the learned embedding of positions, and can be as long.
 #[test]
 fn learned_positions_end() {

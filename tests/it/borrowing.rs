@@ -135,7 +135,6 @@ fn what_layers_cannot_be_is_refused() {
     assert_eq!(set(by_layer, Value::U32(1 << 16)), error(by_layer, KeyError::OutOfRange));
     let values = "attention.value_length_swa";
     assert_eq!(set(values, Value::U32(16)), error(values, KeyError::Unsupported));
-    assert_eq!(set("expert_count", Value::U32(2)), error("expert_count", KeyError::Unsupported));
     let pattern = "attention.sliding_window_pattern";
     assert_eq!(
         list("gemma4.attention.sliding_window_pattern", &[1; 5]),

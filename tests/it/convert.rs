@@ -86,20 +86,20 @@ pub fn convert(args: &[&str]) -> Converted {
 }
 
 /// A GGUF file that is removed in the end.
-struct Output(PathBuf);
+pub struct Output(PathBuf);
 
 impl Output {
-    fn new(name: &str) -> Output {
+    pub fn new(name: &str) -> Output {
         let name = format!("mote-convert-{}-{name}.gguf", std::process::id());
         Output(std::env::temp_dir().join(name))
     }
 
-    fn arg(&self) -> &str {
+    pub fn arg(&self) -> &str {
         self.0.to_str().unwrap()
     }
 
     /// Converts; gives the file's bytes.
-    fn of(&self, checkpoint: &str, more: &[&str]) -> Vec<u8> {
+    pub fn of(&self, checkpoint: &str, more: &[&str]) -> Vec<u8> {
         let args = [&[checkpoint, "-o", self.arg(), "--force"], more].concat();
         let Converted { code, report } = convert(&args);
         assert_eq!(code, 0, "{checkpoint}: {report}");

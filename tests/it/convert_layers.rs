@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::convert::{Converted, convert};
 
-/// What the layers' tensors are called there and here.
+/// What tensors are called here and in checkpoints; the first that a file has.
 const NAMES: &[(&str, &str)] = &[
     ("attn_norm.weight", "input_layernorm.weight"),
     ("attn_q.weight", "self_attn.q_proj.weight"),
@@ -31,25 +31,53 @@ const NAMES: &[(&str, &str)] = &[
     ("per_layer_token_embd.weight", "embed_tokens_per_layer.weight"),
     ("per_layer_model_proj.weight", "per_layer_model_projection.weight"),
     ("per_layer_proj_norm.weight", "per_layer_projection_norm.weight"),
+    ("ffn_gate_inp.weight", "router.proj.weight"),
+    ("ffn_gate_inp.scale", "router.scale"),
+    ("ffn_down_exps.scale", "router.per_expert_scale"),
+    ("ffn_gate_up_exps.weight", "experts.gate_up_proj"),
+    ("ffn_down_exps.weight", "experts.down_proj"),
+    ("pre_ffw_norm_2.weight", "pre_feedforward_layernorm_2.weight"),
+    ("post_ffw_norm_1.weight", "post_feedforward_layernorm_1.weight"),
+    ("post_ffw_norm_2.weight", "post_feedforward_layernorm_2.weight"),
+];
+
+/// The same of Qwen 3, where it differs.
+const QWEN: &[(&str, &str)] = &[
+    ("ffn_norm.weight", "post_attention_layernorm.weight"),
+    ("ffn_gate_inp.weight", "mlp.gate.weight"),
+    ("ffn_gate_exps.weight", "mlp.experts.{}.gate_proj.weight"),
+    ("ffn_up_exps.weight", "mlp.experts.{}.up_proj.weight"),
+    ("ffn_down_exps.weight", "mlp.experts.{}.down_proj.weight"),
 ];
 
 /// The tensors of a file as the checkpoint had them, behind `prefix`.
 fn tensors_of(gguf: &Gguf<'_>, prefix: &str) -> Vec<Tensor> {
-    let tensors = gguf.tensors().filter_map(|tensor| {
-        let (layer, name) = match tensor.name().strip_prefix("blk.") {
-            Some(rest) => rest.split_once('.').map(|(n, name)| (format!("layers.{n}."), name))?,
+    let is_qwen = gguf.get("qwen3moe.block_count").is_some();
+    let own = if is_qwen { QWEN } else { &[] };
+    let mut tensors = Vec::new();
+    for tensor in gguf.tensors() {
+        let rest = tensor.name().strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+        let (layer, name) = match rest {
+            Some((number, name)) => (format!("layers.{number}."), name),
             None => (String::new(), tensor.name()),
         };
-        // Computed from the configuration.
-        let (_, theirs) = NAMES.iter().find(|(ours, _)| *ours == name)?;
-        Some(Tensor {
-            name: format!("{prefix}{layer}{theirs}"),
-            dtype: tensor.kind().unwrap().name().to_uppercase(),
-            shape: tensor.dims().iter().rev().copied().collect(),
-            data: tensor.data().to_vec(),
-        })
-    });
-    tensors.collect()
+        // Others are computed from the configuration.
+        let mut names = own.iter().chain(NAMES);
+        let Some((_, theirs)) = names.find(|(ours, _)| *ours == name) else { continue };
+        let mut shape: Vec<u64> = tensor.dims().iter().rev().copied().collect();
+        let parts = if theirs.contains("{}") { shape.remove(0) } else { 1 };
+        let bytes = tensor.data().len() / parts as usize;
+        for (number, data) in tensor.data().chunks_exact(bytes).enumerate() {
+            let theirs = theirs.replace("{}", &number.to_string());
+            tensors.push(Tensor {
+                name: format!("{prefix}{layer}{theirs}"),
+                dtype: tensor.kind().unwrap().name().to_uppercase(),
+                shape: shape.clone(),
+                data: data.to_vec(),
+            });
+        }
+    }
+    tensors
 }
 
 /// What both spellings have in common.
@@ -108,36 +136,74 @@ fn checkpoint(name: &str, config: &Value, tensors: &[Tensor]) -> Checkpoint {
 /// The file of a checkpoint, or why there is none.
 fn converted(checkpoint: &Checkpoint) -> Result<Vec<u8>, String> {
     let path = checkpoint.path("out.gguf");
-    let args = [checkpoint.arg(), "-o", path.to_str().unwrap(), "--force", "--name", "gemma4"];
+    let args = [checkpoint.arg(), "-o", path.to_str().unwrap(), "--force", "--name", "x"];
     let Converted { code, report } = convert(&args);
     if code == 0 { Ok(read(&path)) } else { Err(report.to_string()) }
 }
 
-#[test]
-fn every_spelling_becomes_the_same_file() {
-    let expected = models::fixture("models/gemma4.gguf");
+/// Converts the checkpoint that a small model would have come from, and compares.
+fn becomes(name: &str, config: &Value) {
+    let expected = models::fixture(&format!("models/{name}.gguf"));
     let gguf = Gguf::parse(&expected).unwrap();
     let keys = |gguf: &Gguf<'_>| -> Vec<String> {
-        let is_compared = |key: &str| key.starts_with("gemma4.");
-        let all = gguf.metadata().filter(|(key, _)| is_compared(key));
+        let own = gguf.metadata().filter(|(key, _)| {
+            !key.starts_with("general.")
+                && !key.starts_with("tokenizer.")
+                && !key.starts_with("mote.")
+        });
         let list = |value: Key<'_>| match value {
             Key::Array(array) => array.iter().map(|value| format!("{value:?}")).collect(),
             value => vec![format!("{value:?}")],
         };
-        all.map(|(key, value)| format!("{key} {:?}", list(value))).collect()
+        own.map(|(key, value)| format!("{key} {:?}", list(value))).collect()
     };
-    for (number, config) in spellings().into_iter().enumerate() {
-        let name = format!("layers-{number}");
-        let ours = converted(&checkpoint(&name, &config, &tensors_of(&gguf, "model."))).unwrap();
-        let ours = Gguf::parse(&ours).unwrap();
-        assert_eq!(keys(&ours), keys(&gguf));
-        assert_eq!(ours.n_tensors(), gguf.n_tensors());
-        for tensor in gguf.tensors() {
-            let same = ours.tensor(tensor.name()).unwrap();
-            assert_eq!(same.dims(), tensor.dims());
-            assert!(same.data() == tensor.data(), "{}", tensor.name());
-        }
+    let checkpoint = checkpoint(&format!("layers-{name}"), config, &tensors_of(&gguf, "model."));
+    let ours = converted(&checkpoint).unwrap();
+    let ours = Gguf::parse(&ours).unwrap();
+    assert_eq!(keys(&ours), keys(&gguf));
+    assert_eq!(ours.n_tensors(), gguf.n_tensors());
+    for tensor in gguf.tensors() {
+        let same = ours.tensor(tensor.name()).unwrap();
+        assert_eq!(same.dims(), tensor.dims());
+        assert!(same.data() == tensor.data(), "{}", tensor.name());
     }
+}
+
+#[test]
+fn every_spelling_becomes_the_same_file() {
+    spellings().iter().for_each(|config| becomes("gemma4", config));
+}
+
+#[test]
+fn experts_beside_a_network_stay_together() {
+    let [_, config, _] = spellings();
+    let experts = json!({
+        "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"],
+        "num_kv_shared_layers": 0, "use_double_wide_mlp": false, "hidden_size_per_layer_input": 0,
+        "global_head_dim": 32, "final_logit_softcapping": null, "enable_moe_block": true,
+        "num_experts": 5, "top_k_experts": 2, "moe_intermediate_size": 24,
+    });
+    becomes("gemma4-experts", &with(config, experts));
+}
+
+/// Which layers have experts follows from a list and from a step.
+#[test]
+fn layers_with_and_without_experts() {
+    let config = json!({
+        "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "vocab_size": 32,
+        "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 3, "head_dim": 32,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 4,
+        "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": true,
+        "max_position_embeddings": 704, "rms_norm_eps": 1e-6, "rope_theta": 1e4,
+        "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": 2,
+    });
+    let list = json!({ "mlp_only_layers": [0, 2, 9], "decoder_sparse_step": 1 });
+    becomes("qwen3moe", &with(config.clone(), list));
+    becomes("qwen3moe", &with(config.clone(), json!({ "decoder_sparse_step": 2 })));
+    let file = models::fixture("models/qwen3moe.gguf");
+    let tensors = tensors_of(&Gguf::parse(&file).unwrap(), "model.");
+    let error = converted(&checkpoint("layers-sparse", &config, &tensors)).unwrap_err();
+    assert!(error.contains("mlp.down_proj"), "{error}");
 }
 
 /// Of a model that sees and hears the text is taken, and of layers that see what others remember not the

@@ -14,6 +14,7 @@ mod convert;
 mod convert_layers;
 mod convert_llama2c;
 mod convert_malformed;
+mod convert_recurrent;
 mod convert_tokenizer;
 mod embedded;
 mod embedding;

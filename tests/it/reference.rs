@@ -46,9 +46,10 @@ fn tiny_models_equal_their_references() {
     let recurrent =
         ["lfm2", "mamba", "falcon-mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4"];
     let seed = ["nplm", "nplm-indirect", "lstm", "lstm-tied"];
-    let experts = ["qwen2moe", "deepseek2", "deepseek3"];
+    let experts = ["qwen2moe", "qwen3moe", "gemma4-experts", "deepseek2", "deepseek3"];
+    let both = ["granite-hybrid-experts", "qwen35moe", "qwen3next"];
     let others = ["llama-f32", "gemma3-bf16", "gemma4", "gpt2", "phi3", "qwen2", "qwen3"];
-    for name in others.into_iter().chain(experts).chain(recurrent).chain(seed) {
+    for name in others.into_iter().chain(experts).chain(recurrent).chain(both).chain(seed) {
         let path = root().join("tests/fixtures/models").join(name);
         check_float(&path.with_extension("gguf"), &json(&path.with_extension("json")));
     }

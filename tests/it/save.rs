@@ -38,8 +38,18 @@ fn bytes_of(run: Run, file: &[u8], n_ctx: usize, len: u32) -> Vec<u8> {
 
 #[test]
 fn a_restored_session_goes_on_with_the_same_bits() {
-    let others =
-        ["lfm2", "mamba", "mamba2", "qwen35", "rwkv4", "lstm", "nplm", "deepseek3", "gemma4"];
+    let others = [
+        "lfm2",
+        "mamba",
+        "mamba2",
+        "qwen35",
+        "qwen3next",
+        "rwkv4",
+        "lstm",
+        "nplm",
+        "deepseek3",
+        "gemma4",
+    ];
     let dense = ["llama-f32", "gemma3-bf16", "gemma3", "gpt2", "phi3", "qwen3"];
     for file in dense.into_iter().chain(others) {
         let file = fixture(&format!("models/{file}.gguf"));
@@ -72,7 +82,18 @@ fn a_restored_session_goes_on_with_the_same_bits() {
 /// that never held more.
 #[test]
 fn a_rewound_session_saves_the_same_bytes() {
-    for name in ["lfm2", "mamba", "mamba2", "qwen35", "rwkv4", "lstm", "nplm", "qwen3", "gemma4"] {
+    for name in [
+        "lfm2",
+        "mamba",
+        "mamba2",
+        "qwen35",
+        "qwen3next",
+        "rwkv4",
+        "lstm",
+        "nplm",
+        "qwen3",
+        "gemma4",
+    ] {
         let file = fixture(&format!("models/{name}.gguf"));
         for len in [1, 2, 9, 16] {
             let expected = run().session(&file, 40, |session| {

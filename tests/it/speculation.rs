@@ -238,7 +238,17 @@ fn a_session_of_borrowing_layers_with_drafts_is_one_without() {
 /// Recurrent states are those of the tokens that are in the context, whatever was in it before.
 #[test]
 fn a_recurrent_session_with_drafts_is_one_without() {
-    for name in ["lfm2", "mamba", "mamba2", "qwen35", "granite-hybrid", "rwkv4", "lstm", "nplm"] {
+    for name in [
+        "lfm2",
+        "mamba",
+        "mamba2",
+        "qwen35",
+        "granite-hybrid-experts",
+        "qwen3next",
+        "rwkv4",
+        "lstm",
+        "nplm",
+    ] {
         same_with_drafts(&encoded(&fixture(&format!("models/{name}.gguf")), QuantType::Q8_0));
     }
 }

@@ -27,7 +27,7 @@ pub fn encoded(file: &[u8], kind: QuantType) -> Vec<u8> {
         let row = tensor.shape()[0] as usize;
         let from = tensor.kind().unwrap();
         let name = tensor.name();
-        let is_matrix = tensor.dims().len() >= 2
+        let is_matrix = tensor.shape()[1..].iter().any(|&n| n > 1)
             && name.ends_with(".weight")
             && !name.ends_with("_norm.weight");
         if !is_matrix || !row.is_multiple_of(kind.block_len()) {

@@ -19,6 +19,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("bloom", bloom()),
         ("qwen3moe", qwen3moe()),
         ("gpt-oss", gpt_oss()),
+        ("qwen3next", qwen3next()),
     ]
 }
 
@@ -83,6 +84,39 @@ pub fn gpt_oss() -> Vec<u8> {
             tensors.push(vector(&name("ffn_down_exps.bias"), &[width, EXPERTS]));
         }
     })
+}
+
+/// The gated delta rule with its first projections in one matrix, as in the first files and in checkpoints.
+pub fn qwen3next() -> Vec<u8> {
+    edited(&fixture("models/qwen3next.gguf"), &[], join_projections)
+}
+
+/// The heads of keys of the small model, and the rows of a query, and of the values that go with it.
+const DELTA: [usize; 3] = [2, 16, 16];
+
+/// For each head of keys: its query, its key, its values, their gates.
+pub fn join_projections(tensors: &mut Vec<OwnedTensor>) {
+    let [heads, of_key, of_values] = DELTA;
+    let parts: Vec<_> =
+        tensors.extract_if(.., |it| it.name.ends_with("attn_gate.weight")).collect();
+    for gates in parts {
+        let name = gates.name.replace("attn_gate", "attn_qkv");
+        let joined = tensors.iter_mut().find(|tensor| tensor.name == name).unwrap();
+        let row = gates.data.len() / gates.dims[1] as usize;
+        let mut data = Vec::new();
+        for head in 0..heads {
+            let mut take = |from: &[u8], first: usize, rows: usize| {
+                data.extend_from_slice(&from[first * row..][..rows * row]);
+            };
+            take(&joined.data, head * of_key, of_key);
+            take(&joined.data, (heads + head) * of_key, of_key);
+            take(&joined.data, 2 * heads * of_key + head * of_values, of_values);
+            take(&gates.data, head * of_values, of_values);
+        }
+        joined.name = name.replace("attn_qkv", "ssm_in");
+        joined.dims[1] += gates.dims[1];
+        joined.data = data;
+    }
 }
 
 fn experts() -> [(&'static str, Value<'static>); 2] {

@@ -1,6 +1,6 @@
 //! Gemma 4, text (Google DeepMind 2026): Gemma 3's norms and windows; heads of other sizes where there
 //! is a window, values that are normed and may be keys, last layers that see what earlier ones
-//! remember, and an embedding of each token for each layer.
+//! remember, an embedding of each token for each layer, and experts beside the feed-forward network.
 
 use super::{Architecture, Keys};
 use crate::config::{
@@ -15,7 +15,7 @@ pub static GEMMA4: Architecture = Architecture {
     config,
     required: &[Slot::QNorm, Slot::KNorm, Slot::PostAttentionNorm, Slot::PostFfnNorm],
     // Published files have keys and values also where they are not used.
-    optional: &[Slot::K, Slot::V, Slot::LayerScale],
+    optional: &[Slot::K, Slot::V, Slot::LayerScale, Slot::ExpertScales],
     fused: &[],
 };
 
@@ -27,7 +27,6 @@ const BORROWING: &str = "attention.shared_kv_layers";
 const LAYER_EMBD: &str = "embedding_length_per_layer_input";
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
-    keys.refuse("expert_count")?;
     let n_layers = keys.required_count("block_count", MAX_LAYERS)?;
     let windowed = windowed(keys, n_layers)?;
     let full = (0..n_layers).find(|&layer| !windowed.contains(layer)).unwrap_or(0);
@@ -41,6 +40,11 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     // 0 says the same as no key, as Hugging Face has it.
     config.logit_softcap = keys.float("final_logit_softcapping", 0.0..=1e6)?.unwrap_or(0.0);
     config.layer_embd = keys.count_or_zero(LAYER_EMBD, MAX_WIDTH / n_layers)?.unwrap_or(0);
+    config.experts = keys.experts(config.n_ff, true)?;
+    if let Some(experts) = &mut config.experts {
+        experts.beside = true;
+        experts.fused = keys.has_tensor("blk.0.ffn_gate_up_exps.weight");
+    }
     config.window = window(keys, &config, windowed)?;
     config.borrowing = borrowing(keys, &config)?;
     check_layers(keys, &config).map(|()| config)

@@ -1,5 +1,5 @@
-//! Granite 4, hybrid and dense (IBM 2025): Granite's multipliers; most layers have selective state spaces in
-//! heads in the place of attention, and nothing else may tell positions.
+//! Granite 4 (IBM 2025): Granite's multipliers; most layers have selective state spaces in heads in the place of
+//! attention, and nothing else may tell positions. Larger ones have experts, and a network for every token.
 
 use super::granite::scaled;
 use super::{Architecture, Keys};
@@ -24,6 +24,8 @@ pub static GRANITE_HYBRID: Architecture = Architecture {
 };
 
 fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
-    keys.refuse("expert_count")?;
-    Ok(Config { recurrence: keys.state_heads()?, ..scaled(keys)? })
+    let mut config = scaled(keys)?;
+    config.recurrence = keys.state_heads()?;
+    config.experts = keys.experts(config.n_ff, true)?;
+    Ok(config)
 }

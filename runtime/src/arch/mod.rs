@@ -5,9 +5,9 @@
 use mote_formats::gguf::{Gguf, ShortName, Value};
 
 use crate::config::{
-    Config, Experts, Gating, Latent, LayerSet, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS, MAX_STATE,
-    MAX_TAPS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Pooling, QkNorm, Recurrence, Rope, Stretch,
-    Window,
+    Config, DeltaLayout, Experts, Gating, Latent, LayerSet, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS,
+    MAX_STATE, MAX_TAPS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Pooling, QkNorm, Recurrence, Rope,
+    Stretch, Window,
 };
 use crate::error::{KeyError, LoadError};
 use crate::weights::{Fused, Slot, TOKEN_TYPES};
@@ -48,7 +48,9 @@ mod qwen2;
 mod qwen2moe;
 mod qwen3;
 mod qwen35;
+mod qwen35moe;
 mod qwen3moe;
+mod qwen3next;
 mod rwkv4;
 mod smollm3;
 mod stablelm;
@@ -89,7 +91,9 @@ pub static ARCHITECTURES: &[&Architecture] = &[
     &lfm2::LFM2,
     &mamba::MAMBA,
     &mamba2::MAMBA2,
+    &qwen3next::QWEN3NEXT,
     &qwen35::QWEN35,
+    &qwen35moe::QWEN35MOE,
     &granitehybrid::GRANITE_HYBRID,
     &rwkv4::RWKV4,
     &bert::BERT,
@@ -237,6 +241,20 @@ impl<'a> Keys<'a> {
         self.gguf.tensor(name).is_some()
     }
 
+    /// The layers without a tensor of this name.
+    pub fn layers_without(&self, name: &str) -> Result<LayerSet, LoadError> {
+        let n_layers = self.required_count("block_count", MAX_LAYERS)?;
+        let mut with = LayerSet::NONE;
+        for tensor in self.gguf.tensors() {
+            let parts = tensor.name().strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+            let layer = parts.filter(|(_, rest)| *rest == name).map(|(layer, _)| layer.parse());
+            if let Some(Ok(layer)) = layer {
+                with.insert(layer);
+            }
+        }
+        Ok(LayerSet::of(n_layers, |layer| !with.contains(layer)))
+    }
+
     /// Kinds of segments that have a learned embedding: the rows of a tensor, or none.
     pub fn token_types(&self) -> usize {
         let rows = self.gguf.tensor(TOKEN_TYPES).map_or(0, |tensor| tensor.shape()[1]);
@@ -287,11 +305,20 @@ impl<'a> Keys<'a> {
             n_kv_heads,
             head_dim,
             recurrent,
-            n_ff: self.required_count("feed_forward_length", MAX_WIDTH)?,
+            n_ff: self.feed_forward()?,
             attention_scale: 1.0 / libm::sqrtf(head_dim as f32),
             rope: rope.map_or(Ok(Rope::NONE), |layout| self.rope(layout, head_dim))?,
             ..config
         })
+    }
+
+    /// Width of the feed-forward network: that of experts may be all there is.
+    fn feed_forward(&self) -> Result<usize, LoadError> {
+        const KEY: &str = "feed_forward_length";
+        match self.get("expert_feed_forward_length") {
+            Some(_) => Ok(self.count_or_zero(KEY, MAX_WIDTH)?.unwrap_or(0)),
+            None => self.required_count(KEY, MAX_WIDTH),
+        }
     }
 
     /// Key-value heads of the layers that attend, and the layers that have none.
@@ -332,7 +359,7 @@ impl<'a> Keys<'a> {
     }
 
     /// The gated delta rule.
-    pub fn delta(&self) -> Result<Recurrence, LoadError> {
+    pub fn delta(&self, layout: DeltaLayout) -> Result<Recurrence, LoadError> {
         let inner = self.required_count("ssm.inner_size", MAX_WIDTH / 2)?;
         let key_dim = self.required_count("ssm.state_size", MAX_WIDTH / 4)?;
         let values = self.required_count("ssm.time_step_rank", inner)?;
@@ -348,7 +375,8 @@ impl<'a> Keys<'a> {
         if inner * key_dim > MAX_STATE || keys * key_dim > MAX_WIDTH / 4 {
             return wrong("ssm.state_size");
         }
-        Ok(Recurrence::Delta { taps, keys, key_dim, values, value_dim: inner / values })
+        let value_dim = inner / values;
+        Ok(Recurrence::Delta { taps, keys, key_dim, values, value_dim, layout })
     }
 
     /// Layers that do not attend: by a list, or all but every so many.
@@ -595,6 +623,7 @@ impl<'a> Keys<'a> {
         if !n.is_multiple_of(groups) || !enough {
             return Err(LoadError::Key("expert_group_count", KeyError::OutOfRange));
         }
+        let leading = self.count_or_zero("leading_dense_block_count", MAX_LAYERS)?;
         Ok(Some(Experts {
             n,
             used,
@@ -607,7 +636,9 @@ impl<'a> Keys<'a> {
             group_best,
             shared_ff,
             shared_gate: false,
-            dense_layers: self.count_or_zero("leading_dense_block_count", MAX_LAYERS)?.unwrap_or(0),
+            dense: LayerSet::of(leading.unwrap_or(0), |_| true),
+            beside: false,
+            fused: false,
         }))
     }
 

@@ -19,5 +19,9 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     keys.refuse("attention.sliding_window")?;
     let mut config = keys.decoder(NormKind::Rms, Some(RopeLayout::Halves))?;
     config.experts = keys.experts(config.n_ff, true)?;
+    if let Some(experts) = &mut config.experts {
+        // Layers without experts are those that have none: no key says so.
+        experts.dense = keys.layers_without("ffn_gate_inp.weight")?;
+    }
     Ok(config)
 }

@@ -24,13 +24,18 @@ impl LayerSet {
     /// No layer.
     pub const NONE: LayerSet = LayerSet([0; WORDS]);
 
-    /// The first `n` layers for which `belongs` holds.
+    /// Those of the first `n` layers for which `belongs` holds.
     pub fn of(n: usize, belongs: impl Fn(usize) -> bool) -> LayerSet {
         let mut set = LayerSet::NONE;
-        for layer in (0..n.min(MAX_LAYERS)).filter(|&layer| belongs(layer)) {
-            set.0[layer / 64] |= 1 << (layer % 64);
-        }
+        (0..n).filter(|&layer| belongs(layer)).for_each(|layer| set.insert(layer));
         set
+    }
+
+    /// Adds a layer, if there can be such a one.
+    pub fn insert(&mut self, layer: usize) {
+        if let Some(word) = self.0.get_mut(layer / 64) {
+            *word |= 1 << (layer % 64);
+        }
     }
 
     /// Whether a layer is one of them.
@@ -99,7 +104,7 @@ pub enum Recurrence {
     Delta {
         /// Tokens that the convolution before sees.
         taps: usize,
-        /// Heads of keys and queries; of those of values, each `keys`-th goes with the same one.
+        /// Heads of keys and queries; several of values may go with one.
         keys: usize,
         /// Dimensions of a key.
         key_dim: usize,
@@ -107,6 +112,8 @@ pub enum Recurrence {
         values: usize,
         /// Dimensions of a value.
         value_dim: usize,
+        /// How the projections lie in the file.
+        layout: DeltaLayout,
     },
     /// Averages of values, weighted by the exponentials of keys, older ones less by each channel's rate
     /// (RWKV 4, Peng et al. 2023). Both branches of a layer see the token before, too.
@@ -131,6 +138,19 @@ pub enum Recurrence {
         /// The hidden layer's width.
         hidden: usize,
     },
+}
+
+/// Heads of the gated delta rule, as its projections give them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeltaLayout {
+    /// All queries, all keys, all values; apart from them the gates, how much is learnt, how much is kept. Of
+    /// heads of values one for each head of keys comes, then the next one for each.
+    Tiled,
+    /// Of heads of values all of the first head of keys come, then all of the next one. How much is learnt and
+    /// kept is one matrix, the latter behind the former for each head of keys.
+    Grouped,
+    /// The same, and queries, keys, values and gates are one matrix, too, for each head of keys.
+    Joined,
 }
 
 impl Recurrence {
@@ -166,6 +186,7 @@ impl Recurrence {
             Recurrence::ShortConvolution { width, .. } => 3 * width,
             Recurrence::Selective { inner, .. } => 2 * inner,
             Recurrence::Heads { inner, heads, .. } => inner + self.channels() + heads,
+            Recurrence::Delta { layout: DeltaLayout::Joined, .. } => self.channels() + self.inner(),
             Recurrence::Delta { .. } => self.channels(),
             Recurrence::Cells { width } => 4 * width,
             Recurrence::Window { hidden, .. } => hidden,
@@ -254,9 +275,10 @@ impl Recurrence {
             _ => self.steps(),
         };
         match *self {
-            // A gate; how much is learnt; how much is kept.
-            Recurrence::Delta { values, .. } => {
-                [projected, convolved, inner, values, values, inner]
+            // A gate; how much is learnt; how much is kept, or both.
+            Recurrence::Delta { values, layout, .. } => {
+                let kept = if layout == DeltaLayout::Tiled { values } else { 2 * values };
+                [projected, convolved, inner, values, kept, inner]
             }
             // A token with the one before, or what its second branch adds; a key, a value, a gate.
             Recurrence::Weighted { width, .. } => [width, inner, inner, inner, 0, inner],
@@ -270,6 +292,10 @@ impl Recurrence {
     pub fn scratch_len(&self) -> usize {
         let rows = ROWS * (self.row_len() + 2);
         let tokens = (2 * self.selected()).max(self.inner()).max(self.steps());
+        let tokens = match self {
+            Recurrence::Delta { layout: DeltaLayout::Joined, .. } => tokens.max(self.projected()),
+            _ => tokens,
+        };
         (self.taps() * self.channels().min(CHANNELS)).max(rows).max(tokens)
     }
 

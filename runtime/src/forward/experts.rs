@@ -13,8 +13,7 @@ use crate::plan::Buffers;
 use crate::weights::{Layer, Slot};
 
 impl Pass<'_> {
-    /// What the experts add to some of the tokens, into `b.branch`: expert by expert, the tokens that go
-    /// through it together.
+    /// What the experts add to some of the tokens, into `b.branch`.
     pub(super) fn mix_experts(
         &mut self,
         (layer, w): (usize, &Layer<'_>),
@@ -54,6 +53,58 @@ impl Pass<'_> {
                 self.scale_rows(scores, branch);
             }
         }
+        self.through_experts((layer, w), experts, t, b);
+    }
+
+    /// What the layer's network and its experts add to some of the tokens side by side, into `b.branch`.
+    pub(super) fn mix_beside(
+        &mut self,
+        (layer, w): (usize, &Layer<'_>),
+        experts: &Experts,
+        tokens: Range<usize>,
+        b: &mut Buffers<'_>,
+    ) {
+        let (c, t) = (self.config, tokens.len());
+        self.feed_forward(layer, w, tokens.clone(), b);
+        core::mem::swap(&mut b.branch, &mut b.aside);
+        let [choice, before, behind, behind_experts] =
+            [Slot::RouterNorm, Slot::FfnNorm2, Slot::PostFfnNorm1, Slot::PostFfnNorm2]
+                .map(|slot| self.norm(w.vector(slot), None));
+        let router = w.matrix(Slot::Router);
+        let x = (&mut *b.x, &mut *b.normed, &mut b.planes);
+        let input = self.branch_input(tokens.clone(), Some(choice), &[router], x);
+        let routes = &mut b.routes[..t * experts.n]; // (t, n_experts)
+        self.engine.project([router], &input, [&mut *routes]);
+        self.engine.scale_and_cap(experts.n, routes, 1.0 / libm::sqrtf(c.n_embd as f32), 0.0);
+        self.route(experts, routes, w);
+        self.branch_input(tokens, Some(before), &[], (b.x, b.normed, &mut b.planes));
+        b.branch[..t * c.n_embd].fill(0.0);
+        self.through_experts((layer, w), experts, t, b);
+        let (kernels, epsilon) = (self.engine.kernels, self.engine.norm_epsilon);
+        let [branch, aside] = [&mut *b.branch, &mut *b.aside]
+            .map(|rows| Chunks::new(&mut rows[..t * c.n_embd], c.n_embd));
+        let parts = (branch, aside);
+        for_each(self.engine.crew, self.engine.scratch, parts, |_, (branch, aside), spare| {
+            let spare = &mut spare[..branch.len()];
+            behind.apply(kernels, epsilon, aside, spare);
+            behind_experts.apply(kernels, epsilon, branch, aside);
+            branch.copy_from_slice(spare);
+            add(branch, Some(aside));
+        });
+    }
+
+    /// Adds what experts make of `t` rows of `b.normed` to `b.branch`, by the weights in `b.routes`: expert
+    /// by expert, the tokens that go through it together.
+    fn through_experts(
+        &mut self,
+        (layer, w): (usize, &Layer<'_>),
+        experts: &Experts,
+        t: usize,
+        b: &mut Buffers<'_>,
+    ) {
+        let c = self.config;
+        let (normed, routes) = (&b.normed[..t * c.n_embd], &b.routes[..t * experts.n]);
+        let branch = &mut b.branch[..t * c.n_embd]; // (t, n_embd)
         for expert in 0..experts.n {
             let members = members(routes, (expert, experts.n), b.members);
             if members.is_empty() {
@@ -64,7 +115,12 @@ impl Pass<'_> {
             let (m, ff) = (members.len(), experts.n_ff);
             let gathered = &mut b.gathered[..m * c.n_embd]; // (m, n_embd)
             self.engine.gather(c.n_embd, normed, members, gathered);
-            let up_gate = [of(Slot::UpExperts, ff), of(Slot::GateExperts, ff)];
+            let up_gate = if experts.fused {
+                let both = of(Slot::GateUpExperts, 2 * ff);
+                [both.part(ff, ff), both.part(0, ff)]
+            } else {
+                [of(Slot::UpExperts, ff), of(Slot::GateExperts, ff)]
+            };
             let planes = self.planes(&mut b.planes, &up_gate, m);
             let input = self.engine.quantize(c.n_embd, gathered, planes);
             tell(&mut self.observer, Site::UpExpert(expert), layer, &input);
@@ -88,10 +144,12 @@ impl Pass<'_> {
     fn route(&mut self, experts: &Experts, routes: &mut [f32], w: &Layer<'_>) {
         let kernels = self.engine.kernels;
         let (bias, choice_bias) = (w.vector(Slot::RouterBias), w.vector(Slot::RouterChoice));
+        let scales = w.vector(Slot::ExpertScales).unwrap_or_default();
         let parts = Chunks::new(routes, experts.n);
         for_each(self.engine.crew, self.engine.scratch, parts, |_, row, spare| {
             add(row, bias);
             choose(experts, kernels, row, choice_bias, &mut spare[..2 * experts.n]);
+            row.iter_mut().zip(scales).for_each(|(weight, scale)| *weight *= scale);
         });
     }
 

@@ -1,6 +1,6 @@
 //! **The list of a layer's tensors**: their names and shapes, and which of them a decoder must have.
 
-use crate::config::{Config, NormKind, QkNorm, Recurrence};
+use crate::config::{Config, DeltaLayout, NormKind, QkNorm, Recurrence};
 
 macro_rules! slots {
     ($($slot:ident = $name:literal, $cols:ident, $rows:ident;)*) => {
@@ -44,6 +44,7 @@ slots! {
     MixGate = "attn_gate.weight", Embd, Inner;
     Keep = "ssm_alpha.weight", Embd, Steps;
     Learn = "ssm_beta.weight", Embd, Steps;
+    LearnKeep = "ssm_ba.weight", Embd, TwiceSteps;
     MixInBias = "ssm_in.bias", MixIn, One;
     Convolution = "ssm_conv1d.weight", Taps, One;
     ConvolutionBias = "ssm_conv1d.bias", Channels, One;
@@ -84,7 +85,13 @@ slots! {
     LayerScale = "layer_output_scale.weight", One, One;
     LayerOutputNorm = "layer_output_norm.weight", Embd, One;
     LayerOutputNormBias = "layer_output_norm.bias", Embd, One;
+    FfnNorm2 = "pre_ffw_norm_2.weight", Embd, One;
+    PostFfnNorm1 = "post_ffw_norm_1.weight", Embd, One;
+    PostFfnNorm2 = "post_ffw_norm_2.weight", Embd, One;
     Router = "ffn_gate_inp.weight", Embd, Experts;
+    RouterNorm = "ffn_gate_inp.scale", Embd, One;
+    ExpertScales = "ffn_down_exps.scale", Experts, One;
+    GateUpExperts = "ffn_gate_up_exps.weight", Embd, ExpertGateUp;
     RouterBias = "ffn_gate_inp.bias", Experts, One;
     RouterChoice = "exp_probs_b.bias", Experts, One;
     GateExperts = "ffn_gate_exps.weight", Embd, ExpertFf;
@@ -113,7 +120,7 @@ impl Slot {
             Slot::LatentKeys | Slot::LatentValues => !recurrent,
             Slot::MixIn | Slot::MixInBias | Slot::MixOut | Slot::MixOutBias => recurrent,
             Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
-            Slot::MixGate | Slot::Keep | Slot::Learn => recurrent,
+            Slot::MixGate | Slot::Keep | Slot::Learn | Slot::LearnKeep => recurrent,
             Slot::MixBack | Slot::MixBackBias => recurrent,
             Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
             Slot::TimeShiftKey | Slot::TimeShiftValue | Slot::TimeShiftGate => recurrent,
@@ -134,6 +141,7 @@ impl Slot {
         let heads = |n| if config.qk_norm == QkNorm::EachHead { n } else { 1 };
         match self {
             Slot::GateExperts | Slot::UpExperts | Slot::DownExperts => config.n_experts(),
+            Slot::GateUpExperts => config.n_experts(),
             Slot::GateExpertsBias | Slot::UpExpertsBias | Slot::DownExpertsBias => {
                 config.n_experts()
             }
@@ -198,16 +206,18 @@ const HEADS: &[Slot] = &[
 ];
 
 /// What the gated delta rule has.
-const DELTA: &[Slot] = &[
-    Slot::MixIn,
-    Slot::MixGate,
-    Slot::Keep,
-    Slot::Learn,
-    Slot::Convolution,
-    Slot::StepBias,
-    Slot::Rates,
-    Slot::MixNorm,
-    Slot::MixOut,
+const DELTA: &[Slot] =
+    &[Slot::MixIn, Slot::Convolution, Slot::StepBias, Slot::Rates, Slot::MixNorm, Slot::MixOut];
+
+/// What a layer with experts has where these have a network beside them.
+const BESIDE: &[Slot] = &[
+    Slot::Up,
+    Slot::Gate,
+    Slot::Down,
+    Slot::RouterNorm,
+    Slot::FfnNorm2,
+    Slot::PostFfnNorm1,
+    Slot::PostFfnNorm2,
 ];
 
 /// What takes the layer's part of a token's second embedding.
@@ -255,9 +265,20 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         Recurrence::Cells { .. } => &[Slot::MixIn, Slot::MixBack],
         Recurrence::Window { .. } => &[Slot::MixIn],
     };
+    let beside: &[Slot] = match config.recurrence {
+        Recurrence::Delta { layout, .. } if recurrent => match layout {
+            DeltaLayout::Tiled => &[Slot::MixGate, Slot::Keep, Slot::Learn],
+            DeltaLayout::Grouped => &[Slot::MixGate, Slot::LearnKeep],
+            DeltaLayout::Joined => &[Slot::LearnKeep],
+        },
+        _ => &[],
+    };
     let experts = config.experts_of(layer);
     let ffn: &[Slot] = match (experts, config.gated) {
         _ if !config.has_ff() => &[],
+        (Some(experts), _) if experts.fused => {
+            &[Slot::Router, Slot::GateUpExperts, Slot::DownExperts]
+        }
         (Some(_), _) => &[Slot::Router, Slot::GateExperts, Slot::UpExperts, Slot::DownExperts],
         (None, true) => &[Slot::Up, Slot::Gate, Slot::Down],
         (None, false) => &[Slot::Up, Slot::Down],
@@ -267,6 +288,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         when(mixer_norm, &[Slot::AttentionNorm]),
         when(mixer_norm && biased, &[Slot::AttentionNormBias]),
         mixer,
+        beside,
         when(config.sinks && !recurrent, &[Slot::Sinks]),
         when(two_norms && config.has_ff(), &[Slot::FfnNorm]),
         when(two_norms && config.has_ff() && biased, &[Slot::FfnNormBias]),
@@ -277,6 +299,7 @@ pub fn required(config: &Config, layer: usize) -> impl Iterator<Item = Slot> {
         ),
         ffn,
         when(config.layer_embd > 0, LAYER_EMBEDDING),
+        when(experts.is_some_and(|experts| experts.beside), BESIDE),
         when(shared.is_some(), &[Slot::GateShared, Slot::UpShared, Slot::DownShared]),
         when(shared.is_some_and(|it| it.shared_gate), &[Slot::SharedGateScore]),
     ];
@@ -332,6 +355,7 @@ pub(super) enum Width {
     LayerEmbd,
     Experts,
     ExpertFf,
+    ExpertGateUp,
     SharedFf,
     Mixed,
     MixIn,
@@ -341,6 +365,7 @@ pub(super) enum Width {
     Selected,
     Rank,
     Steps,
+    TwiceSteps,
     Rates,
     Skips,
     MixGroup,
@@ -367,6 +392,7 @@ impl Width {
             Width::LayerEmbd => config.layer_embd,
             Width::Experts => config.n_experts(),
             Width::ExpertFf => config.experts.map_or(0, |experts| experts.n_ff),
+            Width::ExpertGateUp => config.experts.map_or(0, |experts| 2 * experts.n_ff),
             Width::SharedFf => config.experts.map_or(0, |experts| experts.shared_ff),
             Width::Mixed => match config.recurrence {
                 Recurrence::Window { .. } => config.recurrence.inner(),
@@ -379,6 +405,7 @@ impl Width {
             Width::Selected => config.recurrence.selected(),
             Width::Rank => config.recurrence.rank(),
             Width::Steps => config.recurrence.steps(),
+            Width::TwiceSteps => 2 * config.recurrence.steps(),
             Width::Rates => match config.recurrence {
                 Recurrence::Selective { state, .. } => state,
                 Recurrence::Delta { values, .. } => values,

@@ -38,7 +38,7 @@ fn line(model: &str, path: &str, (bits, kv): (&str, &str), options: &[&str]) -> 
 /// The small models: what is in the repository, and synthetic ones of every encoding and mix.
 fn small_models() -> Vec<(String, String)> {
     let names = ["llama-f32", "gemma3", "gemma4", "gpt2", "phi3", "qwen2", "qwen3"].into_iter();
-    let experts = ["qwen2moe", "deepseek2", "deepseek3"];
+    let experts = ["qwen2moe", "qwen3moe", "gemma4-experts", "deepseek2", "deepseek3"];
     let recurrent = [
         "lfm2",
         "mamba",
@@ -50,7 +50,8 @@ fn small_models() -> Vec<(String, String)> {
         "lstm",
         "nplm",
     ];
-    let fixtures = names.chain(experts).chain(recurrent).map(|name| {
+    let both = ["granite-hybrid-experts", "qwen35moe", "qwen3next"];
+    let fixtures = names.chain(experts).chain(recurrent).chain(both).map(|name| {
         let path = root().join(format!("tests/fixtures/models/{name}.gguf"));
         (name.to_string(), path.into_os_string().into_string().unwrap())
     });

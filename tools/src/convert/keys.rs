@@ -229,6 +229,26 @@ impl Keys {
         usize::try_from(layer).ok().and_then(|layer| self.by_layer.get(layer))
     }
 
+    /// The layers with and without experts, as Qwen's configurations say them.
+    pub fn sparse_layers(&mut self, config: &Config, sizes: &Sizes) -> Result<(), ConfigError> {
+        const DENSE: &str = "mlp_only_layers";
+        let step = config.count("decoder_sparse_step")?.unwrap_or(1);
+        let dense = match config.get(DENSE) {
+            None => &Vec::new(),
+            Some(list) => list.as_array().ok_or_else(|| config.unsupported(DENSE))?,
+        };
+        let is_dense = |layer: u64| {
+            !(layer + 1).is_multiple_of(step)
+                || dense.iter().any(|index| index.as_u64() == Some(layer))
+        };
+        if (0..sizes.n_layers).any(is_dense) {
+            let n_experts = |layer| if is_dense(layer) { 0 } else { sizes.n_experts };
+            let of = |layer| Sizes { n_experts: n_experts(layer), ..*sizes };
+            self.set_sizes((0..sizes.n_layers).map(of).collect());
+        }
+        Ok(())
+    }
+
     /// A number for each layer; if all are equal, that one alone.
     pub fn count_by_layer(&mut self, key: &'static str, of: impl Fn(&Sizes) -> u64) {
         let counts: Vec<u64> = self.by_layer.iter().map(of).collect();
@@ -278,7 +298,9 @@ impl Keys {
         self.count("block_count", sizes.n_layers);
         self.count("context_length", sizes.n_ctx);
         self.count("embedding_length", sizes.n_embd);
-        self.count("feed_forward_length", sizes.n_ff);
+        if sizes.n_ff > 0 {
+            self.count("feed_forward_length", sizes.n_ff);
+        }
         self.count("attention.head_count", sizes.n_heads);
         self.kv_heads(sizes.n_kv_heads, defaults.heads_by_layer);
         self.scaling(config, (&rope, &sizes), defaults)?;

@@ -143,6 +143,11 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let checkpoint = Checkpoint::open(&command.input).map_err(in_input)?;
     checkpoint.check_output(&command.output)?;
     let plan = checkpoint.plan(command.kind.0).map_err(in_input)?;
+    if plan.left_out > 0 && !command.json {
+        let n = plan.left_out;
+        let parts = "images, heads for other tasks, layers that guess further tokens";
+        streams.note(format_args!("{n} tensors are left out: parts that are not run ({parts})"));
+    }
     let name = command.name.clone().unwrap_or_else(|| metadata::name(checkpoint.folder.path()));
     let tokenizer = checkpoint.tokenizer(plan.sizes.n_vocab, command.pre.as_deref());
     let tokenizer = tokenizer.map_err(in_input)?;

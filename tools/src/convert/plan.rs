@@ -22,6 +22,8 @@ pub struct Plan<'a> {
     pub outputs: Vec<Output<'a>>,
     /// How many matrices are stored as f16 because their rows are no whole blocks.
     pub fallbacks: usize,
+    /// How many tensors of the checkpoint are of parts that are not converted.
+    pub left_out: usize,
 }
 
 /// A tensor of the output.
@@ -143,7 +145,8 @@ impl<'a> Plan<'a> {
         let mut keys = Keys::new(mapping.name);
         let sizes = (mapping.describe)(config, &mut keys).map_err(refused)?;
         let tied = config.flag("tie_word_embeddings").map_err(refused)?.unwrap_or(mapping.tied);
-        let mut plan = Plan { mapping, keys, sizes, outputs: Vec::new(), fallbacks: 0 };
+        let mut plan =
+            Plan { mapping, keys, sizes, outputs: Vec::new(), fallbacks: 0, left_out: 0 };
         for (name, values) in plan.keys.tensors() {
             let dims = vec![values.len() as u64];
             let origin = Origin::Computed(values.clone());
@@ -152,7 +155,10 @@ impl<'a> Plan<'a> {
         let mut names = Vec::new();
         let mut sources: HashMap<String, (&Rule, Sizes, Numbered<'_>)> = HashMap::new();
         for source in weights.tensors() {
-            for Place { name, layer, rule, number } in plan.places(source)? {
+            let places = plan.places(source)?;
+            let table = mapping.ignored.iter().any(|end| source.name().ends_with(end));
+            plan.left_out += usize::from(places.is_empty() && !table);
+            for Place { name, layer, rule, number } in places {
                 let (_, _, parts) = sources.entry(name.clone()).or_insert_with(|| {
                     names.push(name.clone());
                     (rule, *plan.sizes_of(layer), Vec::new())
@@ -246,9 +252,15 @@ impl<'a> Plan<'a> {
             Layers::Attending => !self.keys.is_recurrent(layer),
             Layers::Recurrent => self.keys.is_recurrent(layer),
             Layers::Own => layer + self.sizes.borrowing < self.sizes.n_layers,
-            Layers::Dense => layer < self.sizes.dense_layers,
-            Layers::Sparse => layer >= self.sizes.dense_layers,
+            Layers::Dense => self.is_dense(layer),
+            Layers::Sparse => !self.is_dense(layer),
         }
+    }
+
+    /// Whether a layer has no experts.
+    fn is_dense(&self, layer: u64) -> bool {
+        let own = self.keys.sizes_of(layer).map(|sizes| sizes.n_experts == 0);
+        own.unwrap_or(layer < self.sizes.dense_layers)
     }
 
     /// `sources` become the tensor `name`, in the order of their numbers.
@@ -456,6 +468,9 @@ fn dims(transform: Transform, shape: &[u64], sizes: &Sizes) -> Vec<u64> {
             (*outputs, *inputs) = (*inputs, *outputs / step);
         }
         (Transform::Half(_), [row, ..]) => *row /= 2,
+        (Transform::OfKeyHeads { gates }, [_, rows, ..]) => {
+            *rows = if gates { sizes.mixer.inner } else { sizes.mixer.channels };
+        }
         (Transform::Packed { step, .. }, [_, rows, ..]) => *rows /= step,
         (Transform::Skip(rows), [.., last]) => *last -= rows,
         _ => {}

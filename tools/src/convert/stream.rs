@@ -140,7 +140,7 @@ impl Job<'_> {
             // Heads come from different places.
             Transform::Ungroup => head,
             Transform::Blocks { rows, .. } => rows.of(self.sizes),
-            Transform::Tile(_) => 1,
+            Transform::Tile(_) | Transform::OfKeyHeads { .. } => 1,
             _ => self.piece_rows(1),
         };
         let (mut raw, mut moved, mut encoded) = (Vec::new(), Vec::new(), Vec::new());
@@ -152,6 +152,7 @@ impl Job<'_> {
                 Transform::Skip(rows) => first + rows,
                 Transform::Blocks { .. } => self.block_row(first / step.max(1)),
                 Transform::Tile(tile) => self.tiled_row(tile, first),
+                Transform::OfKeyHeads { gates } => self.row_of_key_head(gates, first),
                 _ => first,
             };
             weights.read(self.source, from * self.row_bytes() as u64, &mut raw)?;
@@ -206,6 +207,25 @@ impl Job<'_> {
                 row.checked_sub(others).map_or(row, |row| others + self.tiled(row, mixer.group))
             }
         }
+    }
+
+    /// The same where all rows of a head of keys are together.
+    fn row_of_key_head(&self, gates: bool, row: u64) -> u64 {
+        let mixer = &self.sizes.mixer;
+        let heads = mixer.key_heads;
+        let (of_keys, of_values) = (mixer.channels - mixer.inner, mixer.inner / heads);
+        let of_key = of_keys / (2 * heads);
+        let head_rows = 2 * (of_key + of_values);
+        let (head, place) = match row.checked_sub(of_keys) {
+            _ if gates => (row / of_values, 2 * of_key + of_values + row % of_values),
+            Some(row) => (row / of_values, 2 * of_key + row % of_values),
+            // All queries, all keys.
+            None => {
+                let (kind, row) = (row / (of_keys / 2), row % (of_keys / 2));
+                (row / of_key, kind * of_key + row % of_key)
+            }
+        };
+        head * head_rows + place
     }
 
     /// The same of rows of heads of values alone, so many for each.

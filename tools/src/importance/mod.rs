@@ -216,6 +216,7 @@ impl Observed {
                     "attn_gate",
                     "ssm_alpha",
                     "ssm_beta",
+                    "ssm_ba",
                 ]),
                 Site::Back => in_layer(&["cell_back"]),
                 Site::Selection => in_layer(&["ssm_x"]),
@@ -235,7 +236,9 @@ impl Observed {
                     "channel_mix_key",
                 ]),
                 Site::Down => in_layer(&["ffn_down", "channel_mix_value"]),
-                Site::UpExpert(_) => in_layer(&["ffn_gate_exps", "ffn_up_exps"]),
+                Site::UpExpert(_) => {
+                    in_layer(&["ffn_gate_exps", "ffn_up_exps", "ffn_gate_up_exps"])
+                }
                 Site::DownExpert(_) => in_layer(&["ffn_down_exps"]),
                 Site::DownShared => in_layer(&["ffn_down_shexp"]),
                 Site::LayerEmbedding => vec!["per_layer_model_proj.weight".to_owned()],

@@ -2,9 +2,13 @@
 
 use mote_formats::hf::config::{Layers, Scaling};
 use mote_formats::hf::{Config, ConfigError};
+use mote_runtime::config::MAX_EXPERTS;
 use serde_json::{Map, Value};
 
-use super::Width::{Embd, Ff, Head, KeyValue, LayerEmbd, LayerEmbds, Query, Single, Vocab};
+use super::Width::{
+    Embd, ExpertFf, ExpertGateUp, Experts, Ff, Head, KeyValue, LayerEmbd, LayerEmbds, Query,
+    Single, Vocab,
+};
 use super::{HEAD, Mapping, Rule, Sizes, Width, decoder, tensor};
 use crate::convert::keys::{Defaults, HeadDim, Keys, KvHeads};
 
@@ -46,6 +50,15 @@ const LAYER: &[Rule] = &[
     tensor("mlp.up_proj.weight", "ffn_up.weight", &[Ff, Embd]),
     tensor("mlp.down_proj.weight", "ffn_down.weight", &[Embd, Ff]),
     tensor("post_feedforward_layernorm.weight", "post_ffw_norm.weight", &[Embd]),
+    tensor("router.proj.weight", "ffn_gate_inp.weight", &[Experts, Embd]).sparse(),
+    tensor("router.scale", "ffn_gate_inp.scale", &[Embd]).sparse(),
+    tensor("router.per_expert_scale", "ffn_down_exps.scale", &[Experts]).sparse(),
+    tensor("experts.gate_up_proj", "ffn_gate_up_exps.weight", &[Experts, ExpertGateUp, Embd])
+        .sparse(),
+    tensor("experts.down_proj", "ffn_down_exps.weight", &[Experts, Embd, ExpertFf]).sparse(),
+    tensor("pre_feedforward_layernorm_2.weight", "pre_ffw_norm_2.weight", &[Embd]).sparse(),
+    tensor("post_feedforward_layernorm_1.weight", "post_ffw_norm_1.weight", &[Embd]).sparse(),
+    tensor("post_feedforward_layernorm_2.weight", "post_ffw_norm_2.weight", &[Embd]).sparse(),
     tensor("per_layer_input_gate.weight", "inp_gate.weight", &[LayerEmbd, Embd]),
     tensor("per_layer_projection.weight", "proj.weight", &[Embd, LayerEmbd]),
     tensor("post_per_layer_input_norm.weight", "post_norm.weight", &[Embd]).optional(),
@@ -81,8 +94,8 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("attention_bias", &[false.into()])?;
     // Images alone see what is ahead.
     config.expect("use_bidirectional_attention", &[false.into(), "vision".into()])?;
-    config.expect("enable_moe_block", &[false.into()])?;
     let mut sizes = Keys::sizes(config, &DEFAULTS)?;
+    let used = experts(config, &mut sizes)?;
     sizes.layer_embd = layer_embd(config)?;
     Keys::check_widths(
         config,
@@ -113,8 +126,28 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     // Without the key llama.cpp takes 30.
     let cap = config.float("final_logit_softcapping", 1e-3..=1e6)?;
     keys.float("final_logit_softcapping", cap.unwrap_or(0.0));
+    if sizes.n_experts > 0 {
+        keys.count("expert_count", sizes.n_experts);
+        keys.count("expert_used_count", used);
+        keys.count("expert_feed_forward_length", sizes.expert_ff);
+    }
     keys.file_type();
     Ok(sizes)
+}
+
+/// The experts' sizes; how many of them a token goes through. All layers have some, or none.
+fn experts(config: &Config, sizes: &mut Sizes) -> Result<u64, ConfigError> {
+    if !config.flag("enable_moe_block")?.unwrap_or(false) {
+        return Ok(0);
+    }
+    config.required("moe_intermediate_size")?;
+    sizes.n_experts = config.required("num_experts")?;
+    let used = config.required("top_k_experts")?;
+    if sizes.n_experts > MAX_EXPERTS as u64 || used > sizes.n_experts {
+        let why = format_args!("must be at most {MAX_EXPERTS}, and at least top_k_experts");
+        return Err(config.out_of_range("num_experts", why));
+    }
+    Ok(used)
 }
 
 /// Width of the embedding for each layer, which has as many rows as the other one.

@@ -1,13 +1,13 @@
-//! Granite 4, hybrid and dense: selective state spaces in heads in the place of attention in most layers.
+//! Granite 4: selective state spaces in heads in the place of attention in most layers, with experts or without.
 
 use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{
     Channels, Embd, Ff, GateUp, Inner, KeyValue, MixGroup, MixIn, One, Query, Steps, Taps,
 };
-use super::granitemoe::half;
+use super::granitemoe::{EXPERTS, half, shared};
 use super::mixers::{StateHeads, no_limit, recurrent_layers};
-use super::{Mapping, Rule, Sizes, Transform, decoder, tensor};
+use super::{Mapping, Rule, Sizes, Transform, decoder, joined, tensor};
 use crate::convert::keys::{Defaults, Keys};
 
 pub static GRANITE_HYBRID: Mapping = decoder(
@@ -18,7 +18,9 @@ pub static GRANITE_HYBRID: Mapping = decoder(
     describe,
 );
 
-const LAYER: &[Rule] = &[
+const LAYER: &[Rule] = &joined::<{ OWN.len() + EXPERTS.len() }>(OWN, EXPERTS);
+
+const OWN: &[Rule] = &[
     tensor("input_layernorm.weight", "attn_norm.weight", &[Embd]),
     tensor("self_attn.q_proj.weight", "attn_q.weight", &[Query, Embd]).interleaved().attending(),
     tensor("self_attn.k_proj.weight", "attn_k.weight", &[KeyValue, Embd]).interleaved().attending(),
@@ -43,34 +45,36 @@ const LAYER: &[Rule] = &[
     tensor("mamba.out_proj.bias", "ssm_out.bias", &[Embd]).recurrent().optional(),
     tensor("post_attention_layernorm.weight", "ffn_norm.weight", &[Embd]),
     tensor("shared_mlp.input_linear.weight", "ffn_gate.weight", &[GateUp, Embd])
-        .transform(half(One, None, Ff)),
-    tensor("shared_mlp.input_linear.weight", "ffn_up.weight", &[GateUp, Embd]).transform(half(
-        One,
-        Some(Ff),
-        Ff,
-    )),
-    tensor("shared_mlp.output_linear.weight", "ffn_down.weight", &[Embd, Ff]),
+        .transform(half(One, None, Ff))
+        .dense(),
+    tensor("shared_mlp.input_linear.weight", "ffn_up.weight", &[GateUp, Embd])
+        .transform(half(One, Some(Ff), Ff))
+        .dense(),
+    tensor("shared_mlp.output_linear.weight", "ffn_down.weight", &[Embd, Ff]).dense(),
 ];
 
-const DEFAULTS: Defaults = Defaults {
-    dense: true,
-    heads_by_layer: true,
-    n_vocab: Some(32_000),
-    n_heads: Some(32),
-    ..Defaults::USUAL
-};
+const DEFAULTS: Defaults =
+    Defaults { heads_by_layer: true, n_vocab: Some(32_000), n_heads: Some(32), ..Defaults::USUAL };
 
 fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("hidden_act", &["silu".into()])?;
     // A class without this key has experts.
-    if config.get("num_local_experts").and_then(|n| n.as_u64()) != Some(0) {
-        return Err(config.unsupported("num_local_experts"));
+    let dense = config.get("num_local_experts").is_some_and(|n| n == 0);
+    if !dense {
+        config.required("num_local_experts")?;
     }
     no_limit(config)?;
     let n_layers = Keys::layers(config, config.required("num_hidden_layers")?)?;
     keys.set_recurrent(recurrent(config, n_layers)?);
-    let ff = Some(config.count("shared_intermediate_size")?.unwrap_or(1024));
-    let mut sizes = keys.decoder(config, &Defaults { ff, ..DEFAULTS })?;
+    // Without experts the network besides them is the only one.
+    let ff = config.count("shared_intermediate_size")?.unwrap_or(1024);
+    let ff = dense.then_some(ff);
+    let mut sizes = keys.decoder(config, &Defaults { dense, ff, ..DEFAULTS })?;
+    if dense {
+        sizes.dense_layers = sizes.n_layers;
+    } else {
+        sizes.shared_ff = shared(config, keys)?;
+    }
     keys.count("vocab_size", sizes.n_vocab);
     keys.count("rope.dimension_count", sizes.head_dim);
     super::granite::multipliers(config, keys)?;

@@ -44,6 +44,7 @@ mod qwen2moe;
 mod qwen3;
 mod qwen35;
 mod qwen3moe;
+mod qwen3next;
 mod rwkv4;
 mod smollm3;
 mod stablelm;
@@ -85,7 +86,9 @@ pub static MAPPINGS: &[&Mapping] = &[
     &lfm2::LFM2,
     &mamba::MAMBA,
     &mamba::MAMBA2,
+    &qwen3next::QWEN3NEXT,
     &qwen35::QWEN35,
+    &qwen35::QWEN35MOE,
     &granitehybrid::GRANITE_HYBRID,
     &rwkv4::RWKV4,
     &bert::BERT,
@@ -316,6 +319,10 @@ pub enum Width {
     MixGroup,
     /// Queries with their gates.
     GatedQuery,
+    /// The first projection of a recurrent mixer, and its gates.
+    MixInGates,
+    /// Two numbers for each step.
+    TwiceSteps,
 }
 
 impl Width {
@@ -369,6 +376,8 @@ impl Width {
             Width::State => sizes.mixer.state,
             Width::MixGroup => sizes.mixer.group,
             Width::GatedQuery => query.saturating_mul(2),
+            Width::MixInGates => sizes.mixer.projected.saturating_add(sizes.mixer.inner),
+            Width::TwiceSteps => sizes.mixer.steps.saturating_mul(2),
         }
     }
 }
@@ -424,6 +433,12 @@ pub enum Transform {
     /// Heads of values come in the order of their key heads, in the GGUF architecture first one of each
     /// key head.
     Tile(Tile),
+    /// Rows of queries, keys, values and gates, which are together for each head of keys, become those of all
+    /// queries, all keys and all values, or those of all gates.
+    OfKeyHeads {
+        /// Whether it is those of gates.
+        gates: bool,
+    },
 }
 
 /// What changes its place with heads of values.
@@ -501,6 +516,18 @@ pub enum Layers {
 const fn tensor(from: &'static str, to: &'static str, shape: &'static [Width]) -> Rule {
     let (transform, layers) = (Transform::None, Layers::All);
     Rule { from, to, shape, stack: None, transform, optional: false, layers, rows_of: None }
+}
+
+/// Both lists in one, of `N` rules.
+const fn joined<const N: usize>(first: &[Rule], second: &[Rule]) -> [Rule; N] {
+    assert!(N == first.len() + second.len());
+    let mut all = [tensor("", "", &[]); N];
+    let mut i = 0;
+    while i < N {
+        all[i] = if i < first.len() { first[i] } else { second[i - first.len()] };
+        i += 1;
+    }
+    all
 }
 
 impl Rule {
