@@ -271,9 +271,9 @@ impl<'a> Plan<'a> {
         sources: &[(u64, &'a Source)],
         wanted: Option<QuantType>,
     ) -> Result<()> {
-        let mut expected: Vec<u64> = rule.shape.iter().map(|width| width.of(sizes)).collect();
+        let mut expected: Vec<u64> = rule.shape.widths().map(|width| width.of(sizes)).collect();
         if let (Transform::Skip(rows), Some(all)) = (rule.transform, expected.first_mut()) {
-            *all = all.saturating_add(rows);
+            *all = all.saturating_add(rows.into());
         }
         if let Transform::Packed { .. } = rule.transform {
             return self.add_packed(name, rule, (&expected, sources), wanted);
@@ -294,9 +294,9 @@ impl<'a> Plan<'a> {
             }
             parts.push(Part { source, stored: stored(source)? });
         }
-        let widths = rule.shape.iter().zip(&expected);
+        let widths = rule.shape.widths().zip(&expected);
         let shape: Vec<u64> =
-            widths.filter(|(width, _)| **width != Width::One).map(|(_, &n)| n).collect();
+            widths.filter(|(width, _)| *width != Width::One).map(|(_, &n)| n).collect();
         let mut dims = dims(rule.transform, &shape, sizes);
         if let Some(width) = rule.rows_of {
             let row = width.of(sizes).max(1);
@@ -473,14 +473,14 @@ fn dims(transform: Transform, shape: &[u64], sizes: &Sizes) -> Vec<u64> {
     }
     match (transform, dims.as_mut_slice()) {
         (Transform::Transpose { step, .. }, [outputs, inputs, ..]) => {
-            (*outputs, *inputs) = (*inputs, *outputs / step);
+            (*outputs, *inputs) = (*inputs, *outputs / u64::from(step));
         }
         (Transform::Half(_), [row, ..]) => *row /= 2,
         (Transform::OfKeyHeads { gates }, [_, rows, ..]) => {
             *rows = if gates { sizes.mixer.inner } else { sizes.mixer.channels };
         }
-        (Transform::Packed { step, .. }, [_, rows, ..]) => *rows /= step,
-        (Transform::Skip(rows), [.., last]) => *last -= rows,
+        (Transform::Packed { step, .. }, [_, rows, ..]) => *rows /= u64::from(step),
+        (Transform::Skip(rows), [.., last]) => *last -= u64::from(rows),
         _ => {}
     }
     dims

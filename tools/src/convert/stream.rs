@@ -55,7 +55,7 @@ pub fn stream<E: From<io::Error>>(
         let (source, stored) = (blocks.source, blocks.stored);
         // Elements have no whole bytes, and are not asked for theirs.
         let job = Job { source, stored, transform, kind, rows, cols, element: 1, sizes };
-        return job.packed(weights, scales.source, (step, first), threads, sink);
+        return job.packed(weights, scales.source, (step.into(), first.into()), threads, sink);
     }
     let rows = rows / parts.len().max(1) as u64;
     for &Part { source, stored } in parts {
@@ -63,6 +63,7 @@ pub fn stream<E: From<io::Error>>(
         let job = Job { source, stored, transform, kind, rows, cols, element, sizes };
         match transform {
             Transform::Transpose { step, first } => {
+                let (step, first) = (step.into(), first.into());
                 let matrices = output.dims.get(2).copied().unwrap_or(1) / parts.len().max(1) as u64;
                 for matrix in 0..matrices.max(1) {
                     let from = matrix * rows * cols / matrices.max(1) * step;
@@ -149,7 +150,7 @@ impl Job<'_> {
             raw.resize(rows * self.row_bytes(), 0);
             let from = match self.transform {
                 Transform::Ungroup => self.grouped(first / head) * head,
-                Transform::Skip(rows) => first + rows,
+                Transform::Skip(rows) => first + u64::from(rows),
                 Transform::Blocks { .. } => self.block_row(first / step.max(1)),
                 Transform::Tile(tile) => self.tiled_row(tile, first),
                 Transform::OfKeyHeads { gates } => self.row_of_key_head(gates, first),

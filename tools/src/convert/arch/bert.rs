@@ -53,7 +53,7 @@ pub static ROBERTA: Mapping = Mapping {
 };
 
 /// Rows of RoBERTa's positions that are for padding.
-const OFFSET: u64 = 2;
+const OFFSET: u8 = 2;
 
 const POSITIONS: &str = "position_embd.weight";
 pub(super) const WORDS: Rule =
@@ -110,7 +110,8 @@ fn bert(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
 
 fn roberta(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     config.expect("pad_token_id", &[(OFFSET - 1).into()])?;
-    encoder(config, keys, OFFSET, &Defaults { n_ctx: 512 + OFFSET, ..DEFAULTS })
+    let offset = OFFSET.into();
+    encoder(config, keys, offset, &Defaults { n_ctx: 512 + offset, ..DEFAULTS })
 }
 
 /// The keys of an encoder whose first `offset` positions are no token's.

@@ -410,17 +410,17 @@ pub enum Transform {
     /// matrices may lie one after the other.
     Transpose {
         /// How many outputs of different tensors alternate.
-        step: u64,
+        step: u8,
         /// Which of them this is.
-        first: u64,
+        first: u8,
     },
     /// Of each row every second element, from this one on.
-    Half(u64),
+    Half(u8),
     /// For each key-value head its queries, its key and its value, which become all queries, all keys and
     /// all values.
     Ungroup,
     /// The first rows are left out.
-    Skip(u64),
+    Skip(u8),
     /// All of it is one vector.
     Flat,
     /// The rows are the fourth dimension.
@@ -440,9 +440,9 @@ pub enum Transform {
     /// is taken. The shape is that of the numbers they stand for.
     Packed {
         /// How many outputs of different tensors alternate.
-        step: u64,
+        step: u8,
         /// Which of them this is.
-        first: u64,
+        first: u8,
     },
     /// The model multiplies by 1 + w, the GGUF architecture by w.
     PlusOne,
@@ -492,15 +492,13 @@ impl Transform {
 /// Where a tensor goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// Its name in the checkpoint, without the parts' names before (`model.`). `{}` stands for a
-    /// number, or a name, where several tensors become one.
+    /// Its name in the checkpoint, without the parts' names before (`model.`). Where several tensors become
+    /// one, `{}` stands for their numbers, or `{a|b}` for the names that they have instead.
     pub from: &'static str,
-    /// These names, in the place of numbers.
-    pub parts: &'static [&'static str],
     /// Its name in the GGUF file; for a layer's tensor what follows `blk.N.`.
     pub to: &'static str,
     /// Its shape in the checkpoint.
-    pub shape: &'static [Width],
+    pub shape: Shape,
     /// How many tensors become one.
     pub stack: Option<Width>,
     /// What happens to it.
@@ -534,11 +532,32 @@ pub enum Layers {
     Sparse,
 }
 
+/// A shape in the checkpoint: few bytes, as there are many rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape([Option<Width>; 3]);
+
+impl Shape {
+    const fn new(of: &[Width]) -> Shape {
+        let mut widths = [None; 3];
+        let mut i = 0;
+        while i < of.len() {
+            widths[i] = Some(of[i]);
+            i += 1;
+        }
+        Shape(widths)
+    }
+
+    /// The widths, rows last but one.
+    pub fn widths(self) -> impl Iterator<Item = Width> {
+        self.0.into_iter().flatten()
+    }
+}
+
 /// A tensor that every model has.
 const fn tensor(from: &'static str, to: &'static str, shape: &'static [Width]) -> Rule {
     let (transform, layers) = (Transform::None, Layers::All);
-    let (parts, stack, rows_of): (&[&str], _, _) = (&[], None, None);
-    Rule { from, parts, to, shape, stack, transform, optional: false, layers, rows_of }
+    let shape = Shape::new(shape);
+    Rule { from, to, shape, stack: None, transform, optional: false, layers, rows_of: None }
 }
 
 /// Both lists in one, of `N` rules.
@@ -602,7 +621,7 @@ impl Rule {
 
     /// Whether a model of these sizes cannot be without it.
     pub fn is_needed(&self, sizes: &Sizes) -> bool {
-        !self.optional && self.shape.iter().all(|width| width.of(sizes) > 0)
+        !self.optional && self.shape.widths().all(|width| width.of(sizes) > 0)
     }
 
     const fn interleaved(mut self) -> Rule {
@@ -625,24 +644,19 @@ impl Rule {
         self
     }
 
-    /// The same, whose names have these parts.
-    const fn of_parts(mut self, count: Width, parts: &'static [&'static str]) -> Rule {
-        self.parts = parts;
-        self.stacked(count)
-    }
-
-    /// The number that stands for `{}` in a name that is the rule's (0 where there is none).
+    /// The number of a name that is the rule's (0 where there is but one).
     pub fn number(&self, name: &str) -> Option<u64> {
         if let Transform::Packed { .. } = self.transform {
             let end = name.strip_prefix(self.from)?;
             return ["_blocks", "_scales"].iter().position(|it| *it == end).map(|at| at as u64);
         }
-        let Some((start, end)) = self.from.split_once("{}") else {
+        let Some((start, rest)) = self.from.split_once('{') else {
             return (self.from == name).then_some(0);
         };
+        let (names, end) = rest.split_once('}')?;
         let text = name.strip_prefix(start)?.strip_suffix(end)?;
-        if !self.parts.is_empty() {
-            return self.parts.iter().position(|part| *part == text).map(|at| at as u64);
+        if !names.is_empty() {
+            return names.split('|').position(|name| name == text).map(|at| at as u64);
         }
         text.parse().ok().filter(|number: &u64| number.to_string() == text)
     }

@@ -35,8 +35,8 @@ const LAYER: &[Rule] = &[
     tensor("attn_norm.bias", "attn_norm.bias", &[Embd]),
     tensor("ffn_norm.weight", "attn_norm_2.weight", &[Embd]),
     tensor("ffn_norm.bias", "attn_norm_2.bias", &[Embd]),
-    tensor("attn.x_{}", "time_mix_lerp_fused.weight", &[Single, Single, Embd])
-        .of_parts(Shifts, &["r", "w", "k", "v", "a", "g"]),
+    tensor("attn.x_{r|w|k|v|a|g}", "time_mix_lerp_fused.weight", &[Single, Single, Embd])
+        .stacked(Shifts),
     // As it was at first.
     tensor("attn.x_x", "time_mix_lerp_fused.weight", &[Shifts, Embd])
         .transform(Transform::Apart)
