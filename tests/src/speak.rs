@@ -33,13 +33,17 @@ impl Default for Run {
     }
 }
 
-/// The types of cache that the heads of a model fit.
+/// The types of cache that the heads of a model fit; one, where no layer attends.
 pub fn caches(file: &[u8]) -> Vec<CacheType> {
     let gguf = Gguf::parse(file).unwrap();
     let mut tables = vec![0; Model::bytes_needed(&gguf).unwrap()];
     let model = Model::new(&gguf, &mut tables).unwrap();
+    let config = model.config();
+    if (0..config.n_layers).all(|layer| config.recurrent.contains(layer)) {
+        return vec![CacheType::F32];
+    }
     let mut all = vec![CacheType::F32, CacheType::F16, CacheType::Q8_0];
-    all.retain(|&cache| model.config().fits_cache(cache));
+    all.retain(|&cache| config.fits_cache(cache));
     all
 }
 
