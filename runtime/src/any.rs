@@ -8,7 +8,6 @@ use crate::budget::{Budget, BudgetError};
 use crate::error::{LoadError, SessionError};
 use crate::executor::Executor;
 use crate::language_model::LanguageModel;
-use crate::memory::TooSmall;
 use crate::model::Model;
 use crate::ngram::{NgramModel, NgramSession};
 use crate::plan::{Options, Plan};
@@ -139,7 +138,7 @@ impl<'s> AnySession<'s> {
     }
 
     /// Writes the context to `out`, and returns the number of bytes.
-    pub fn save(&mut self, out: &mut [u8]) -> Result<usize, TooSmall> {
+    pub fn save(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
         match self {
             AnySession::Transformer(session) => session.save(out),
             AnySession::Ngram(session) => NgramSession::save(session, out),

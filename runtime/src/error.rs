@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use mote_formats::gguf::{ShortName, TensorType};
+use mote_formats::gguf::{Gguf, ShortName, TensorType};
 use mote_formats::ngram::TrieError;
 
 use crate::memory::TooSmall;
@@ -181,6 +181,11 @@ pub enum SessionError {
     Constraint,
     /// The lent memory is too small.
     Memory(TooSmall),
+}
+
+/// To be asked behind whatever read a model's file: did it, or zeros in the place of what is gone?
+pub(crate) fn check_file(gguf: &Gguf<'_>) -> Result<(), SessionError> {
+    if gguf.is_damaged() { Err(SessionError::Damaged) } else { Ok(()) }
 }
 
 impl fmt::Display for SessionError {

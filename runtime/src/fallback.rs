@@ -1,5 +1,5 @@
 //! Answering all the same: a second, small model of the same vocabulary takes over where the main one
-//! is not there, comes too late, or yields logits that are not finite.
+//! is not there or goes away, comes too late, or yields logits that are not finite.
 //!
 //! The spare one is fed everything that the main one is, so that it can answer at once. An n-gram
 //! model computes nothing until its logits are looked at, and costs the main one nothing.
@@ -202,7 +202,10 @@ impl<'f, 'm> Fallback<'f, 'm> {
         }
         self.check(tokens)?;
         let start = self.position();
-        self.spare.feed_with(tokens, origin, &mut |_| true)?;
+        if let Err(error) = self.spare.feed_with(tokens, origin, &mut |_| true) {
+            self.spare.rewind(start);
+            return Err(error);
+        }
         match self.try_main(go_on, work) {
             Ok(End::Done) => self.state.degraded = None,
             Ok(End::Failed(why)) => self.state.degraded = Some(why),
@@ -410,8 +413,11 @@ impl<'m> LanguageModel<'m> for Fallback<'_, 'm> {
             Ok(ended? == tokens.len())
         })?;
         let (scored, rest) = tokens.split_at(done.min(tokens.len()));
-        if !scored.is_empty() {
-            self.spare.feed_with(scored, origin, &mut |_| true)?;
+        if !scored.is_empty()
+            && let Err(error) = self.spare.feed_with(scored, origin, &mut |_| true)
+        {
+            self.rewind(start);
+            return Err(error);
         }
         match ended {
             End::Stopped => return Ok(done),

@@ -24,6 +24,7 @@ use mote_kernels::{CacheType, KEY_TILE};
 
 use crate::cache::{Element, place};
 use crate::config::Config;
+use crate::error::{SessionError, check_file};
 use crate::memory::TooSmall;
 use crate::plan::Store;
 use crate::precision::{Origins, Precision, origin_bytes};
@@ -176,7 +177,7 @@ impl Session<'_> {
 
     /// Writes the context to `out`, and returns the number of bytes. The same context gives the same
     /// bytes. After a rewind a recurrent state may have to be computed first.
-    pub fn save(&mut self, out: &mut [u8]) -> Result<usize, TooSmall> {
+    pub fn save(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
         self.save_with(out, &mut || true).map(Option::unwrap_or_default)
     }
 
@@ -186,7 +187,7 @@ impl Session<'_> {
         &mut self,
         out: &mut [u8],
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<usize>, TooSmall> {
+    ) -> Result<Option<usize>, SessionError> {
         let (needed, given) = (self.saved_bytes(), out.len());
         let out = out.get_mut(..needed).ok_or(TooSmall { needed, given })?;
         let last = self.position.saturating_sub(1);
@@ -215,6 +216,7 @@ impl Session<'_> {
             put(state, rest);
         };
         write_saved(&self.kind(), self.tokens(), &self.origins, out, cache);
+        check_file(self.model.gguf())?;
         Ok(Some(needed))
     }
 

@@ -7,7 +7,7 @@ use mote_kernels::{Kernels, inverse_frequencies};
 
 use crate::config::{Rope, Stretch};
 use crate::engine::Engine;
-use crate::error::SessionError;
+use crate::error::{SessionError, check_file};
 use crate::executor::{Crew, Executor};
 use crate::forward::Pass;
 use crate::language_model::{LanguageModel, check_tokens};
@@ -207,7 +207,7 @@ impl<'s> Session<'s> {
                 }
                 self.pass(origin, |pass, _, buffers| pass.head(wanted, 1, buffers));
             }
-            self.check_file()?;
+            check_file(self.model.gguf())?;
             self.advance(batch, origin);
             done += batch.len();
         }
@@ -300,6 +300,7 @@ impl<'s> Session<'s> {
             if !self.layers(batch, wanted, origin, &mut || go_on(done)) {
                 return Ok(done);
             }
+            check_file(self.model.gguf())?;
             self.advance(&batch[..wanted], origin);
             done += wanted;
             for row in (wanted..batch.len()).step_by(rows) {
@@ -308,7 +309,7 @@ impl<'s> Session<'s> {
                 }
                 let n = rows.min(batch.len() - row);
                 self.pass(origin, |pass, _, buffers| pass.head(row, n, buffers));
-                self.check_file()?;
+                check_file(self.model.gguf())?;
                 let logits = &mut self.buffers.logits[..n * n_vocab];
                 if !self.kernels.is_finite(logits) {
                     return Err(SessionError::NotFinite);
@@ -347,11 +348,6 @@ impl<'s> Session<'s> {
                 self.executor.threads()
             );
         }
-    }
-
-    /// To be asked behind every pass: did it read the model's file, or zeros in the place of what is gone?
-    fn check_file(&self) -> Result<(), SessionError> {
-        if self.model.gguf().is_damaged() { Err(SessionError::Damaged) } else { Ok(()) }
     }
 
     /// Whether these tokens can be fed.
@@ -513,7 +509,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for Session<'s> {
     }
 
     fn save(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
-        Ok(self.save(out)?)
+        self.save(out)
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {

@@ -122,7 +122,7 @@ fn what_layers_cannot_be_is_refused() {
     let list = |key, list: &[i32]| refused(&with_list(key, list));
     assert_eq!(list(kv, &[1, 2, 2, 1, 2]), error(heads, KeyError::Unsupported));
     assert_eq!(list(kv, &[1, 2, 1, 1]), error(heads, KeyError::OutOfRange));
-    assert_eq!(list(kv, &[1, 2, 1, 1, -1]), error(heads, KeyError::WrongType));
+    assert_eq!(list(kv, &[1, 2, 1, 1, -1]), error(heads, KeyError::Unsupported));
     assert_eq!(list(kv, &[1, 3, 1, 1, 3]), error(heads, KeyError::OutOfRange));
     assert_eq!(list(ff, &[32, 32, 64, 64, 64]), error(width, KeyError::Unsupported));
     let set =

@@ -1,7 +1,7 @@
 //! Sessions saved and restored.
 
 use mote_kernels::{CacheType, QuantType};
-use mote_runtime::{Precision, RestoreError, Session};
+use mote_runtime::{Precision, RestoreError, Session, SessionError};
 use mote_tests::models::{RECURRENT, encoded, fixture, with_strings};
 use mote_tests::speak::{Run, caches};
 
@@ -139,7 +139,8 @@ fn too_little_room_is_an_error() {
         session.feed(&text(5)).unwrap();
         let needed = session.saved_bytes();
         let mut bytes = vec![0; needed - 1];
-        assert_eq!(session.save(&mut bytes).unwrap_err().needed, needed);
+        let error = session.save(&mut bytes).unwrap_err();
+        assert!(matches!(error, SessionError::Memory(error) if error.needed == needed));
     });
 }
 

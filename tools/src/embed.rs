@@ -23,8 +23,8 @@ use crate::tokenize::tell_unknown_rules;
 #[command(after_help = "\
 Without texts, -f and --batch-file, standard input is one text. A text becomes the final states of
 its tokens, pooled to one vector and scaled to length 1, so that the cosine of two texts is the
-sum of products. Encoders (bert) are made for this; of a decoder the last token has seen all of
-the text.
+sum of products. Encoders (bert, modern-bert) are made for this; of a decoder the last token has
+seen all of the text.
 
 Without --json each text's vector is a line of numbers. --batch-file FILE has an object of JSON on
 each line: text, and id if it is to come back; each result is a line of JSON, at once: line, id,

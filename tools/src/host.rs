@@ -53,7 +53,9 @@ impl DerefMut for Memory {
 pub fn with_gguf<R>(path: &Path, work: impl FnOnce(&Gguf<'_>) -> Result<R>) -> Result<R> {
     let file = source::open(path)?;
     let gguf = file.gguf(path)?;
-    source::unless_damaged(&gguf, path, work(&gguf))
+    let done = work(&gguf)?;
+    source::check_mapped()?;
+    Ok(done)
 }
 
 /// A model that runs; `pre`: its texts are cut into words by those rules.

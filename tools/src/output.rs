@@ -1,4 +1,4 @@
-//! Files that commands write: whole or not at all, and not once Ctrl-C was pressed.
+//! Files that commands write: whole or not at all, and not once Ctrl-C was pressed or an input went away.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,6 +9,7 @@ use mote_formats::gguf::{Builder, IoSink};
 
 use crate::failure::{Code, Failure, Result};
 use crate::interrupt::{self, Stoppable};
+use crate::source;
 use crate::streams::Streams;
 
 /// What `--force` means.
@@ -25,7 +26,8 @@ pub fn check_absent(path: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// Writes the file `path` by `fill`, as [`file::write`] does. Ctrl-C makes writing fail.
+/// Writes the file `path` by `fill`, as [`file::write`] does. Ctrl-C makes writing fail, and so does a mapped
+/// input that is gone.
 pub fn write<T>(
     path: &Path,
     existing: Existing,
@@ -36,9 +38,10 @@ pub fn write<T>(
     let written = file::write(path, existing, |out| {
         let filled = fill(&mut Stoppable::new(out)).map_err(Stopped)?;
         interrupt::check().map_err(Stopped)?;
+        source::check_mapped().map_err(Stopped)?;
         Ok(filled)
     });
-    written.map_err(|Stopped(failure)| failure.in_file(path))
+    written.map_err(|stopped: Stopped| stopped.of(path))
 }
 
 /// Takes the data of a file's tensors, piece by piece.
@@ -65,21 +68,63 @@ pub fn write_gguf(
             Ok(())
         })?;
         interrupt::check_io()?;
+        source::check_mapped().map_err(Stopped)?;
         let (_, checksums) = data.finish_checksums().map_err(io::Error::from)?;
         checksums.write_to(out)?;
         out.flush()?;
         Ok(out.get_ref().metadata()?.len())
     });
     bar.finish_and_clear();
-    written.map_err(|Stopped(failure)| failure.in_file(path))
+    written.map_err(|stopped: Stopped| stopped.of(path))
 }
 
 /// A failure while a file is written.
 #[derive(Debug)]
 pub struct Stopped(pub Failure);
 
+impl Stopped {
+    /// What to tell the user who wanted the file `path`: an input that went away is the cause of the rest.
+    fn of(self, path: &Path) -> Failure {
+        source::check_mapped().err().unwrap_or_else(|| self.0.in_file(path))
+    }
+}
+
 impl From<io::Error> for Stopped {
     fn from(error: io::Error) -> Self {
         Stopped(Failure::io(error))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// What was made of zeros, in the place of an input that went away, gets no name.
+    #[test]
+    fn case_413_no_output_of_an_input_that_is_gone() {
+        mote_formats::guard::install().unwrap();
+        let folder = std::env::temp_dir().join(format!("mote-output-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (input, output) = (folder.join("input"), folder.join("output"));
+        std::fs::write(&input, vec![1; 100_000]).unwrap();
+        let copy = |cut: bool| {
+            let file = source::map(&input)?;
+            write(&output, Existing::Replace, |out| {
+                if cut {
+                    let file = std::fs::OpenOptions::new().write(true).open(&input).unwrap();
+                    file.set_len(10_000).unwrap();
+                }
+                out.write_all(&file).map_err(Failure::io)
+            })
+        };
+        copy(false).unwrap();
+        let failure = copy(true).unwrap_err();
+        assert_eq!(failure.code, Code::Io);
+        assert!(failure.message.contains("cut short"), "{}", failure.message);
+        assert_eq!(std::fs::read(&output).unwrap(), vec![1; 100_000]);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+        // Of what is no longer in use nobody asks.
+        source::check_mapped().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,9 +1,10 @@
 //! What a model is named by: a file, the model that is built in, or one that `mote pull` got.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use mote_formats::{Gguf, Mapping};
 use mote_runtime::SessionError;
@@ -71,7 +72,7 @@ pub fn known(name: &str) -> Option<&'static Known> {
 #[derive(Debug)]
 pub enum Source {
     /// A file's.
-    File(Mapping),
+    File(Arc<Mapping>),
     /// In the binary.
     #[cfg(feature = "embedded")]
     Embedded(&'static [u8]),
@@ -104,22 +105,49 @@ impl Source {
     }
 }
 
-/// What came of work on a file, unless the file went away meanwhile: then nothing of it counts.
-pub fn unless_damaged<R>(gguf: &Gguf<'_>, path: &Path, outcome: Result<R>) -> Result<R> {
-    match gguf.is_damaged() {
-        true => Err(Failure::from(SessionError::Damaged).in_file(path)),
-        false => outcome,
-    }
-}
-
 thread_local! {
     /// Whether files are copied, in commands of this thread.
     static COPIES: Cell<bool> = const { Cell::new(false) };
+    /// The files that commands of this thread have mapped.
+    static MAPPED: RefCell<Vec<(PathBuf, Weak<Mapping>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// From now on [`open`] copies files into memory, or maps them.
+/// From now on [`map`] copies files into memory, or maps them.
 pub fn set_copies(copies: bool) {
     COPIES.set(copies);
+}
+
+/// Whether it copies them.
+pub fn copies() -> bool {
+    COPIES.get()
+}
+
+/// Maps a file. Failures name it.
+pub fn map(path: &Path) -> Result<Arc<Mapping>> {
+    let file = if COPIES.get() { Mapping::read(path) } else { Mapping::open(path) };
+    let file = Arc::new(file.map_err(|error| Failure::from(error).in_file(path))?);
+    MAPPED.with_borrow_mut(|mapped| {
+        mapped.retain(|(_, file)| file.strong_count() > 0);
+        mapped.push((path.into(), Arc::downgrade(&file)));
+    });
+    Ok(file)
+}
+
+/// To be asked before a result that comes of files counts: whether one that is in use went away
+/// meanwhile, so that zeros were read in its place.
+pub fn check_mapped() -> Result<()> {
+    MAPPED.with_borrow(|mapped| {
+        let is_damaged = |file: &Weak<Mapping>| {
+            let Some(file) = file.upgrade() else { return false };
+            // What was given to a system call is an error of the call's, without a signal.
+            std::hint::black_box(file.last().copied());
+            file.damage().is_some_and(|damage| damage.load(Ordering::SeqCst))
+        };
+        match mapped.iter().find(|(_, file)| is_damaged(file)) {
+            Some((path, _)) => Err(Failure::from(SessionError::Damaged).in_file(path)),
+            None => Ok(()),
+        }
+    })
 }
 
 /// Opens what `path` names: a file; else, if it is a name without a folder, the model that is built
@@ -132,7 +160,7 @@ pub fn open(path: &Path) -> Result<Source> {
             return Ok(Source::Embedded(bytes));
         }
         if let Some(file) = pulled(name, &folders()) {
-            return map(&file);
+            return Ok(Source::File(map(&file)?));
         }
         if let Some(known) = known(name) {
             let how = if cfg!(feature = "pull") { "mote pull" } else { "models/fetch.sh" };
@@ -143,12 +171,7 @@ pub fn open(path: &Path) -> Result<Source> {
             return Err(Failure::new(Code::Io, sentence));
         }
     }
-    map(path)
-}
-
-fn map(path: &Path) -> Result<Source> {
-    let file = if COPIES.get() { Mapping::read(path) } else { Mapping::open(path) };
-    Ok(Source::File(file.map_err(|error| Failure::from(error).in_file(path))?))
+    Ok(Source::File(map(path)?))
 }
 
 /// The path as a name: nothing but one component.

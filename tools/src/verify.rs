@@ -95,8 +95,8 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let file = source::open(path)?;
     let gguf = file.gguf(path)?;
     let bar = streams.bytes_progress(Task::bytes(&gguf));
-    let findings = Task::new(&gguf).run(ThreadPool::available(), &bar);
-    let findings = source::unless_damaged(&gguf, path, findings)?;
+    let findings = Task::new(&gguf).run(ThreadPool::available(), &bar)?;
+    source::check_mapped()?;
     bar.finish_and_clear();
     let report = command.report(&gguf, &findings);
     if command.json {

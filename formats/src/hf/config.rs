@@ -212,6 +212,16 @@ impl Config {
         float(&self.map, key, key, range)
     }
 
+    /// A number within `range`, under the first of several names that is there.
+    pub fn float_of(
+        &self,
+        keys: &[&str],
+        range: RangeInclusive<f64>,
+    ) -> Result<Option<f64>, ConfigError> {
+        let named = keys.iter().find(|key| self.get(key).is_some());
+        named.map_or(Ok(None), |key| self.float(key, range))
+    }
+
     /// A truth value.
     pub fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         let wrong = || error(key, ConfigReason::WrongType("true or false"));
@@ -285,12 +295,8 @@ impl Config {
         const BASES: RangeInclusive<f64> = 1.0..=1e12;
         const GLOBAL: [&str; 3] = ["rope_theta", "rotary_emb_base", "global_rope_theta"];
         const LOCAL: [&str; 2] = ["rope_local_base_freq", "local_rope_theta"];
-        let first = |names: &[&str]| {
-            let name = names.iter().find(|name| self.get(name).is_some());
-            name.map_or(Ok(None), |name| self.float(name, BASES))
-        };
         if layers == Layers::Sliding && !by_kind {
-            let base = first(&LOCAL)?;
+            let base = self.float_of(&LOCAL, BASES)?;
             return Ok(Rope {
                 theta: base.unwrap_or(theta),
                 partial: None,
@@ -299,8 +305,8 @@ impl Config {
         }
         let place = |key: &str| format!("{name}.{key}");
         let outer = match layers {
-            Layers::Full => first(&GLOBAL)?,
-            Layers::Sliding => first(&LOCAL)?,
+            Layers::Full => self.float_of(&GLOBAL, BASES)?,
+            Layers::Sliding => self.float_of(&LOCAL, BASES)?,
         };
         let given = float(map, "rope_theta", &place("rope_theta"), BASES)?;
         let partial = "partial_rotary_factor";

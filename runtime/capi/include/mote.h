@@ -33,8 +33,8 @@
  * Callbacks  must return: a C++ exception or a longjmp through the library is undefined. The library
  *            holds no lock while it calls. A progress callback runs in the caller's floating-point
  *            state.
- * State      of the caller is left alone: errno, locale, signal handlers, current directory, standard
- *            streams, the floating-point environment (results do not depend on it either).
+ * State      of the caller is left alone: errno, locale, signal handlers (but SIGBUS's, by
+ *            mote_guard_files), current directory, standard streams, the floating-point environment (results do not depend on it either).
  * fork().    A session with one thread works in the child. One with more gives MOTE_INVALID there;
  *            it can be freed.
  * Stack.     64 KiB are enough.
@@ -45,8 +45,8 @@
  * memcpy, memmove, memset and memcmp where the compiler's target is an operating system's)
  *
  * There are no files, threads, clock and allocator. With MOTE_NO_STD defined, this header declares what
- * there is: all functions but mote_model_open, mote_tokenize, mote_session_feed_text and
- * mote_session_set_deadline. `memory` of models and sessions must be lent (else MOTE_NO_MEMORY),
+ * there is: all functions but mote_guard_files, mote_model_open, mote_tokenize, mote_session_feed_text
+ * and mote_session_set_deadline. `memory` of models and sessions must be lent (else MOTE_NO_MEMORY),
  * sessions have one thread, and mote_detokenize returns MOTE_NO_MEMORY for tokens of more than 512
  * bytes. Panics, which are bugs of mote, cannot become MOTE_INTERNAL: the program supplies mote_panic.
  */
@@ -130,6 +130,16 @@ typedef struct mote_model_options {
 
 #define MOTE_MODEL_OPTIONS_INIT { sizeof(mote_model_options), NULL, 0, NULL, 0, NULL, NULL, 0, 0 }
 
+#ifndef MOTE_NO_STD
+/* From now on a model's file that is cut short by a page or more while it is mapped, or that its medium no
+ * longer gives, is an error of the sessions that use it (MOTE_IO, for good), not the end of the process by
+ * SIGBUS. (What is missing within the last page that is left reads as zeros, as if the file had been
+ * overwritten: `copy` is safe from both.) For that the process gets a handler of SIGBUS, which hands on what
+ * lies elsewhere to the handler that was there before: set yours first. 64 mapped files are guarded at a
+ * time. Calls after the first do nothing. Errors: MOTE_IO, also where there is no such signal. */
+mote_status mote_guard_files(void);
+#endif
+
 /* Opens a GGUF file (path: NUL-terminated, at most 4096 bytes), of a Transformer or an n-gram model, and
  * checks all of it. The weights stay
  * in the mapped file: it must not be overwritten while the model lives, nor shortened (unless `copy`, or
@@ -137,13 +147,6 @@ typedef struct mote_model_options {
  * Result: *model, a handle to be freed. Errors: MOTE_IO, MOTE_FORMAT, MOTE_UNSUPPORTED,
  * MOTE_NO_MEMORY, MOTE_INVALID. */
 #ifndef MOTE_NO_STD
-/* From now on a model's file that is cut short while it is mapped, or that its medium no longer gives, is
- * an error of the sessions that use it (MOTE_IO, for good), not the end of the process by SIGBUS. For that
- * the process gets a handler of SIGBUS, which hands on what lies elsewhere to the handler that was there
- * before: set yours first. Calls after the first do nothing. Errors: MOTE_IO, also where there is no such
- * signal. */
-mote_status mote_guard_files(void);
-
 mote_status mote_model_open(const char *path, const mote_model_options *options,
                             mote_model **model);
 #endif
@@ -352,7 +355,8 @@ enum mote_origin { MOTE_PROMPT = 0, MOTE_GENERATED = 1 };
 
 /* Appends tokens to the context. n_ids must not be 0. The text that mote_session_next was writing ends
  * here: what it held back is dropped, and the next call begins another one.
- * Errors: MOTE_CONTEXT_FULL, MOTE_TOKEN, MOTE_EMPTY (n_ids is 0), MOTE_CANCELLED, MOTE_DEADLINE. */
+ * Errors: MOTE_CONTEXT_FULL, MOTE_TOKEN, MOTE_EMPTY (n_ids is 0), MOTE_CANCELLED, MOTE_DEADLINE, MOTE_IO
+ * (see mote_guard_files). */
 mote_status mote_session_feed(mote_session *session, const uint32_t *ids, size_t n_ids,
                               uint32_t origin);
 
@@ -430,8 +434,8 @@ typedef struct mote_piece {
 /* Draws the next token and gives the text that is certain by now. The token is fed by whichever call
  * needs it, so that its text is not held up. When the text has ended, further calls return MOTE_OK with
  * an empty piece and the same `stop`, until feed or begin start another one.
- * Errors: MOTE_EMPTY (nothing was fed), MOTE_NOT_FINITE, MOTE_CANCELLED, MOTE_DEADLINE: call again to
- * go on. */
+ * Errors: MOTE_EMPTY (nothing was fed), MOTE_NOT_FINITE, MOTE_IO (see mote_guard_files), MOTE_CANCELLED,
+ * MOTE_DEADLINE: call again to go on. */
 mote_status mote_session_next(mote_session *session, mote_piece *piece);
 
 /* Draws a token for the next position and does nothing else: drawn again, it is the same. For programs
@@ -512,12 +516,12 @@ mote_status mote_session_set_deadline(mote_session *session, uint64_t microsecon
 #endif
 
 /* An n-gram model of the same vocabulary, which answers in the session's place, within a millisecond,
- * after the deadline and where the model's logits are not finite (MOTE_DEADLINE and MOTE_NOT_FINITE are
- * then no failures any more, but what mote_session_degraded says). It is kept alive; its text is the
+ * after the deadline, where the model's logits are not finite and where its file is gone (MOTE_DEADLINE,
+ * MOTE_NOT_FINITE and, after mote_guard_files, MOTE_IO are then no failures any more, but what mote_session_degraded says). It is kept alive; its text is the
  * session's, whichever of the two wrote it. After a deadline the model takes in what it has missed with
  * the next tokens, 8 at a time, when another deadline gives it time, and then goes on with the results
  * that it would always have had. After logits that are not finite it is left alone until
- * mote_session_rewind goes back to before the tokens that were fed then.
+ * mote_session_rewind goes back to before the tokens that were fed then; after MOTE_IO for good.
  * fallback: NULL takes it away again, if the model has taken everything in (else MOTE_INVALID).
  * memory: lent until then, or until the session is freed, from a multiple of 8 on; what
  * mote_session_plan says for the fallback and the session's n_ctx is enough. NULL: allocated.
@@ -528,7 +532,8 @@ mote_status mote_session_set_fallback(mote_session *session, const mote_model *f
                                       size_t memory_size);
 
 /* *why: MOTE_OK if the last results are the model's own. Else they are the fallback's, and this is what
- * there would have been instead: MOTE_DEADLINE, MOTE_NOT_FINITE, or mote_session_options.degraded. */
+ * there would have been instead: MOTE_DEADLINE, MOTE_NOT_FINITE, MOTE_IO (its file), or
+ * mote_session_options.degraded. */
 mote_status mote_session_degraded(mote_session *session, mote_status *why);
 
 /* Ends the call that is computing, within one layer, with MOTE_CANCELLED; if none is, the next one that

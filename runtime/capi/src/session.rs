@@ -114,6 +114,7 @@ impl State {
 pub(crate) fn code_of(why: Degraded) -> Code {
     match why {
         Degraded::Deadline => Code::Deadline,
+        Degraded::Damaged => Code::Io,
         _ => Code::NotFinite,
     }
 }

@@ -101,19 +101,22 @@ fn borrowing(keys: &Keys<'_>, config: &Config) -> Result<Option<Borrowing>, Load
 
 /// That every layer is like the others of its kind.
 fn check_layers(keys: &Keys<'_>, config: &Config) -> Result<(), LoadError> {
-    for layer in 0..config.n_layers {
-        let keys = keys.of_layer(layer);
-        let n_kv_heads = config.heads(layer).n_kv_heads;
-        let given = keys.count(KV_HEADS, MAX_WIDTH)?.unwrap_or(config.n_heads);
-        if given != n_kv_heads || !config.n_heads.is_multiple_of(n_kv_heads) {
-            return Err(LoadError::Key(KV_HEADS, KeyError::Unsupported));
-        }
-        if keys.required_count(FF, MAX_WIDTH)? != config.n_ff_of(layer) {
-            return Err(LoadError::Key(FF, KeyError::Unsupported));
-        }
-        if keys.required_count("attention.head_count", MAX_WIDTH)? != config.n_heads {
-            return Err(LoadError::Key("attention.head_count", KeyError::Unsupported));
-        }
+    let is_each = |key: &'static str, of: &dyn Fn(usize) -> usize| match keys.counts_are(
+        key,
+        config.n_layers,
+        of,
+    ) {
+        true => Ok(()),
+        false => Err(LoadError::Key(key, KeyError::Unsupported)),
+    };
+    if keys.get(KV_HEADS).is_some() {
+        is_each(KV_HEADS, &|layer| config.heads(layer).n_kv_heads)?;
     }
-    Ok(())
+    is_each(FF, &|layer| config.n_ff_of(layer))?;
+    is_each("attention.head_count", &|_| config.n_heads)?;
+    let divides = |layer| config.n_heads.is_multiple_of(config.heads(layer).n_kv_heads);
+    match (0..config.n_layers).all(divides) {
+        true => Ok(()),
+        false => Err(LoadError::Key(KV_HEADS, KeyError::Unsupported)),
+    }
 }

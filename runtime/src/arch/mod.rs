@@ -2,7 +2,7 @@
 //! [`ARCHITECTURES`]. A file maps GGUF keys to [`Config`] and says which tensors a layer has; no
 //! other file may name an architecture (`tests/it/tidy.rs`).
 
-use mote_formats::gguf::{Gguf, ShortName, Value};
+use mote_formats::gguf::{Array, Gguf, ShortName, Value};
 
 use crate::config::{
     Config, DeltaLayout, Experts, Gating, Latent, LayerSet, MAX_EXPERTS, MAX_LAYERS, MAX_POSITIONS,
@@ -186,6 +186,32 @@ impl<'a> Keys<'a> {
             Ok(number) if (1..=limit).contains(&number) => Ok(Some(number)),
             _ => Err(LoadError::Key(key, KeyError::OutOfRange)),
         }
+    }
+
+    /// Whether a key says of each layer what `of` does, by one number for all or by one for each. The key is
+    /// looked up once: a file may have many, and many layers.
+    pub fn counts_are(&self, key: &str, n_layers: usize, of: &dyn Fn(usize) -> usize) -> bool {
+        let is = |value: Option<Value<'_>>, layer| {
+            value.and_then(|value| value.as_u64()) == Some(of(layer) as u64)
+        };
+        match self.get(key) {
+            Some(Value::Array(array)) if array.len() != n_layers => false,
+            Some(Value::Array(array)) => (0..n_layers).all(|layer| is(array.get(layer), layer)),
+            value => (0..n_layers).all(|layer| is(value, layer)),
+        }
+    }
+
+    /// The layers of which an array of truth values, one for each, says yes.
+    fn layers_of(
+        key: &'static str,
+        array: &Array<'_>,
+        n_layers: usize,
+    ) -> Result<LayerSet, LoadError> {
+        let is = |layer| array.get(layer).and_then(|value| value.as_bool());
+        if array.len() < n_layers || (0..n_layers).any(|layer| is(layer).is_none()) {
+            return Err(LoadError::Key(key, KeyError::OutOfRange));
+        }
+        Ok(LayerSet::of(n_layers, |layer| is(layer) == Some(true)))
     }
 
     /// As [`Keys::count`], where 0 says the same as no key.
@@ -391,11 +417,7 @@ impl<'a> Keys<'a> {
         let Value::Array(array) = value else {
             return Err(LoadError::Key(LIST, KeyError::WrongType));
         };
-        let is = |layer: usize| array.iter().nth(layer).and_then(|value| value.as_bool());
-        if (0..n_layers).any(|layer| is(layer).is_none()) {
-            return Err(LoadError::Key(LIST, KeyError::OutOfRange));
-        }
-        Ok(LayerSet::of(n_layers, |layer| is(layer) == Some(true)))
+        Keys::layers_of(LIST, &array, n_layers)
     }
 
     /// A stack of layers that do not add to what they begin with, `width` wide behind each.
@@ -668,11 +690,10 @@ impl<'a> Keys<'a> {
     pub fn windowed(&self, n_layers: usize) -> Result<Option<LayerSet>, LoadError> {
         const KEY: &str = "attention.sliding_window_pattern";
         let Some(Value::Array(array)) = self.get(KEY) else { return Ok(None) };
-        if array.len() != n_layers || array.iter().any(|value| value.as_bool().is_none()) {
-            return Err(LoadError::Key(KEY, KeyError::OutOfRange));
+        match array.len() == n_layers {
+            true => Keys::layers_of(KEY, &array, n_layers).map(Some),
+            false => Err(LoadError::Key(KEY, KeyError::OutOfRange)),
         }
-        let is = |layer: usize| array.iter().nth(layer).and_then(|value| value.as_bool());
-        Ok(Some(LayerSet::of(n_layers, |layer| is(layer) == Some(true))))
     }
 
     /// A window for each layer but every `period`-th, if the key `attention.sliding_window` asks for

@@ -17,7 +17,7 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     let mut config = keys.stack(NormKind::Layer)?;
     let width = config.n_embd;
     let head_dim = keys.required_count(HEAD, width)?;
-    if !width.is_multiple_of(head_dim) || width * head_dim > MAX_STATE {
+    if !width.is_multiple_of(head_dim) || width.saturating_mul(head_dim) > MAX_STATE {
         return Err(LoadError::Key(HEAD, KeyError::OutOfRange));
     }
     // One of each branch.

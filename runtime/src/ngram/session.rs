@@ -6,7 +6,7 @@ use core::fmt;
 use mote_kernels::Kernels;
 
 use super::{NgramModel, State, distribution, score};
-use crate::error::SessionError;
+use crate::error::{SessionError, check_file};
 use crate::language_model::LanguageModel;
 use crate::memory::{Carver, Measure, TooSmall};
 use crate::plan::Plan;
@@ -96,10 +96,11 @@ impl<'s> NgramSession<'s> {
 
     /// Writes the context to `out`, and returns the number of bytes; as
     /// [`Session::save`](crate::Session::save).
-    pub fn save(&self, out: &mut [u8]) -> Result<usize, TooSmall> {
+    pub fn save(&self, out: &mut [u8]) -> Result<usize, SessionError> {
         let (needed, given) = (self.saved_bytes(), out.len());
         let out = out.get_mut(..needed).ok_or(TooSmall { needed, given })?;
         save::write_saved(&self.kind(), &self.tokens[..self.position], &self.origins, out, |_| ());
+        check_file(self.model.trie().gguf())?;
         Ok(needed)
     }
 
@@ -127,14 +128,6 @@ impl<'s> NgramSession<'s> {
         self.tokens[first..first + n].copy_from_slice(tokens);
         self.origins.set(first, n, origin);
         self.move_to(first + n);
-    }
-
-    /// Did what was computed read the model's file, or zeros in the place of what is gone?
-    fn check_file(&self) -> Result<(), SessionError> {
-        match self.model.trie().gguf().is_damaged() {
-            true => Err(SessionError::Damaged),
-            false => Ok(()),
-        }
     }
 
     /// The context ends at `position`. Its state is that of the last tokens that the model looks back
@@ -199,13 +192,22 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
         if !go_on(0) {
             return Ok(0);
         }
+        let first = self.position;
         self.advance(tokens, origin);
-        self.check_file()?;
+        if let Err(error) = check_file(self.model.trie().gguf()) {
+            self.move_to(first);
+            return Err(error);
+        }
         Ok(tokens.len())
     }
 
     fn recall(&mut self, _: &mut dyn FnMut() -> bool) -> Result<bool, SessionError> {
-        if self.position == 0 { Err(SessionError::Empty) } else { Ok(true) }
+        if self.position == 0 {
+            return Err(SessionError::Empty);
+        }
+        self.compute();
+        check_file(self.model.trie().gguf())?;
+        Ok(true)
     }
 
     fn logits_and_tokens(&mut self) -> Option<(&mut [f32], &[u32])> {
@@ -213,6 +215,8 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
             return None;
         }
         self.compute();
+        // Nobody draws from zeros; the next call that can fail says why there are none.
+        check_file(self.model.trie().gguf()).ok()?;
         Some((self.logits, &self.tokens[..self.position]))
     }
 
@@ -222,6 +226,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
         }
         self.compute();
         self.has_logits = false;
+        check_file(self.model.trie().gguf()).ok()?;
         Some(self.logits)
     }
 
@@ -246,7 +251,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
                 visit(done, logits);
             }
         }
-        self.check_file()?;
+        check_file(self.model.trie().gguf())?;
         Ok(tokens.len())
     }
 
@@ -270,7 +275,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
             }
             (state, done) = (next, done + 1);
         }
-        self.check_file()?;
+        check_file(self.model.trie().gguf())?;
         if let Some(tokens) = tokens.get(..done).filter(|tokens| !tokens.is_empty()) {
             self.advance(tokens, origin);
         }
@@ -282,7 +287,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
     }
 
     fn save(&mut self, out: &mut [u8]) -> Result<usize, SessionError> {
-        Ok(NgramSession::save(self, out)?)
+        NgramSession::save(self, out)
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {

@@ -3,7 +3,7 @@
 //! very token is fed next; else it is as if nothing had been drafted.
 
 use super::Session;
-use crate::error::SessionError;
+use crate::error::{SessionError, check_file};
 use crate::precision::Origin;
 use crate::speculate::MAX_DRAFTS;
 
@@ -45,7 +45,7 @@ impl Session<'_> {
             return Ok(0);
         }
         self.pass(Origin::Generated, |pass, _, buffers| pass.head(0, n + 1, buffers));
-        self.check_file()?;
+        check_file(self.model.gguf())?;
         self.advance(&batch[..1], Origin::Generated);
         self.tokens[self.position..][..n].copy_from_slice(&batch[1..]);
         (self.row, self.drafted, self.has_logits) = (0, n, true);

@@ -2,7 +2,7 @@
 
 use crate::config::Pooling;
 use crate::engine::add;
-use crate::error::SessionError;
+use crate::error::{SessionError, check_file};
 use crate::language_model::check_tokens;
 use crate::precision::Origin;
 use crate::session::Session;
@@ -38,7 +38,10 @@ impl Session<'_> {
                 return Ok(false);
             }
             self.pass(Origin::Prompt, |pass, _, buffers| pass.states(batch.len(), buffers));
-            self.check_file()?;
+            if let Err(error) = check_file(self.model.gguf()) {
+                self.rewind(0);
+                return Err(error);
+            }
             let states = &self.buffers.normed[..batch.len() * n_embd];
             if !self.kernels.is_finite(states) {
                 self.rewind(0);

@@ -15,6 +15,7 @@ macro_rules! slots {
     };
 }
 
+// From `Q` to `Sinks` they are attention's, from `MixIn` to `TimeNormBias` other mixers' (`Slot::fits`).
 slots! {
     AttentionNorm = "attn_norm.weight", Embd, One;
     AttentionNormBias = "attn_norm.bias", Embd, One;
@@ -128,26 +129,11 @@ impl Slot {
     /// mixer in the others.
     pub(super) fn fits(self, config: &Config, layer: usize) -> bool {
         let recurrent = config.recurrent.contains(layer);
-        match self {
-            Slot::Q | Slot::K | Slot::V | Slot::O | Slot::Sinks => !recurrent,
-            Slot::QBias | Slot::KBias | Slot::VBias | Slot::OBias => !recurrent,
-            Slot::QNorm | Slot::KNorm => !recurrent,
-            Slot::LatentQuery | Slot::LatentQueryNorm | Slot::LatentQueries => !recurrent,
-            Slot::LatentKeyValue | Slot::LatentKeyValueNorm => !recurrent,
-            Slot::LatentKeys | Slot::LatentValues => !recurrent,
-            Slot::MixIn | Slot::MixInBias | Slot::MixOut | Slot::MixOutBias => recurrent,
-            Slot::Convolution | Slot::ConvolutionBias | Slot::MixNorm => recurrent,
-            Slot::MixGate | Slot::Keep | Slot::Learn | Slot::LearnKeep => recurrent,
-            Slot::MixBack | Slot::MixBackBias => recurrent,
-            Slot::Select | Slot::Step | Slot::StepBias | Slot::Rates | Slot::Skip => recurrent,
-            Slot::TimeShiftKey | Slot::TimeShiftValue | Slot::TimeShiftGate => recurrent,
-            Slot::TimeKey | Slot::TimeValue | Slot::TimeGate => recurrent,
-            Slot::TimeFirst | Slot::TimeDecay => recurrent,
-            Slot::TimeShifts | Slot::RemovedKey | Slot::LearntKey | Slot::Bonus => recurrent,
-            Slot::TimeNorm | Slot::TimeNormBias | Slot::GateDown | Slot::GateUp => recurrent,
-            Slot::DecayBias | Slot::DecayDown | Slot::DecayUp => recurrent,
-            Slot::LearningBias | Slot::LearningDown | Slot::LearningUp => recurrent,
-            Slot::MixingBias | Slot::MixingDown | Slot::MixingUp => recurrent,
+        let within =
+            |first: Slot, last: Slot| (first as usize..=last as usize).contains(&(self as usize));
+        match (within(Slot::Q, Slot::Sinks), within(Slot::MixIn, Slot::TimeNormBias)) {
+            (true, _) => !recurrent,
+            (_, true) => recurrent,
             _ => true,
         }
     }

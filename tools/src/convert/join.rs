@@ -15,6 +15,7 @@ use super::llama2c::check_other_file;
 use super::{Command, finish, input, metadata};
 use crate::failure::{Code, Failure, Result};
 use crate::output;
+use crate::source;
 use crate::streams::Streams;
 
 /// The most parts that are joined. All are open at a time.
@@ -49,8 +50,7 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     }
     let mut files = Vec::new();
     for path in &paths {
-        let open = |path| Mapping::open(path).map_err(Failure::from);
-        files.push(open(path).map_err(|failure| failure.in_file(path))?);
+        files.push(source::map(path)?);
     }
     let mut parts = Vec::new();
     for (file, path) in files.iter().zip(&paths) {

@@ -1,5 +1,7 @@
 //! The keys of an architecture: collected in the order in which llama.cpp's converter writes them.
 
+use std::ops::RangeInclusive;
+
 use mote_formats::gguf::{BuildError, Builder};
 use mote_formats::hf::config::{Layers, Rope, Scaling};
 use mote_formats::hf::{Config, ConfigError};
@@ -116,6 +118,9 @@ impl Norm {
     }
 }
 
+/// Epsilons that are believed.
+pub const EPSILONS: RangeInclusive<f64> = 1e-30..=0.999;
+
 /// How many key-value heads there are by default.
 #[derive(Clone, Copy, Debug)]
 pub enum KvHeads {
@@ -231,15 +236,10 @@ impl Keys {
 
     /// The layers with and without experts, as Qwen's configurations say them.
     pub fn sparse_layers(&mut self, config: &Config, sizes: &Sizes) -> Result<(), ConfigError> {
-        const DENSE: &str = "mlp_only_layers";
         let step = config.count("decoder_sparse_step")?.unwrap_or(1);
-        let dense = match config.get(DENSE) {
-            None => &Vec::new(),
-            Some(list) => list.as_array().ok_or_else(|| config.unsupported(DENSE))?,
-        };
+        let dense = Keys::listed(config, "mlp_only_layers", sizes.n_layers)?.unwrap_or_default();
         let is_dense = |layer: u64| {
-            !(layer + 1).is_multiple_of(step)
-                || dense.iter().any(|index| index.as_u64() == Some(layer))
+            !(layer + 1).is_multiple_of(step) || dense.get(layer as usize) == Some(&true)
         };
         if (0..sizes.n_layers).any(is_dense) {
             let n_experts = |layer| if is_dense(layer) { 0 } else { sizes.n_experts };
@@ -380,9 +380,7 @@ impl Keys {
         self.count("feed_forward_length", 0);
         self.count("attention.head_count", 0);
         self.count("block_count", sizes.n_layers);
-        let names = ["layer_norm_epsilon", "norm_eps"];
-        let name = names.iter().find(|name| config.get(name).is_some());
-        let given = name.map_or(Ok(None), |name| config.float(name, 1e-30..=0.999))?;
+        let given = config.float_of(&["layer_norm_epsilon", "norm_eps"], EPSILONS)?;
         self.float(norm.epsilon(), given.unwrap_or(epsilon));
         self.file_type();
         Ok(sizes)
@@ -414,9 +412,7 @@ impl Keys {
                 "rms_norm_eps",
             ],
         };
-        let name = names.iter().find(|name| config.get(name).is_some());
-        let given = name.map_or(Ok(None), |name| config.float(name, 1e-30..=0.999))?;
-        Ok(given.unwrap_or(defaults.epsilon))
+        Ok(config.float_of(names, EPSILONS)?.unwrap_or(defaults.epsilon))
     }
 
     fn experts_used(config: &Config) -> Result<u64, ConfigError> {
@@ -509,6 +505,41 @@ impl Keys {
             }
             None => Ok(()),
         }
+    }
+
+    /// Of each layer whether a list names its number, if the key is there. Numbers behind the last layer's
+    /// name none.
+    pub fn listed(
+        config: &Config,
+        key: &'static str,
+        n_layers: u64,
+    ) -> Result<Option<Vec<bool>>, ConfigError> {
+        let Some(list) = config.get(key) else { return Ok(None) };
+        let list = list.as_array().ok_or_else(|| config.unsupported(key))?;
+        let mut named = vec![false; n_layers as usize];
+        for number in list {
+            let number = number.as_u64().ok_or_else(|| config.unsupported(key))?;
+            if let Some(place) = usize::try_from(number).ok().and_then(|at| named.get_mut(at)) {
+                *place = true;
+            }
+        }
+        Ok(Some(named))
+    }
+
+    /// Of each layer whether it is of the first of two sorts, by a list of the layers' kinds; `None`: there is
+    /// no such list. `sorts`: the kinds of either.
+    pub fn layers_of(
+        config: &Config,
+        key: &'static str,
+        n_layers: u64,
+        [yes, no]: [&[&str]; 2],
+    ) -> Result<Option<Vec<bool>>, ConfigError> {
+        let Some(kinds) = Keys::layer_kinds(config, key, n_layers)? else { return Ok(None) };
+        let of = |kind: &&str| match yes.contains(kind) {
+            false if !no.contains(kind) => Err(config.unsupported(key)),
+            is_of_first => Ok(is_of_first),
+        };
+        kinds.iter().map(of).collect::<Result<_, _>>().map(Some)
     }
 
     /// A list of the layers' kinds, if the key is there.

@@ -12,6 +12,7 @@ use mote_kernels::QuantType;
 use super::{Command, finish, input, metadata};
 use crate::failure::{Code, Failure, Result};
 use crate::output::{self, Stopped, TensorSink};
+use crate::source;
 use crate::streams::Streams;
 
 /// Elements of a piece, about: 4 MB of f32.
@@ -30,10 +31,11 @@ pub fn execute(command: &Command, vocabulary: &Path, streams: &mut Streams<'_>) 
     for input in [command.input.as_path(), vocabulary] {
         check_other_file(input, &command.output)?;
     }
-    let file = open(&command.input)?;
+    let file = source::map(&command.input)?;
     let in_input = |failure: Failure| failure.in_file(&command.input);
     let checkpoint = Checkpoint::parse(&file).map_err(|error| in_input(error.into()))?;
-    let tokenizer = tokenizer::read_llama2c(&open(vocabulary)?, checkpoint.sizes.vocab as usize);
+    let tokenizer =
+        tokenizer::read_llama2c(&source::map(vocabulary)?, checkpoint.sizes.vocab as usize);
     let tokenizer = tokenizer.map_err(|error| Failure::from(error).in_file(vocabulary))?;
     let (outputs, fallbacks) = outputs(&checkpoint, command.kind.0.unwrap_or(QuantType::F32));
     let name = command.name.clone().unwrap_or_else(|| {
@@ -60,10 +62,6 @@ pub fn check_vocabulary(path: &Path) -> Result<()> {
     let sentence = "is a checkpoint of llama2.c; --tokenizer FILE names its vocabulary, \
                     tokenizer.bin";
     Err(Failure::new(Code::Usage, sentence))
-}
-
-fn open(path: &Path) -> Result<Mapping> {
-    Mapping::open(path).map_err(|error| Failure::from(error).in_file(path))
 }
 
 /// What is read is not overwritten, whatever --force says.

@@ -39,8 +39,9 @@ use plan::Plan;
 #[command(after_help = "\
 DIR is a checkpoint as the Hugging Face hub has it: model.safetensors or its shards, config.json
 and the tokenizer's files; FILE is a safetensors file beside them. The output is what llama.cpp's
-converter would write, tensor by tensor, with a checksum of each (mote verify). Nothing outside
-the folder is opened, and no code of the checkpoint runs.
+converter would write, tensor by tensor, where it knows the architecture, with a checksum of each
+(mote verify). A torch module's weights are a checkpoint, too, beside the config.json of FORMATS.md.
+Nothing outside the folder is opened, and no code of the checkpoint runs.
 
 FILE may also be a checkpoint of llama2.c (model.bin, with --tokenizer tokenizer.bin), or one of the
 files of a split GGUF (NAME-00001-of-00003.gguf): all of them are joined, as they are.

@@ -30,11 +30,12 @@ use matrix::Sums;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Feeds a text that is typical of the model's use and sums, for each column of each matrix (but
-those by head of latent attention, attn_k_b and attn_v_b), the squares of what meets it. `mote
-quantize --importance` then lets the errors of a column count that much. The text is cut into
-windows of --ctx tokens (512). 100 of them are plenty; the text should not be the one that the
-result is judged by. The file has the form of llama-imatrix (GGUF), and either program reads the
-other's. The model should be the one that will be quantised, in F32, F16, BF16 or Q8_0.
+routers, those by head of latent attention, attn_k_b and attn_v_b, and RWKV 7's of low rank), the
+squares of what meets it. `mote quantize --importance` then lets the errors of a column count that
+much. The text is cut into windows of --ctx tokens (512). 100 of them are plenty; the text should
+not be the one that the result is judged by. The file has the form of llama-imatrix (GGUF), and
+either program reads the other's. The model should be the one that will be quantised, in F32, F16,
+BF16 or Q8_0.
 
 JSON keys: output; matrices; windows; tokens; perplexity: of the second half of each window;
 seconds.

@@ -1,6 +1,7 @@
 //! A context in a file: `--save-session`, `--load-session`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use mote_formats::Mapping;
@@ -9,6 +10,7 @@ use mote_runtime::{LanguageModel, RestoreError, SavedContext};
 
 use crate::failure::{Code, Failure, Result};
 use crate::host::Memory;
+use crate::source;
 
 /// Where a context goes, and comes from.
 #[derive(Args, Debug)]
@@ -42,7 +44,7 @@ impl SessionFiles {
     /// The context to go on from.
     pub fn open(&self) -> Result<Option<Saved>> {
         let Some(path) = &self.load_session else { return Ok(None) };
-        let bytes = Mapping::open(path).map_err(|error| Failure::from(error).in_file(path))?;
+        let bytes = source::map(path)?;
         let context = SavedContext::of(&bytes).map_err(|error| refused(error, path))?;
         Ok(Some(Saved { path: path.clone(), bytes, context }))
     }
@@ -86,7 +88,7 @@ impl SessionFiles {
 /// A saved context.
 pub struct Saved {
     path: PathBuf,
-    bytes: Mapping,
+    bytes: Arc<Mapping>,
     /// What it was.
     pub context: SavedContext,
 }

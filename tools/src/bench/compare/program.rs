@@ -12,6 +12,8 @@ use super::super::report::Limit;
 use super::process;
 use super::table::Program;
 
+use crate::source;
+
 /// What is measured: a test with a model on some threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
@@ -224,6 +226,9 @@ impl Mote {
         let numbers = [("-p", prefill), ("-n", decode), ("-t", threads)];
         for (option, n) in numbers.into_iter().chain(depth) {
             command.args([option, &n.to_string()]);
+        }
+        if source::copies() {
+            command.arg("--copy");
         }
         let output = process::run(&mut command, timeout)?;
         let wrong = |error: serde_json::Error| format!("printed something else: {error}");

@@ -162,15 +162,9 @@ fn layer_embd(config: &Config) -> Result<u64, ConfigError> {
 /// Of each layer whether it sees everything; the last one does whatever is said.
 fn full_layers(config: &Config, n_layers: u64) -> Result<Vec<bool>, ConfigError> {
     const KEY: &str = "layer_types";
-    let mut full: Vec<bool> = match Keys::layer_kinds(config, KEY, n_layers)? {
-        None => (1..=n_layers).map(|layer| layer % PERIOD == 0).collect(),
-        Some(kinds) => {
-            if kinds.iter().any(|kind| !["full_attention", "sliding_attention"].contains(kind)) {
-                return Err(config.unsupported(KEY));
-            }
-            kinds.iter().map(|kind| *kind == "full_attention").collect()
-        }
-    };
+    let sorts: [&[&str]; 2] = [&["full_attention"], &["sliding_attention"]];
+    let mut full = Keys::layers_of(config, KEY, n_layers, sorts)?
+        .unwrap_or_else(|| (1..=n_layers).map(|layer| layer % PERIOD == 0).collect());
     full.iter_mut().last().into_iter().for_each(|last| *last = true);
     Ok(full)
 }
@@ -184,14 +178,14 @@ fn by_layer(config: &Config, sizes: &Sizes, full: &[bool]) -> Result<Vec<Sizes>,
     let own = sizes.n_layers.saturating_sub(sizes.borrowing);
     let head_dim = config.count("global_head_dim")?.unwrap_or(HEAD_DIM);
     let n_kv_heads = config.count("num_global_key_value_heads")?.filter(|_| shared_values);
-    let given = config.get(BY_LAYER).and_then(Value::as_object);
+    let given = config.part(BY_LAYER)?;
     let mut all = Vec::new();
     for (layer, &full) in (0..).zip(full) {
         let mut sizes = Sizes { keys_as_values: full && shared_values, ..*sizes };
         if config.names(BY_LAYER) {
-            let entry =
-                given.and_then(|map| map.get(&layer.to_string())).and_then(Value::as_object);
-            override_sizes(config, entry, &mut sizes)?;
+            let entry = given.get(&layer.to_string()).map(|entry| entry.as_object());
+            let entry = entry.map(|entry| entry.ok_or_else(|| config.unsupported(BY_LAYER)));
+            override_sizes(config, entry.transpose()?, &mut sizes)?;
         } else if full {
             sizes.head_dim = head_dim;
             sizes.n_kv_heads = n_kv_heads.unwrap_or(sizes.n_kv_heads);

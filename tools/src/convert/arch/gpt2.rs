@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Width::{Context, Embd, Ff, QueryKeyValue, Vocab};
 use super::{HEAD, Mapping, Rule, Sizes, tensor};
-use crate::convert::keys::Keys;
+use crate::convert::keys::{EPSILONS, Keys};
 
 pub static GPT2: Mapping = Mapping {
     name: "gpt2",
@@ -67,7 +67,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
         return Err(config.out_of_range("n_head", "must divide n_embd"));
     }
     Keys::check_widths(config, &[("n_embd", n_embd), ("n_inner", sizes.n_ff)])?;
-    let epsilon = config.float("layer_norm_epsilon", 1e-30..=0.999)?.unwrap_or(1e-5);
+    let epsilon = config.float("layer_norm_epsilon", EPSILONS)?.unwrap_or(1e-5);
     keys.count("block_count", sizes.n_layers);
     keys.count("context_length", n_ctx);
     keys.count("embedding_length", n_embd);

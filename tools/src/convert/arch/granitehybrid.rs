@@ -6,7 +6,7 @@ use super::Width::{
     Channels, Embd, Ff, GateUp, Inner, KeyValue, MixGroup, MixIn, One, Query, Steps, Taps,
 };
 use super::granitemoe::{EXPERTS, half, shared};
-use super::mixers::{StateHeads, no_limit, recurrent_layers};
+use super::mixers::{StateHeads, no_limit};
 use super::{Mapping, Rule, Sizes, Transform, decoder, joined, tensor};
 use crate::convert::keys::{Defaults, Keys};
 
@@ -98,6 +98,6 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
 fn recurrent(config: &Config, n_layers: u64) -> Result<Vec<bool>, ConfigError> {
     let key = if config.get("layer_types").is_some() { "layer_types" } else { "layers_block_type" };
     let kinds: [&[&str]; 2] = [&["mamba", "linear_attention"], &["attention", "full_attention"]];
-    let layers = recurrent_layers(config, key, n_layers, kinds)?;
+    let layers = Keys::layers_of(config, key, n_layers, kinds)?;
     Ok(layers.unwrap_or_else(|| vec![true; n_layers as usize]))
 }

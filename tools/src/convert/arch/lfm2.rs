@@ -3,7 +3,6 @@
 use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Channels, Embd, Ff, Head, Inner, KeyValue, MixIn, One, Query, Taps, Vocab};
-use super::mixers::recurrent_layers;
 use super::{HEAD, Mapping, MixerSizes, Rule, Sizes, decoder, tensor};
 use crate::convert::keys::{Defaults, Keys, KvHeads};
 
@@ -65,14 +64,13 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
 fn recurrent(config: &Config) -> Result<Vec<bool>, ConfigError> {
     let n_layers = Keys::layers(config, config.required("num_hidden_layers")?)?;
     let kinds: [&[&str]; 2] = [&["conv"], &["full_attention"]];
-    if let Some(layers) = recurrent_layers(config, "layer_types", n_layers, kinds)? {
+    if let Some(layers) = Keys::layers_of(config, "layer_types", n_layers, kinds)? {
         return Ok(layers);
     }
-    let attending = config.get("full_attn_idxs").and_then(|list| list.as_array());
-    let attends = |layer: u64| {
-        attending.is_none_or(|list| list.iter().any(|index| index.as_u64() == Some(layer)))
-    };
-    Ok((0..n_layers).map(|layer| !attends(layer)).collect())
+    // Without a list all of them attend.
+    let attending = Keys::listed(config, "full_attn_idxs", n_layers)?;
+    let attending = attending.unwrap_or_else(|| vec![true; n_layers as usize]);
+    Ok(attending.into_iter().map(|attends| !attends).collect())
 }
 
 /// The width of the feed-forward network: two thirds of what the configuration says, in whole multiples,

@@ -7,7 +7,7 @@ use super::Width::{
 };
 use super::mixers::{StateHeads, no_limit};
 use super::{HEAD, Mapping, MixerSizes, Rule, Sizes, Transform, decoder, tensor};
-use crate::convert::keys::{Keys, Norm};
+use crate::convert::keys::{EPSILONS, Keys, Norm};
 
 pub static MAMBA: Mapping = Mapping {
     tied: true,
@@ -91,7 +91,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     };
     keys.flag("ssm.dt_b_c_rms", falcon);
     if falcon {
-        let epsilon = config.float("mixer_rms_eps", 1e-30..=0.999)?.unwrap_or(1e-6);
+        let epsilon = config.float("mixer_rms_eps", EPSILONS)?.unwrap_or(1e-6);
         // Beyond the GGUF architecture as llama.cpp knows it.
         if epsilon as f32 != 1e-6 {
             keys.float("ssm.dt_b_c_rms_epsilon", epsilon);

@@ -5,22 +5,6 @@ use mote_formats::hf::{Config, ConfigError};
 use super::{MixerSizes, Sizes};
 use crate::convert::keys::Keys;
 
-/// Of each layer whether its mixer is recurrent, by a list of the layers' kinds; `None`: there is no such
-/// list. `kinds`: the recurrent ones, and those that attend.
-pub(super) fn recurrent_layers(
-    config: &Config,
-    key: &'static str,
-    n_layers: u64,
-    [recurrent, attending]: [&[&str]; 2],
-) -> Result<Option<Vec<bool>>, ConfigError> {
-    let Some(kinds) = Keys::layer_kinds(config, key, n_layers)? else { return Ok(None) };
-    let of = |kind: &&str| match recurrent.contains(kind) {
-        false if !attending.contains(kind) => Err(config.unsupported(key)),
-        is_recurrent => Ok(is_recurrent),
-    };
-    kinds.iter().map(of).collect::<Result<_, _>>().map(Some)
-}
-
 /// Selective state spaces in heads (Mamba 2).
 pub(super) struct StateHeads {
     /// The width of the mixer, a multiple of the heads.

@@ -5,7 +5,7 @@ use mote_formats::hf::{Config, ConfigError};
 
 use super::Width::{Embd, Ff, GateUp, Query, QueryKeyValue, Vocab};
 use super::{Mapping, Rule, Sizes, decoder, tensor};
-use crate::convert::keys::{Defaults, Keys, KvHeads, Norm};
+use crate::convert::keys::{Defaults, EPSILONS, Keys, KvHeads, Norm};
 
 pub static MODERN_BERT: Mapping = Mapping {
     tied: true,
@@ -60,7 +60,7 @@ fn describe(config: &Config, keys: &mut Keys) -> Result<Sizes, ConfigError> {
     };
     let sizes = Keys::sizes(config, &DEFAULTS)?;
     // Published configurations have `layer_norm_eps` as well, which nobody reads.
-    let epsilon = config.float("norm_eps", 1e-30..=0.999)?.unwrap_or(EPSILON);
+    let epsilon = config.float("norm_eps", EPSILONS)?.unwrap_or(EPSILON);
     keys.encoder(&sizes, epsilon);
     keys.float("rope.freq_base", theta(config, Layers::Full, THETA)?);
     keys.float("rope.freq_base_swa", theta(config, Layers::Sliding, LOCAL_THETA)?);
@@ -91,18 +91,15 @@ fn window(config: &Config) -> Result<u64, ConfigError> {
 fn windows(config: &Config, keys: &mut Keys, n_layers: u64) -> Result<(), ConfigError> {
     const PATTERN: &str = "attention.sliding_window_pattern";
     const KEY: &str = "layer_types";
-    let kinds = Keys::layer_kinds(config, KEY, n_layers)?.unwrap_or_default();
-    if kinds.iter().any(|kind| !["full_attention", "sliding_attention"].contains(kind)) {
-        return Err(config.unsupported(KEY));
-    }
-    let is_full = |kind: &&str| *kind == "full_attention";
-    let period = match kinds.iter().skip(1).position(is_full) {
-        _ if kinds.is_empty() => config.count("global_attn_every_n_layers")?.unwrap_or(PERIOD),
+    let sorts: [&[&str]; 2] = [&["full_attention"], &["sliding_attention"]];
+    let full = Keys::layers_of(config, KEY, n_layers, sorts)?.unwrap_or_default();
+    let period = match full.iter().skip(1).position(|full| *full) {
+        _ if full.is_empty() => config.count("global_attn_every_n_layers")?.unwrap_or(PERIOD),
         Some(index) => index as u64 + 1,
         None => n_layers,
     };
     // With a period of 1 every layer sees everything.
-    let regular = kinds.iter().zip(0..).all(|(kind, layer)| is_full(kind) == (layer % period == 0));
+    let regular = full.iter().zip(0..).all(|(full, layer)| *full == (layer % period == 0));
     if regular && period == 1 {
         return Ok(());
     }
@@ -110,7 +107,7 @@ fn windows(config: &Config, keys: &mut Keys, n_layers: u64) -> Result<(), Config
     if regular {
         keys.count(PATTERN, period);
     } else {
-        keys.flags(PATTERN, kinds.iter().map(|kind| !is_full(kind)).collect());
+        keys.flags(PATTERN, full.iter().map(|full| !full).collect());
     }
     Ok(())
 }

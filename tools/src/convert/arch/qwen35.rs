@@ -7,7 +7,6 @@ use super::Width::{
     MixGroup, MixIn, One, Query, Steps, Taps, Vocab,
 };
 use super::granitemoe::half;
-use super::mixers::recurrent_layers;
 use super::{
     HEAD, Mapping, MixerSizes, Rule, Sizes, Tile, Transform, decoder, joined, qwen2moe, tensor,
 };
@@ -177,7 +176,7 @@ pub(super) fn hybrid(
 /// Of each layer whether it does not attend.
 fn recurrent(config: &Config, n_layers: u64, period: u64) -> Result<Vec<bool>, ConfigError> {
     let kinds: [&[&str]; 2] = [&["linear_attention"], &["full_attention"]];
-    let layers = recurrent_layers(config, "layer_types", n_layers, kinds)?;
+    let layers = Keys::layers_of(config, "layer_types", n_layers, kinds)?;
     let usual = || (1..=n_layers).map(|layer| !layer.is_multiple_of(period)).collect();
     Ok(layers.unwrap_or_else(usual))
 }
