@@ -9,8 +9,10 @@ use mote_formats::gguf::Value;
 use mote_kernels::{CacheType, QuantType, arch};
 use mote_runtime::executor::{Executor, Serial};
 use mote_runtime::threads::ThreadPool;
-use mote_runtime::{Origin, Precision};
+use mote_runtime::{Origin, Pooling, Precision};
+use mote_tests::every_architecture::{self, is_causal};
 use mote_tests::models::{edited, encoded, fixture};
+use mote_tests::random::Random;
 use mote_tests::shared::{real_model, root, shared};
 use mote_tests::speak::{Run, caches};
 use mote_tests::variants;
@@ -33,12 +35,8 @@ pub fn models(folder: PathBuf) -> Vec<PathBuf> {
 fn runs(path: &PathBuf) -> bool {
     let file = Mapping::open(path).unwrap();
     let gguf = mote_formats::Gguf::parse(&file).unwrap();
-    // An encoder writes no text: tests/it/embedding.rs.
-    let is_encoder = gguf
-        .metadata()
-        .any(|(key, value)| key.ends_with(".attention.causal") && value.as_bool() == Some(false));
     mote_runtime::arch::of(&gguf).is_ok()
-        && !is_encoder
+        && is_causal(&file)
         && gguf.tensors().all(|tensor| tensor.kind().is_ok())
 }
 
@@ -95,14 +93,16 @@ fn tiny_models_give_the_same_bits_everywhere() {
     }
 }
 
-/// Caps, slopes, sinks, norms without biases, branches side by side, experts: with floats, and with integers
-/// where rows are whole blocks. A few conditions each, because emulated CPUs take long.
+/// Every architecture, and caps, slopes, sinks, norms without biases, branches side by side, experts: with
+/// floats, and with integers where rows are whole blocks. A few conditions each, because emulated CPUs take long.
 #[test]
-fn variants_give_the_same_bits_everywhere() {
-    for (name, float) in variants::all() {
+fn architectures_give_the_same_bits_everywhere() {
+    let of_list = every_architecture::all().iter().cloned();
+    for (name, float) in of_list.chain(variants::all()) {
         for file in [encoded(&float, QuantType::Q8_0), float] {
-            let base = Run { cache: CacheType::F16, ..Run::default() };
-            let runs = arch::available().flat_map(|kernels| {
+            let cache = caches(&file).into_iter().find(|cache| *cache == CacheType::F16);
+            let base = Run { cache: cache.unwrap_or(CacheType::F32), ..Run::default() };
+            let mut runs = arch::available().flat_map(|kernels| {
                 [(1, 64), (2, 1), (3, 7)].map(|(threads, batch)| Run {
                     kernels,
                     threads,
@@ -110,7 +110,52 @@ fn variants_give_the_same_bits_everywhere() {
                     ..base
                 })
             });
-            assert_same((name, &file), &text(27), base, runs);
+            match is_causal(&file) {
+                true => assert_same((name, &file), &text(27), base, runs),
+                false => {
+                    let expected = vector(&base, &file);
+                    assert!(runs.all(|run| vector(&run, &file) == expected), "{name}");
+                }
+            }
+        }
+    }
+}
+
+/// What an encoder makes of a text.
+fn vector(run: &Run, file: &[u8]) -> Vec<u32> {
+    run.session(file, 64, |session| {
+        let mut vector = vec![0.0; session.model().config().n_embd];
+        session.embed(&text(27), Pooling::Mean, &mut vector, |_| true).unwrap();
+        vector.iter().map(|value| value.to_bits()).collect()
+    })
+}
+
+/// However a text is cut into feedings, and whatever was fed and taken back in between.
+#[test]
+fn feedings_of_any_length_give_the_same_bits() {
+    let ids = text(60);
+    let mut random = Random::new(7);
+    for (name, float) in every_architecture::all().iter().filter(|(_, file)| is_causal(file)) {
+        let file = encoded(float, QuantType::Q8_0);
+        let base = Run { batch: 16, ..Run::default() };
+        let mut expected = Vec::new();
+        let visit = |_, logits: &mut [f32]| expected.push(logits.to_vec());
+        base.session(&file, ids.len(), |session| session.score(&ids, visit).unwrap());
+        for kernels in arch::available() {
+            let run =
+                Run { kernels, batch: 1 + random.below(16), threads: 1 + random.below(3), ..base };
+            run.session(&file, ids.len(), |session| {
+                while session.position() < ids.len() {
+                    let from = session.position();
+                    let to = from + 1 + random.below((ids.len() - from).min(20));
+                    session.feed(&ids[from..to]).unwrap();
+                    let logits = session.logits().unwrap();
+                    assert!(logits == expected[to - 1], "{name}: {from}..{to}, {run:?}");
+                    if random.below(3) == 0 {
+                        session.rewind(to - random.below(4).min(to));
+                    }
+                }
+            });
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod allocations;
 pub mod checkpoint;
 pub mod equal;
+pub mod every_architecture;
 #[path = "../support/guard.rs"]
 pub mod guard;
 pub mod models;

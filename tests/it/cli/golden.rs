@@ -2,7 +2,9 @@
 //! may alter (kernels/NUMERICS.md). Every table gives them, the scalar one first; a change of the
 //! contract changes them, and its reason belongs to NUMERICS.md.
 
-use mote_tests::models::{EXPERTS, RECURRENT};
+use mote_kernels::QuantType;
+use mote_tests::every_architecture::{self, is_causal};
+use mote_tests::models::{EXPERTS, RECURRENT, encoded};
 use mote_tests::shared::real_model;
 use mote_tools::synthetic::{Recipe, Shape, Types};
 
@@ -13,12 +15,17 @@ const GOLDEN: &str = include_str!("../../fixtures/models/golden_hashes.txt");
 /// Where one result is expected: activations and cache.
 const KINDS: [(&str, &str); 4] = [("8", "f32"), ("8", "f16"), ("16", "f32"), ("mixed", "f32")];
 
+/// What the names of models begin with that stand for an architecture of the list.
+const OF_LIST: &str = "any-";
+
 /// Where the results of a model are expected: its heads decide whether a Q8_0 cache fits them.
 fn kinds(model: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let few = model.starts_with(OF_LIST);
+    let kinds = KINDS.into_iter().skip(if few { 3 } else { 0 });
     let eight = [("8", "q8_0"), ("mixed", "q8_0")]
         .into_iter()
         .filter(move |_| ["qwen3", "gemma4"].contains(&model));
-    KINDS.into_iter().chain(eight)
+    kinds.chain(eight)
 }
 
 /// The model's lines of the golden file.
@@ -36,7 +43,8 @@ fn line(model: &str, path: &str, (bits, kv): (&str, &str), options: &[&str]) -> 
     format!("{model} {bits} {kv} {}", report["hash"].as_str().unwrap())
 }
 
-/// The small models: what is in the repository, and synthetic ones of every encoding and mix.
+/// The small models: what is in the repository, synthetic ones of every encoding and mix, and one of every
+/// architecture.
 fn small_models() -> Vec<(String, String)> {
     let names = ["llama-f32", "gemma3", "gemma4", "gpt2", "phi3", "qwen2", "qwen3"].into_iter();
     let names = names.chain(EXPERTS).chain(RECURRENT);
@@ -49,7 +57,15 @@ fn small_models() -> Vec<(String, String)> {
         Recipe { shape: Shape::Tiny, types, seed: 0 }.write(&mut bytes, |_| ()).unwrap();
         (format!("tiny-{name}"), file(&format!("golden_{name}.gguf"), &bytes))
     });
-    fixtures.chain(synthetic).collect()
+    let of_list = every_architecture::all().iter().filter(|(_, file)| is_causal(file));
+    let of_list = of_list.map(|(name, float)| {
+        let bytes = encoded(float, QuantType::Q8_0);
+        (format!("{OF_LIST}{name}"), file(&format!("golden_{OF_LIST}{name}.gguf"), &bytes))
+    });
+    // Matrices in IQ1 to IQ3.
+    let path = root().join("tests/fixtures/quantize/points.gguf");
+    let grids = ("points".to_string(), path.into_os_string().into_string().unwrap());
+    fixtures.chain(synthetic).chain(of_list).chain([grids]).collect()
 }
 
 #[test]
