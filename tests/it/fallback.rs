@@ -1,6 +1,7 @@
 //! A main model and a spare one as one: who answers when, with which bits, and what is said of it.
 
 use std::cell::Cell;
+use std::time::Instant;
 
 use mote_formats::Gguf;
 use mote_kernels::{CacheType, QuantType, arch};
@@ -342,4 +343,40 @@ fn at_every_moment_there_is_a_valid_token() {
 
 fn greedy() -> sample::Options {
     sample::Options { temperature: 0.0, ..Default::default() }
+}
+
+/// Nanoseconds for which the system may give the processor to others.
+const BUSY: u64 = 250_000_000;
+
+/// By a real clock: none at all, a millisecond, half of what the model needs.
+#[test]
+fn case_423_deadlines_are_kept_and_the_spare_model_answers() {
+    let (model, ids) = (model(), text(60));
+    with_both(&model, |main, spare| {
+        let expected = of_spare(spare, &ids);
+        let start = Instant::now();
+        main.feed(&ids).unwrap();
+        let whole = start.elapsed().as_nanos() as u64;
+        let clock = || start.elapsed().as_nanos() as u64;
+        let mut late = 0;
+        for each in [0, 1_000_000, whole / 2, whole / 8] {
+            main.rewind(0);
+            let mut both = Fallback::new(&mut *main, &mut *spare).unwrap();
+            both.set_deadline(Some(Deadline { clock: &clock, each, moment: u64::MAX }));
+            let begun = clock();
+            both.feed(&ids).unwrap();
+            // A layer's time behind it.
+            let over = (clock() - begun).saturating_sub(each);
+            assert!(over < whole.max(BUSY), "{over} ns over {each}");
+            assert_eq!(both.tokens(), &ids);
+            if both.degraded().is_some() {
+                late += 1;
+                assert_eq!(both.degraded(), Some(Degraded::Deadline));
+                let begun = clock();
+                assert_eq!(logits(&mut both), expected);
+                assert!(clock() - begun < BUSY, "{} ns", clock() - begun);
+            }
+        }
+        assert!(late >= 2, "{late}");
+    });
 }

@@ -43,6 +43,7 @@ mod safetensors_malformed;
 mod same_bits;
 mod save;
 mod seed;
+mod soak;
 mod speculation;
 mod tidy;
 mod tokenizer;

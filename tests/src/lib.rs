@@ -8,6 +8,7 @@ pub mod every_architecture;
 #[path = "../support/guard.rs"]
 pub mod guard;
 pub mod models;
+#[cfg(feature = "tools")]
 pub mod ngram;
 pub mod ngrams;
 pub mod random;
