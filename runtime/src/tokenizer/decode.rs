@@ -123,6 +123,16 @@ impl State {
         if raw {
             return sink(byte);
         }
+        // A byte that does not continue what is waiting may begin another character.
+        if !self.continues(byte, sink) {
+            self.flush(sink);
+            self.continues(byte, sink);
+        }
+    }
+
+    /// Whether a byte continues the character that is waiting. Alone, every byte does: as a character, the
+    /// beginning of one, or U+FFFD.
+    fn continues(&mut self, byte: u8, sink: &mut dyn FnMut(u8)) -> bool {
         let len = usize::from(self.len);
         let mut bytes = [byte; 4];
         let waiting = bytes.iter_mut().zip(self.pending).take(len);
@@ -133,19 +143,15 @@ impl State {
                 self.len = 0;
                 character.iter().for_each(|&byte| sink(byte));
             }
-            // The beginning of a character.
             Err(error) if error.error_len().is_none() && len < 3 => {
                 let [pending @ .., _] = bytes;
                 self.pending = pending;
                 self.len += 1;
             }
-            // The byte does not continue what is waiting, but it may begin another character.
-            Err(_) if len > 0 => {
-                self.flush(sink);
-                self.push(byte, raw, sink);
-            }
+            Err(_) if len > 0 => return false,
             Err(_) => REPLACEMENT.into_iter().for_each(sink),
         }
+        true
     }
 
     fn flush(&mut self, sink: &mut dyn FnMut(u8)) {
