@@ -18,7 +18,7 @@ export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 
 # ---- The jobs, quick ones first
 
-jobs=(fmt clippy doc features models test test-release docs no-std capi spark)
+jobs=(fmt clippy supply doc features models test test-release docs no-std capi spark)
 # Emulated CPUs and cross-compilers: set up for an x86-64 host.
 [ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64 armv7 release bare-metal)
 
@@ -31,6 +31,9 @@ job_fmt() {
 }
 
 job_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
+
+# Other people's code: licences, sources, versions, and each dependency of the core with its reason.
+job_supply() { python3 tests/guards/supply.py; }
 
 job_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
 
