@@ -2,7 +2,7 @@
 # Everything that CI runs, one named job each.
 # usage: ./ci.sh [JOB...]    all jobs, or the named ones;    ./ci.sh --list
 #        ./ci.sh counts --update    writes the tables of instructions and loops anew
-#        ./ci.sh bare-metal --update    writes the table of the microcontroller's image anew
+#        ./ci.sh bare-metal --update    writes the tables of the microcontroller's image and of panics anew
 #
 # MOTE_REQUIRE=scalar,avx2,…   kernel tables that must be tested (default: what this CPU has)
 # MOTE_CROSS=debian            cross-compile with Debian's toolchain even where rustup has the target
@@ -18,7 +18,7 @@ export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 
 # ---- The jobs, quick ones first
 
-jobs=(fmt clippy doc features models test test-release docs no-std capi races spark)
+jobs=(fmt clippy supply doc features models test test-release docs no-std capi races spark)
 # Emulated CPUs and cross-compilers: set up for an x86-64 host.
 [ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64 armv7 release bare-metal)
 
@@ -31,6 +31,9 @@ job_fmt() {
 }
 
 job_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
+
+# Other people's code: licences, sources, versions, and each dependency of the core with its reason.
+job_supply() { python3 tests/guards/supply.py; }
 
 job_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
 
@@ -235,6 +238,7 @@ bare_c() {
     gcc -std=c99 -D_POSIX_C_SOURCE=200809L -O1 -I"$out" -Iruntime/capi/include -o "$out/hosted" \
         "$examples/bare/bare.c" "$examples/bare/posix.c" "$target_dir/capi-bare/libmote.a"
     "$out/hosted" | diff "$logs/bare-c.txt" -
+    python3 tests/guards/panics.py "$target_dir/capi-bare/libmote.a" $update
     echo "test result: ok. 1 passed; 0 failed;"
 }
 

@@ -10,6 +10,21 @@
 //!
 //! Nothing here trusts its input: no panic, no recursion, and no memory whose size a file claims.
 #![no_std]
+// No error is answered by a panic (SECURITY.md); tests may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::string_slice,
+        clippy::indexing_slicing
+    )
+)]
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 #[cfg(any(feature = "std", test))]
@@ -17,6 +32,7 @@ extern crate std;
 
 #[cfg(feature = "std")]
 pub mod file;
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 pub mod gguf;
 #[cfg(all(feature = "std", unix))]
 pub mod guard;
@@ -28,6 +44,7 @@ pub mod llama2c;
 pub mod mmap;
 pub mod ngram;
 #[cfg(feature = "checkpoints")]
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 pub mod safetensors;
 
 pub use gguf::{Gguf, ParseError};

@@ -170,7 +170,7 @@ pub fn header_bytes(start: &[u8], file_bytes: u64) -> Result<u64, SafetensorsErr
     if length > MAX_HEADER_BYTES {
         return Err(SafetensorsError::HeaderTooLarge(length));
     }
-    if length == 0 || length > file_bytes - LENGTH_BYTES {
+    if length == 0 || length > file_bytes.saturating_sub(LENGTH_BYTES) {
         return Err(SafetensorsError::HeaderLength { length, file: file_bytes });
     }
     Ok(length)
@@ -181,7 +181,8 @@ impl Header {
     /// [`header_bytes`] tells); `file_bytes` is the size of the file.
     pub fn parse(bytes: &[u8], file_bytes: u64) -> Result<Header, SafetensorsError> {
         let length = header_bytes(bytes, file_bytes)?;
-        let data_at = LENGTH_BYTES + length;
+        let data_at = LENGTH_BYTES.saturating_add(length);
+        let data_bytes = file_bytes.saturating_sub(data_at);
         let header = usize::try_from(data_at).ok().and_then(|end| bytes.get(8..end));
         let header =
             header.ok_or(SafetensorsError::HeaderLength { length, file: bytes.len() as u64 })?;
@@ -189,7 +190,7 @@ impl Header {
             return Err(SafetensorsError::HeaderStart);
         }
         let text = core::str::from_utf8(header).map_err(|error| {
-            SafetensorsError::NotUtf8(LENGTH_BYTES + error.valid_up_to() as u64)
+            SafetensorsError::NotUtf8(LENGTH_BYTES.saturating_add(error.valid_up_to() as u64))
         })?;
         let text = text.trim_end_matches(' ');
         if !text.ends_with('}') {
@@ -201,10 +202,10 @@ impl Header {
             return Err(SafetensorsError::Tensor(name, TensorReason::Dtype(Box::new(dtype))));
         }
         for tensor in &tensors {
-            tensor.check(file_bytes - data_at).map_err(|reason| tensor.refused(reason))?;
+            tensor.check(data_bytes).map_err(|reason| tensor.refused(reason))?;
         }
         let header = Header::sorted(tensors)?;
-        header.check_layout(file_bytes - data_at).map(|()| Header { data_at, ..header })
+        header.check_layout(data_bytes).map(|()| Header { data_at, ..header })
     }
 
     /// By name; each of them once.
@@ -234,7 +235,7 @@ impl Header {
             }
             expected = tensor.end;
         }
-        match data_bytes - expected {
+        match data_bytes.saturating_sub(expected) {
             0 => Ok(()),
             more => Err(SafetensorsError::TrailingBytes(more)),
         }
@@ -279,7 +280,7 @@ impl Tensor {
 
     /// Bytes of its data: elements times bytes of an element.
     pub fn data_bytes(&self) -> u64 {
-        self.end - self.begin
+        self.end.saturating_sub(self.begin)
     }
 
     /// The shape against the range, and the range against the file.
@@ -309,7 +310,8 @@ impl Tensor {
 fn json(error: &serde_json::Error, text: &str) -> SafetensorsError {
     let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
     let before: usize = lines.map(str::len).sum();
-    let offset = LENGTH_BYTES + (before + error.column().saturating_sub(1)) as u64;
+    let before = before.saturating_add(error.column().saturating_sub(1));
+    let offset = LENGTH_BYTES.saturating_add(before as u64);
     let what = error.to_string();
     let what = what.rsplit_once(" at line ").map_or(&*what, |(what, _)| what);
     SafetensorsError::Json { offset, what: what.to_string() }
@@ -423,7 +425,7 @@ impl<'de> Deserialize<'de> for Shape {
                     let place = shape.dimensions.get_mut(usize::from(shape.len));
                     *place.ok_or_else(|| A::Error::invalid_length(MAX_DIMENSIONS + 1, &self))? =
                         dimension;
-                    shape.len += 1;
+                    shape.len = shape.len.saturating_add(1);
                 }
                 Ok(shape)
             }

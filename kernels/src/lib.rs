@@ -6,6 +6,19 @@
 //! (`arch`) start as the scalar one and override entries, and every table gives the same bits. The
 //! safe methods of [`Kernels`] check lengths and then make the one unsafe call.
 #![no_std]
+// No error is answered by a panic (SECURITY.md); tests may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::string_slice
+    )
+)]
 #[cfg(feature = "std")]
 extern crate std;
 

@@ -108,7 +108,7 @@ impl Plan {
             }
         }
         // The largest context that fits lies in low..high: plans grow with it.
-        let (mut low, mut high) = (budget.least_ctx.clamp(1, wanted.n_ctx), wanted.n_ctx);
+        let (mut low, mut high) = (budget.least_ctx.min(wanted.n_ctx).max(1), wanted.n_ctx);
         let least = Options { n_ctx: low, ..options };
         let Some(mut found) = fits(&least)? else {
             let needed = plan_of(&least)?.total_bytes.saturating_add(beside(&least));

@@ -465,12 +465,13 @@ impl Config {
 
     /// What norms of a layer add to the variance.
     pub fn epsilon_of(&self, layer: usize) -> f32 {
-        quadrupled(self.norm_epsilon, layer / self.halving_period)
+        quadrupled(self.norm_epsilon, layer.checked_div(self.halving_period).unwrap_or(0))
     }
 
     /// What the norm before the head does.
     pub fn last_epsilon(&self) -> f32 {
-        quadrupled(self.output_epsilon, self.n_layers / self.halving_period)
+        let halvings = self.n_layers.checked_div(self.halving_period).unwrap_or(0);
+        quadrupled(self.output_epsilon, halvings)
     }
 
     /// The pairs of dimensions of a head that turn in a layer.

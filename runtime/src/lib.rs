@@ -9,6 +9,21 @@
 //! [`Session::plan`]) and the bytes are lent. Under `std` there is a thread pool. Nothing is ever
 //! printed; with the feature `log` or `defmt` a few notes go to the program's logger.
 #![no_std]
+// No error is answered by a panic (SECURITY.md); tests may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::string_slice,
+        clippy::indexing_slicing
+    )
+)]
 #[cfg(feature = "alloc")]
 extern crate alloc;
 #[cfg(feature = "std")]
@@ -17,17 +32,31 @@ extern crate std;
 mod any;
 pub mod arch;
 mod budget;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "positions within the context, in what the plan cut for it"
+)]
 mod cache;
 mod complete;
 pub mod config;
 mod constraint;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "rows and tokens of a batch, in buffers that the plan cut"
+)]
 mod engine;
 mod error;
+#[expect(clippy::indexing_slicing, reason = "parts of a buffer that it divides itself")]
 pub mod executor;
 mod fallback;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "sizes of the configuration, in buffers that the plan cut for them"
+)]
 mod forward;
 mod language_model;
 pub mod memory;
+#[expect(clippy::indexing_slicing, reason = "the models have one vocabulary")]
 pub mod mix;
 mod model;
 pub mod ngram;
@@ -35,13 +64,24 @@ mod notes;
 mod observe;
 mod pace;
 mod pieces;
+#[expect(clippy::indexing_slicing, reason = "tokens of a batch, in buffers cut for the largest")]
 mod plan;
 mod precision;
+#[expect(clippy::indexing_slicing, reason = "candidates that it counted itself")]
 pub mod sample;
 mod save;
 pub mod score;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "positions within the context, checked where tokens come in"
+)]
 mod session;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "drafts and places of a context that it counted itself"
+)]
 pub mod speculate;
+#[expect(clippy::indexing_slicing, reason = "states that the plan counted")]
 mod states;
 #[cfg(feature = "std")]
 pub mod threads;

@@ -35,8 +35,7 @@ pub struct Measure {
 impl Measure {
     /// Adds a piece of `len` values of `T`. Saturates, so that an absurd size is refused later.
     pub fn add<T: Pod>(&mut self, len: usize) -> &mut Self {
-        let piece = len.saturating_mul(size_of::<T>()).saturating_add(ALIGN - 1) / ALIGN * ALIGN;
-        self.bytes = self.bytes.saturating_add(piece);
+        self.bytes = self.bytes.saturating_add(padded(len.saturating_mul(size_of::<T>())));
         self
     }
 
@@ -51,6 +50,11 @@ impl Measure {
     }
 }
 
+/// Bytes of a piece with what follows it up to the next one. Saturates.
+fn padded(bytes: usize) -> usize {
+    bytes.checked_next_multiple_of(ALIGN).unwrap_or(usize::MAX)
+}
+
 /// Cuts a lent buffer into aligned, typed pieces.
 #[derive(Debug)]
 pub struct Carver<'a> {
@@ -63,22 +67,20 @@ impl<'a> Carver<'a> {
     pub fn new(buffer: &'a mut [u8]) -> Self {
         let given = buffer.len();
         let skip = buffer.as_ptr().align_offset(ALIGN).min(given);
-        let (_, rest) = buffer.split_at_mut(skip);
-        Carver { rest, given }
+        Carver { rest: buffer.get_mut(skip..).unwrap_or_default(), given }
     }
 
     /// The next piece: `len` values of `T`, with whatever bits the buffer had.
     pub fn take<T: Pod>(&mut self, len: usize) -> Result<&'a mut [T], TooSmall> {
         let bytes = len.saturating_mul(size_of::<T>());
-        let padded = bytes.saturating_add(ALIGN - 1) / ALIGN * ALIGN;
-        let rest = core::mem::take(&mut self.rest);
-        if bytes > rest.len() {
-            let used = self.given - rest.len();
-            self.rest = rest;
-            return Err(TooSmall { needed: used.saturating_add(padded), given: self.given });
-        }
-        let (piece, rest) = rest.split_at_mut(padded.min(rest.len()));
-        self.rest = rest;
-        Ok(bytemuck::cast_slice_mut(&mut piece[..bytes]))
+        let padded = padded(bytes);
+        let left = self.rest.len();
+        let used = self.given.saturating_sub(left);
+        // The last piece need not be padded.
+        let len = (bytes <= left).then_some(padded.min(left));
+        let piece = len.and_then(|len| self.rest.split_off_mut(..len)?.get_mut(..bytes));
+        piece
+            .and_then(|piece| bytemuck::try_cast_slice_mut(piece).ok())
+            .ok_or(TooSmall { needed: used.saturating_add(padded), given: self.given })
     }
 }

@@ -134,23 +134,32 @@ impl Pace {
 
     /// Tries the number next to `threads`, if there is one, or else what is left to try.
     fn begin(&mut self, towards: Towards, threads: usize, changed: bool) {
+        let up = |threads| more(threads, self.most).map(|threads| (Towards::More, threads));
         let next = match towards {
-            Towards::Fewer => fewer(threads),
-            Towards::More => more(threads, self.most),
+            Towards::Fewer => {
+                let down = fewer(threads).map(|threads| (Towards::Fewer, threads));
+                down.or_else(|| up(self.choice).filter(|_| !changed))
+            }
+            Towards::More => up(threads),
         };
         match next {
-            Some(threads) => {
+            Some((towards, threads)) => {
                 self.look = Some(Look { towards, threads, steps: 0, best: u64::MAX, changed });
             }
-            None => self.turn(towards, changed),
+            None => self.settle(changed),
         }
     }
 
     /// Nothing is left to try in this direction.
     fn turn(&mut self, towards: Towards, changed: bool) {
-        if towards == Towards::Fewer && !changed {
-            return self.begin(Towards::More, self.choice, changed);
+        match towards {
+            Towards::Fewer if !changed => self.begin(Towards::More, self.choice, changed),
+            _ => self.settle(changed),
         }
+    }
+
+    /// Nothing is left to try.
+    fn settle(&mut self, changed: bool) {
         let [least, most] = AFTER_NO_CHANGE;
         self.interval = match changed {
             true => AFTER_CHANGE,

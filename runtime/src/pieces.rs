@@ -43,11 +43,14 @@ impl<'t, 'm> Pieces<'t, 'm> {
         self.text.copy_within(self.shown..self.len, 0);
         self.len -= self.shown;
         self.shown = 0;
-        self.len += self.decoder.push(id, &mut self.text[self.len..]).map_err(decoding)?;
+        let room = self.text.get_mut(self.len..).unwrap_or_default();
+        let mut pushed = self.decoder.push(id, room).map_err(decoding)?;
         if ends {
-            self.len += self.decoder.finish(&mut self.text[self.len..]).map_err(decoding)?;
+            let room = room.get_mut(pushed..).unwrap_or_default();
+            pushed += self.decoder.finish(room).map_err(decoding)?;
         }
-        let text = &self.text[..self.len];
+        self.len += pushed;
+        let text = self.text.get(..self.len).unwrap_or_default();
         let stop = first_of(text, stops.clone());
         match stop {
             Some(at) => (self.shown, self.len) = (at, at),
@@ -59,7 +62,8 @@ impl<'t, 'm> Pieces<'t, 'm> {
 
     /// The piece that the last token made certain. It may belong to earlier tokens.
     pub fn text(&self) -> &str {
-        core::str::from_utf8(&self.text[..self.shown]).unwrap_or_default()
+        let shown = self.text.get(..self.shown).unwrap_or_default();
+        core::str::from_utf8(shown).unwrap_or_default()
     }
 }
 
@@ -79,8 +83,8 @@ fn first_of<'s>(text: &[u8], stops: impl Iterator<Item = &'s [u8]>) -> Option<us
 /// How many bytes at the end of the text could be the beginning of a stop string.
 fn begun<'s>(text: &[u8], stops: impl Iterator<Item = &'s [u8]>) -> usize {
     let begun = |stop: &[u8]| {
-        let longest = stop.len().saturating_sub(1).min(text.len());
-        (1..=longest).rev().find(|&len| text.ends_with(&stop[..len])).unwrap_or(0)
+        let begins = |&len: &usize| stop.get(..len).is_some_and(|begun| text.ends_with(begun));
+        (1..stop.len()).rev().find(begins).unwrap_or(0)
     };
     stops.map(begun).max().unwrap_or(0)
 }

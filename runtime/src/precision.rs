@@ -45,7 +45,7 @@ pub(crate) struct Origins<'s>(pub &'s mut [u8]);
 impl Origins<'_> {
     /// Of one position.
     pub fn get(&self, position: usize) -> Origin {
-        match self.0[position / 8] >> (position % 8) & 1 {
+        match self.0.get(position / 8).map_or(0, |byte| byte >> (position % 8) & 1) {
             0 => Origin::Prompt,
             _ => Origin::Generated,
         }
@@ -54,7 +54,8 @@ impl Origins<'_> {
     /// Positions `first..first + n` get one origin.
     pub fn set(&mut self, first: usize, n: usize, origin: Origin) {
         for position in first..first + n {
-            let (byte, bit) = (&mut self.0[position / 8], 1 << (position % 8));
+            let Some(byte) = self.0.get_mut(position / 8) else { return };
+            let bit = 1 << (position % 8);
             match origin {
                 Origin::Prompt => *byte &= !bit,
                 Origin::Generated => *byte |= bit,

@@ -139,10 +139,10 @@ fn sealed(bytes: &[u8]) -> Result<&[u8], RestoreError> {
     if !bytes.starts_with(&MAGIC) {
         return Err(RestoreError::Foreign);
     }
-    let least = HEADER + CHECKSUM;
-    if bytes.len() < least {
-        return Err(RestoreError::Length { expected: least as u64, given });
-    }
+    let parts = bytes.split_last_chunk::<CHECKSUM>().filter(|(body, _)| body.len() >= HEADER);
+    let Some((body, end)) = parts else {
+        return Err(RestoreError::Length { expected: (HEADER + CHECKSUM) as u64, given });
+    };
     let version = u32_at(bytes, 8);
     if version != VERSION {
         return Err(RestoreError::Version(version));
@@ -151,8 +151,7 @@ fn sealed(bytes: &[u8]) -> Result<&[u8], RestoreError> {
     if expected != given {
         return Err(RestoreError::Length { expected, given });
     }
-    let (body, end) = bytes.split_at(bytes.len() - CHECKSUM);
-    if u64_at(end, 0) != checksum(body) {
+    if u64::from_le_bytes(*end) != checksum(body) {
         return Err(RestoreError::Checksum);
     }
     Ok(body)
@@ -289,14 +288,14 @@ impl Kind {
             .ok()
             .filter(|&tokens| tokens <= self.n_ctx)
             .ok_or(RestoreError::Tokens(tokens))?;
-        if body[..HEADER] != self.header(n_tokens, bytes.len()) {
+        if !body.starts_with(&self.header(n_tokens, bytes.len())) {
             return Err(RestoreError::Options);
         }
         let expected = bytes_of(n_tokens) as u64;
         if expected != given {
             return Err(RestoreError::Length { expected, given });
         }
-        let ids = body[HEADER..][..n_tokens * size_of::<u32>()].chunks_exact(4);
+        let ids = body.get(HEADER..).unwrap_or_default().chunks_exact(4).take(n_tokens);
         match ids.map(|id| u32_at(id, 0)).find(|&id| id as usize >= self.n_vocab) {
             Some(id) => Err(RestoreError::Token(id)),
             None => Ok(n_tokens),
@@ -315,11 +314,8 @@ impl Kind {
             &(tokens as u64).to_le_bytes(),
             &self.precision.to_le_bytes(),
         ];
-        let mut at = 0;
-        for field in fields {
-            header[at..at + field.len()].copy_from_slice(field);
-            at += field.len();
-        }
+        let mut rest = &mut header[..];
+        fields.iter().for_each(|field| put(field, &mut rest));
         header
     }
 }
@@ -338,18 +334,18 @@ pub(crate) fn write_saved(
     put_cache: impl FnOnce(&mut &mut [u8]),
 ) {
     let needed = out.len();
-    let (body, end) = out.split_at_mut(needed - CHECKSUM);
-    let (header, mut rest) = body.split_at_mut(HEADER);
-    header.copy_from_slice(&kind.header(tokens.len(), needed));
+    let Some((body, end)) = out.split_last_chunk_mut::<CHECKSUM>() else { return };
+    let mut rest = &mut *body;
+    put(&kind.header(tokens.len(), needed), &mut rest);
     put(tokens, &mut rest);
-    let (bits, mut cache) = rest.split_at_mut(origin_bytes(tokens.len()));
-    bits.copy_from_slice(&origins.0[..bits.len()]);
+    let bits = rest.split_off_mut(..origin_bytes(tokens.len())).unwrap_or_default();
+    bits.iter_mut().zip(&*origins.0).for_each(|(place, bits)| *place = *bits);
     if let Some(last) = bits.last_mut().filter(|_| !tokens.len().is_multiple_of(8)) {
         // Bits behind the end are whatever the memory held.
         *last &= (1 << (tokens.len() % 8)) - 1;
     }
-    put_cache(&mut cache);
-    end.copy_from_slice(&checksum(body).to_le_bytes());
+    put_cache(&mut rest);
+    *end = checksum(body).to_le_bytes();
 }
 
 /// Takes tokens and origins from bytes that were checked; returns what lies behind them.
@@ -359,33 +355,34 @@ pub(crate) fn read_saved<'b>(
     tokens: &mut [u32],
     origins: &mut Origins<'_>,
 ) -> &'b [u8] {
-    let (ids, rest) = bytes[HEADER..].split_at(n_tokens * size_of::<u32>());
+    let mut rest = bytes.get(HEADER..).unwrap_or_default();
+    let ids = rest.split_off(..n_tokens * size_of::<u32>()).unwrap_or_default();
     for (token, id) in tokens.iter_mut().zip(ids.chunks_exact(4)) {
         *token = u32_at(id, 0);
     }
-    let (bits, rest) = rest.split_at(origin_bytes(n_tokens));
-    origins.0[..bits.len()].copy_from_slice(bits);
+    take(origins.0.get_mut(..origin_bytes(n_tokens)).unwrap_or_default(), &mut rest);
     rest
 }
 
-/// Copies values to the front of `out`, which becomes the rest of it.
+/// Copies values to the front of `out`, which becomes the rest of it and was measured for them.
 fn put<T: Pod>(values: &[T], out: &mut &mut [u8]) {
     let bytes: &[u8] = bytemuck::cast_slice(values);
-    let (front, rest) = core::mem::take(out).split_at_mut(bytes.len());
-    front.copy_from_slice(bytes);
-    *out = rest;
+    if let Some(front) = out.split_off_mut(..bytes.len()) {
+        front.copy_from_slice(bytes);
+    }
 }
 
 /// The reverse.
 fn take<T: Pod>(values: &mut [T], from: &mut &[u8]) {
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
-    let (front, rest) = from.split_at(bytes.len());
-    bytes.copy_from_slice(front);
-    *from = rest;
+    if let Some(front) = from.split_off(..bytes.len()) {
+        bytes.copy_from_slice(front);
+    }
 }
 
 /// Keys and values of the first positions of every layer. The lanes behind the last position are
 /// zero: the memory may hold anything there.
+#[expect(clippy::indexing_slicing, reason = "a cache that `plan.rs` cut for this configuration")]
 fn put_cache<T: Element>(
     keys: &[T],
     values: &[T],
@@ -413,6 +410,7 @@ fn put_cache<T: Element>(
 }
 
 /// The reverse.
+#[expect(clippy::indexing_slicing, reason = "as above: nothing here is a number of the bytes")]
 fn take_cache<T: Element>(
     keys: &mut [T],
     values: &mut [T],
@@ -439,16 +437,17 @@ pub(crate) fn fingerprint(gguf: &Gguf<'_>) -> u64 {
     let start = checksum(index) ^ gguf.bytes().len() as u64;
     gguf.tensors().fold(start, |sum, tensor| {
         let data = tensor.data();
-        mix(sum, checksum(&data[..data.len().min(SAMPLE)]))
+        mix(sum, checksum(data.get(..SAMPLE).unwrap_or(data)))
     })
 }
 
 /// Each step is a bijection of the sum, so that bytes which differ in one word never have the same.
 fn checksum(bytes: &[u8]) -> u64 {
-    let words = bytes.chunks_exact(8);
+    let (words, rest) = bytes.as_chunks::<8>();
     let mut last = [0; 8];
-    last[..words.remainder().len()].copy_from_slice(words.remainder());
-    let sum = words.fold(bytes.len() as u64, |sum, word| mix(sum, u64_at(word, 0)));
+    last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+    let add = |sum, word: &[u8; 8]| mix(sum, u64::from_le_bytes(*word));
+    let sum = words.iter().fold(bytes.len() as u64, add);
     mix(sum, u64::from_le_bytes(last))
 }
 

@@ -21,7 +21,7 @@ pub fn contract_bytes(logits: &[f32], mut take: impl FnMut(&[u8])) {
             let bits = if logit.is_nan() { 0x7fc0_0000 } else { (logit + 0.0).to_bits() };
             place.copy_from_slice(&bits.to_le_bytes());
         }
-        take(&bytes[..4 * chunk.len()]);
+        take(bytes.get(..4 * chunk.len()).unwrap_or_default());
     }
 }
 

@@ -174,7 +174,7 @@ impl<'a> Weights<'a> {
                 None => check_unused(tensor.name(), config)?,
             }
         }
-        let missing = |index: usize| records[index].rows == 0;
+        let missing = |index: usize| records.get(index).is_none_or(|record| record.rows == 0);
         for (global, name) in GLOBALS {
             let needed = global.required(config) && global.shape(config).is_some();
             if needed && missing(global as usize) {
@@ -187,7 +187,7 @@ impl<'a> Weights<'a> {
             for slot in required(config, layer).chain(own) {
                 if missing(GLOBALS.len() + layer * LAYER.len() + slot as usize) {
                     let renamed = architecture.fused.iter().find(|fused| *fused.slots == [slot]);
-                    let name = renamed.map_or(LAYER[slot as usize].1, |fused| fused.name);
+                    let name = renamed.map_or(slot.name(), |fused| fused.name);
                     return Err(LoadError::Tensor(name, Some(layer as u32), TensorError::Missing));
                 }
             }
@@ -196,7 +196,7 @@ impl<'a> Weights<'a> {
     }
 
     fn matrix(&self, index: usize) -> Option<Matrix<'a>> {
-        let record = self.records[index];
+        let record = self.records.get(index)?;
         let kind = *QuantType::ALL.get(record.kind as usize)?;
         let (rows, cols) = (record.rows as usize, record.cols as usize);
         let bytes = kind.row_bytes(cols)? * rows;
@@ -282,6 +282,7 @@ impl<'a> Weights<'a> {
 }
 
 /// Stands for a required matrix, which is always there.
+#[expect(clippy::unreachable, reason = "computed when it is compiled")]
 const NOTHING: Matrix<'static> = match Matrix::new(QuantType::F32, 0, 0, &[]) {
     Some(matrix) => matrix,
     None => unreachable!(),
@@ -385,7 +386,7 @@ impl Place {
         };
         let mut place = Place::new(name, Some(layer as u32), false);
         for (part, &slot) in slots.iter().enumerate() {
-            let (_, _, cols, rows) = LAYER[slot as usize];
+            let (cols, rows) = slot.shape();
             let index = GLOBALS.len() + layer * LAYER.len() + slot as usize;
             place.vector = matches!(rows, Width::One);
             place.stacked = slot.stacked(config);
@@ -399,7 +400,9 @@ impl Place {
     }
 
     fn add(&mut self, part: usize, (index, cols, rows): (usize, usize, usize)) {
-        self.parts[part] = (index, if self.vector { cols } else { rows });
+        if let Some(part) = self.parts.get_mut(part) {
+            *part = (index, if self.vector { cols } else { rows });
+        }
         self.cols = if self.vector { 1 } else { cols };
     }
 
@@ -431,10 +434,8 @@ impl Place {
             let outputs = outputs * self.stacked;
             let (cols, rows) = if self.vector { (outputs, 1) } else { (self.cols, outputs) };
             // Fused and on its own.
-            if records[index].rows != 0 {
-                return Err(error(TensorError::Twice));
-            }
-            records[index] = Record {
+            let free = records.get_mut(index).filter(|record| record.rows == 0);
+            *free.ok_or(error(TensorError::Twice))? = Record {
                 offset: offset as u64,
                 cols: cols as u32,
                 rows: rows as u32,

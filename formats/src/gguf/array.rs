@@ -73,7 +73,7 @@ impl<'a> Array<'a> {
             && let Some(at) = bytes.iter().position(|&byte| byte > 1)
         {
             let byte = bytes.get(at).copied().unwrap_or_default();
-            return Err(ParseError::new(Reason::Bool(byte), offset + at));
+            return Err(ParseError::new(Reason::Bool(byte), offset.saturating_add(at)));
         }
         Ok(Array { element_type, len, offset, bytes })
     }
@@ -161,7 +161,7 @@ impl<T: Element> Elements<'_, T> {
 
     /// Elements.
     pub fn len(&self) -> usize {
-        self.bytes.len() / size_of::<T::Bytes>()
+        self.bytes.len().checked_div(size_of::<T::Bytes>()).unwrap_or(0)
     }
 
     /// Whether there is none.
@@ -206,7 +206,7 @@ impl<'a> Iterator for Strings<'a> {
         let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
         let (text, rest) = rest.split_at_checked(len)?;
         self.bytes = rest;
-        self.offset += 8 + len;
+        self.offset = self.offset.saturating_add(len).saturating_add(8);
         Some(Text::from(text))
     }
 

@@ -50,7 +50,7 @@ impl<'a> Cursor<'a> {
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], ParseError> {
         match self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()) {
             Some(chunk) => {
-                self.at += N;
+                self.at = self.at.saturating_add(N);
                 Ok(*chunk)
             }
             None => Err(self.error(Reason::Truncated { needed: N as u64, left: self.left() })),

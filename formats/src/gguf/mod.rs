@@ -31,6 +31,7 @@ mod tests;
 mod unique;
 mod value;
 #[cfg(feature = "alloc")]
+#[expect(clippy::arithmetic_side_effects, reason = "sizes of what lies in memory")]
 mod write;
 
 pub use array::{Array, Element, Elements, Strings};
@@ -148,7 +149,7 @@ impl<'a> Gguf<'a> {
 
     /// Bytes from the start of the file to the first tensor's data, without the padding between.
     pub fn index_bytes(&self) -> usize {
-        self.records().fold(self.tensors_at, |_, record| record.offset_at + 8)
+        self.records().fold(self.tensors_at, |_, record| record.offset_at.saturating_add(8))
     }
 
     /// Keys and values in the order of the file.
@@ -382,10 +383,9 @@ impl<'a> Gguf<'a> {
             let found = record.data_offset;
             let tensor = Tensor::new(&record, self.bytes, self.data_at)?;
             if found != expected {
-                let reason = if found % alignment != 0 {
-                    Reason::Misaligned(found)
-                } else {
-                    Reason::NotContiguous { expected, found }
+                let reason = match found.is_multiple_of(alignment) {
+                    false => Reason::Misaligned(found),
+                    true => Reason::NotContiguous { expected, found },
                 };
                 return Err(ParseError::new(reason, record.offset_at).of_tensor(record.name));
             }

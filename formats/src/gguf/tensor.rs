@@ -127,7 +127,8 @@ impl<'a> Tensor<'a> {
 
     /// Bytes of a row: the elements along the first dimension.
     pub fn row_bytes(&self) -> usize {
-        usize::try_from(self.n_rows()).map_or(0, |n_rows| self.data.len() / n_rows.max(1))
+        let n_rows = usize::try_from(self.n_rows());
+        n_rows.ok().and_then(|n_rows| self.data.len().checked_div(n_rows)).unwrap_or(0)
     }
 }
 
@@ -183,13 +184,14 @@ impl TensorType {
         if shape.contains(&0) {
             return Err(Reason::ZeroDimension);
         }
-        if row % u64::from(self.block_len) != 0 {
+        let block_len = u64::from(self.block_len);
+        if !row.is_multiple_of(block_len) {
             return Err(Reason::PartialBlock { row, block: self.block_len });
         }
         // The elements are counted too, so that `n_elements` cannot wrap.
         let elements = rest.iter().try_fold(row, |product, &n| product.checked_mul(n));
         elements
-            .map(|elements| elements / u64::from(self.block_len))
+            .and_then(|elements| elements.checked_div(block_len))
             .and_then(|blocks| blocks.checked_mul(u64::from(self.block_bytes)))
             .ok_or(Reason::ShapeOverflow)
     }

@@ -64,7 +64,7 @@ impl<'a> SmallestNames<'a> {
         if self.len == TABLE {
             self.dropped = true;
         } else {
-            self.len += 1;
+            self.len = self.len.saturating_add(1);
         }
         // The last of these is unused, or the largest name, which gives way.
         if let Some(from_place) = self.offsets.get_mut(place..self.len) {

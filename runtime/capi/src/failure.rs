@@ -195,16 +195,17 @@ impl Sentence {
 
     /// The sentence and its NUL.
     pub fn with_nul(&self) -> &[u8] {
-        &self.bytes[..self.len + 1]
+        self.bytes.get(..=self.len).unwrap_or(&[0])
     }
 }
 
 impl fmt::Write for Sentence {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = Sentence::ROOM - 1 - self.len;
-        let most = room.min(text.len());
+        // The last byte stays NUL. No indices: a panic's own sentence is written here.
+        let room = self.bytes.get_mut(self.len..Sentence::ROOM - 1).unwrap_or_default();
+        let most = room.len().min(text.len());
         let fits = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-        self.bytes[self.len..self.len + fits].copy_from_slice(&text.as_bytes()[..fits]);
+        room.iter_mut().zip(text.bytes().take(fits)).for_each(|(place, byte)| *place = byte);
         self.len += fits;
         if fits < text.len() { Err(fmt::Error) } else { Ok(()) }
     }
@@ -212,6 +213,7 @@ impl fmt::Write for Sentence {
 
 impl fmt::Debug for Sentence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(core::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default())
+        let text = self.bytes.get(..self.len).unwrap_or_default();
+        f.write_str(core::str::from_utf8(text).unwrap_or_default())
     }
 }

@@ -12,6 +12,21 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 // A failure carries its sentence, because nothing may be allocated for it.
 #![allow(clippy::result_large_err)]
+// No error is answered by a panic (SECURITY.md); tests may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::string_slice,
+        clippy::indexing_slicing
+    )
+)]
 
 mod argument;
 mod call;

@@ -50,8 +50,8 @@ pub unsafe extern "C" fn mote_session_tokens(
             let Some(ids) = ids.get_mut(..len) else {
                 return Err(too_small(len, capacity));
             };
-            ids[..fed.len()].copy_from_slice(fed);
-            ids[fed.len()..].iter_mut().zip(drawn).for_each(|(place, id)| *place = id);
+            let all = fed.iter().copied().chain(drawn);
+            ids.iter_mut().zip(all).for_each(|(place, id)| *place = id);
             Ok(())
         })
     }

@@ -58,7 +58,7 @@ pub(crate) fn encode(
             Err(error) => return Err(error.into()),
         }
     };
-    work(&ids.as_mut()[..n])
+    work(ids.as_mut().get(..n).unwrap_or_default())
 }
 
 /// See mote.h.
@@ -182,9 +182,9 @@ pub unsafe extern "C" fn mote_detokenize(
         }
         let mut at = 0;
         for &id in ids {
-            at += decoder.push(id, &mut text[at..])?;
+            at += decoder.push(id, text.get_mut(at..).unwrap_or_default())?;
         }
-        decoder.finish(&mut text[at..])?;
+        decoder.finish(text.get_mut(at..).unwrap_or_default())?;
         Ok(())
     })
 }

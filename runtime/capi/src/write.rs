@@ -183,15 +183,14 @@ impl Writing {
         for &stop in stops {
             // SAFETY: as above.
             let stop = unsafe { string(stop, self.stops.len()) }?;
-            self.stops[at..at + stop.len()].copy_from_slice(stop);
-            self.stops[at + stop.len()] = 0;
+            let places = self.stops.iter_mut().skip(at);
+            places.zip(stop.iter().chain(&[0])).for_each(|(place, byte)| *place = *byte);
             at += stop.len() + 1;
         }
         self.stop_bytes = at;
         self.n_biases = biases.len();
-        for (i, bias) in biases.iter().enumerate() {
-            (self.bias_ids[i], self.bias_values[i]) = (bias.id, bias.value);
-        }
+        let places = self.bias_ids.iter_mut().zip(&mut *self.bias_values);
+        places.zip(biases).for_each(|((id, value), bias)| (*id, *value) = (bias.id, bias.value));
         (self.sampling, self.ignore_eos, self.show_special) = (sampling, ignore_eos, show_special);
         self.max_tokens = match asked.max_tokens {
             0 => usize::MAX,
@@ -208,15 +207,19 @@ impl Writing {
             return Err(mote_runtime::SessionError::Empty.into());
         };
         let window = self.sampling.penalty_window.min(recent.len());
-        let changed = recent[recent.len() - window..].iter();
-        let biased = &self.bias_ids[..self.n_biases];
+        let changed = recent.iter().skip(recent.len() - window);
+        let biased = self.bias_ids.get(..self.n_biases).unwrap_or_default();
         let changed = || changed.clone().chain(biased).map(|&id| id as usize);
-        changed().zip(self.spare.iter_mut()).for_each(|(id, spare)| *spare = logits[id]);
+        for (id, spare) in changed().zip(self.spare.iter_mut()) {
+            *spare = logits.get(id).copied().unwrap_or_default();
+        }
         for (&id, value) in biased.iter().zip(&*self.bias_values) {
-            logits[id as usize] += value;
+            logits.get_mut(id as usize).into_iter().for_each(|logit| *logit += value);
         }
         let picked = sample::pick(kernels, &self.sampling, logits, recent, self.candidates);
-        changed().zip(self.spare.iter()).for_each(|(id, spare)| logits[id] = *spare);
+        for (id, spare) in changed().zip(self.spare.iter()) {
+            logits.get_mut(id).into_iter().for_each(|logit| *logit = *spare);
+        }
         Ok(picked?)
     }
 
@@ -227,7 +230,8 @@ impl Writing {
         } else if !has_room {
             self.stopped = Some(StopReason::Length);
         }
-        let stops = self.stops[..self.stop_bytes].split(|&byte| byte == 0);
+        let stops = self.stops.get(..self.stop_bytes).unwrap_or_default();
+        let stops = stops.split(|&byte| byte == 0);
         let stops = stops.filter(|stop| !stop.is_empty());
         if self.pieces.push(id, stops, self.stopped.is_some())? {
             self.stopped = Some(StopReason::Stop);
@@ -264,7 +268,7 @@ fn check_biases(biases: &[LogitBias], n_vocab: usize, most: usize) -> Result<()>
         if !is_sound {
             return Err(Failure::invalid("a bias is not between -1e30 and 1e30"));
         }
-        if biases[..i].iter().any(|other| other.id == bias.id) {
+        if biases.iter().take(i).any(|other| other.id == bias.id) {
             return Err(Failure::invalid("a token has two biases"));
         }
     }

@@ -24,7 +24,8 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     config.embedding_scale = libm::sqrtf(config.n_embd as f32);
     config.gate = Gate::GeluTanh;
     if config.n_layers == LAYERS_27B {
-        config.attention_scale = 1.0 / libm::sqrtf((config.n_embd / config.n_heads).max(1) as f32);
+        let width = config.n_embd.checked_div(config.n_heads).unwrap_or(1).max(1);
+        config.attention_scale = 1.0 / libm::sqrtf(width as f32);
     }
     if let Some(scale) = keys.float("attention.scale", f32::MIN_POSITIVE..=1e6)? {
         config.attention_scale = scale;

@@ -28,7 +28,8 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     config.embedding_scale = libm::sqrtf(config.n_embd as f32);
     config.gate = Gate::GeluTanh;
     if config.n_layers == LAYERS_27B {
-        config.attention_scale = 1.0 / libm::sqrtf((config.n_embd / config.n_heads).max(1) as f32);
+        let width = config.n_embd.checked_div(config.n_heads).unwrap_or(1).max(1);
+        config.attention_scale = 1.0 / libm::sqrtf(width as f32);
     }
     let base = keys.float("rope.freq_base_swa", 1.0..=1e9)?.unwrap_or(10_000.0);
     // What stretches the embedding of the layers that see everything leaves the others as they are.

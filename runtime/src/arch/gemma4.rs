@@ -39,7 +39,8 @@ fn config(keys: &Keys<'_>) -> Result<Config, LoadError> {
     config.keys_as_values = true;
     // 0 says the same as no key, as Hugging Face has it.
     config.logit_softcap = keys.float("final_logit_softcapping", 0.0..=1e6)?.unwrap_or(0.0);
-    config.layer_embd = keys.count_or_zero(LAYER_EMBD, MAX_WIDTH / n_layers)?.unwrap_or(0);
+    config.layer_embd =
+        keys.count_or_zero(LAYER_EMBD, MAX_WIDTH.checked_div(n_layers).unwrap_or(0))?.unwrap_or(0);
     // The network beside the experts is the layer's own.
     keys.refuse("expert_shared_count")?;
     keys.refuse("expert_shared_feed_forward_length")?;
@@ -69,7 +70,9 @@ fn window(keys: &Keys<'_>, config: &Config, layers: LayerSet) -> Result<Option<W
     let size = keys.required_count("attention.sliding_window", usize::MAX)?;
     let own = keys.of_layer(first);
     let n_kv_heads = own.count(KV_HEADS, MAX_WIDTH)?.unwrap_or(config.n_heads);
-    let head_dim = keys.count(HEAD, MAX_WIDTH / config.n_heads)?.unwrap_or(config.head_dim);
+    let head_dim = keys
+        .count(HEAD, MAX_WIDTH.checked_div(config.n_heads).unwrap_or(0))?
+        .unwrap_or(config.head_dim);
     let value_dim = keys.count("attention.value_length_swa", MAX_WIDTH)?;
     if value_dim.is_some_and(|dim| dim != head_dim) {
         return Err(LoadError::Key("attention.value_length_swa", KeyError::Unsupported));

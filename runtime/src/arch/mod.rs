@@ -317,7 +317,7 @@ impl<'a> Keys<'a> {
         }
         let head_dim = match self.count("attention.key_length", MAX_WIDTH)? {
             Some(head_dim) => head_dim,
-            None if n_embd.is_multiple_of(n_heads) => n_embd / n_heads,
+            None if n_embd.is_multiple_of(n_heads) => n_embd.checked_div(n_heads).unwrap_or(0),
             None => return Err(LoadError::Key("attention.head_count", KeyError::OutOfRange)),
         };
         let value_dim = self.count("attention.value_length", MAX_WIDTH)?;
@@ -403,7 +403,7 @@ impl<'a> Keys<'a> {
         if inner * key_dim > MAX_STATE || keys * key_dim > MAX_WIDTH / 4 {
             return wrong("ssm.state_size");
         }
-        let value_dim = inner / values;
+        let value_dim = inner.checked_div(values).unwrap_or(0);
         Ok(Recurrence::Delta { taps, keys, key_dim, values, value_dim, layout })
     }
 
@@ -642,7 +642,7 @@ impl<'a> Keys<'a> {
         let groups_used = self.count_or_zero("expert_group_used_count", groups)?.unwrap_or(groups);
         // What those who trained with either kind of gating did (DeepSeek-AI 2024).
         let group_best = if gating == Gating::Sigmoid { 2 } else { 1 };
-        let size = n / groups;
+        let size = n.checked_div(groups).unwrap_or(0);
         let enough = used <= groups_used * size && (groups == 1 || size >= group_best);
         if !n.is_multiple_of(groups) || !enough {
             return Err(LoadError::Key("expert_group_count", KeyError::OutOfRange));

@@ -144,11 +144,12 @@ impl Best<'_> {
         let Some(known) = self.out.get(..self.len) else { return };
         let at = known.partition_point(|old| precedes(old, &new));
         self.len = (self.len + 1).min(self.out.len());
+        // The last one gives way.
         if let Some(tail) = self.out.get_mut(at..self.len)
-            && !tail.is_empty()
+            && let Some(last) = tail.last_mut()
         {
+            *last = new;
             tail.rotate_right(1);
-            tail[0] = new;
         }
     }
 }

@@ -99,7 +99,7 @@ impl<'s> NgramSession<'s> {
     pub fn save(&self, out: &mut [u8]) -> Result<usize, SessionError> {
         let (needed, given) = (self.saved_bytes(), out.len());
         let out = out.get_mut(..needed).ok_or(TooSmall { needed, given })?;
-        save::write_saved(&self.kind(), &self.tokens[..self.position], &self.origins, out, |_| ());
+        save::write_saved(&self.kind(), self.tokens(), &self.origins, out, |_| ());
         check_file(self.model.trie().gguf())?;
         Ok(needed)
     }
@@ -125,7 +125,8 @@ impl<'s> NgramSession<'s> {
     /// Tokens behind the context become part of it.
     fn advance(&mut self, tokens: &[u32], origin: Origin) {
         let (first, n) = (self.position, tokens.len());
-        self.tokens[first..first + n].copy_from_slice(tokens);
+        let places = self.tokens.iter_mut().skip(first);
+        places.zip(tokens).for_each(|(place, token)| *place = *token);
         self.origins.set(first, n, origin);
         self.move_to(first + n);
     }
@@ -135,9 +136,9 @@ impl<'s> NgramSession<'s> {
     fn move_to(&mut self, position: usize) {
         (self.position, self.has_logits) = (position, false);
         let longest = self.model.trie().order() - 1;
-        let seen = &self.tokens[position.saturating_sub(longest)..position];
+        let seen = self.tokens.get(position.saturating_sub(longest)..position);
         let next = |state, &token| score(self.model.trie(), &state, token).1;
-        self.state = seen.iter().fold(State::EMPTY, next);
+        self.state = seen.unwrap_or_default().iter().fold(State::EMPTY, next);
     }
 
     fn compute(&mut self) {
@@ -168,7 +169,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
     }
 
     fn tokens(&self) -> &[u32] {
-        &self.tokens[..self.position]
+        self.tokens.get(..self.position).unwrap_or_default()
     }
 
     fn origin(&self, position: usize) -> Option<Origin> {
@@ -217,7 +218,7 @@ impl<'m, 's: 'm> LanguageModel<'m> for NgramSession<'s> {
         self.compute();
         // Nobody draws from zeros; the next call that can fail says why there are none.
         check_file(self.model.trie().gguf()).ok()?;
-        Some((self.logits, &self.tokens[..self.position]))
+        Some((self.logits, self.tokens.get(..self.position)?))
     }
 
     fn take_logits(&mut self) -> Option<&mut [f32]> {

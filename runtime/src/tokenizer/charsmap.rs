@@ -65,7 +65,7 @@ impl<'a> Charsmap<'a> {
         let (len, place) = found?;
         let text = self.texts.get(place as usize..)?;
         let end = text.iter().position(|&byte| byte == 0)?;
-        Some((len, &text[..end]))
+        Some((len, text.get(..end)?))
     }
 
     fn unit(&self, at: u32) -> Option<u32> {

@@ -79,7 +79,7 @@ impl<'a> Decoder<'a> {
 
     /// The bytes of a character's beginning that are waiting for its rest.
     pub fn pending(&self) -> &[u8] {
-        &self.state.pending[..usize::from(self.state.len)]
+        self.state.pending.get(..usize::from(self.state.len)).unwrap_or_default()
     }
 
     /// The most that one token can write: every byte of the longest one and every waiting byte
@@ -123,27 +123,35 @@ impl State {
         if raw {
             return sink(byte);
         }
-        let mut bytes = [0; 4];
+        // A byte that does not continue what is waiting may begin another character.
+        if !self.continues(byte, sink) {
+            self.flush(sink);
+            self.continues(byte, sink);
+        }
+    }
+
+    /// Whether a byte continues the character that is waiting. Alone, every byte does: as a character, the
+    /// beginning of one, or U+FFFD.
+    fn continues(&mut self, byte: u8, sink: &mut dyn FnMut(u8)) -> bool {
         let len = usize::from(self.len);
-        bytes[..len].copy_from_slice(&self.pending[..len]);
-        bytes[len] = byte;
-        match core::str::from_utf8(&bytes[..=len]) {
+        let mut bytes = [byte; 4];
+        let waiting = bytes.iter_mut().zip(self.pending).take(len);
+        waiting.for_each(|(place, waiting)| *place = waiting);
+        let character = bytes.get(..=len).unwrap_or_default();
+        match core::str::from_utf8(character) {
             Ok(_) => {
                 self.len = 0;
-                bytes[..=len].iter().for_each(|&byte| sink(byte));
+                character.iter().for_each(|&byte| sink(byte));
             }
-            // The beginning of a character.
             Err(error) if error.error_len().is_none() && len < 3 => {
-                self.pending[len] = byte;
+                let [pending @ .., _] = bytes;
+                self.pending = pending;
                 self.len += 1;
             }
-            // The byte does not continue what is waiting, but it may begin another character.
-            Err(_) if len > 0 => {
-                self.flush(sink);
-                self.push(byte, raw, sink);
-            }
+            Err(_) if len > 0 => return false,
             Err(_) => REPLACEMENT.into_iter().for_each(sink),
         }
+        true
     }
 
     fn flush(&mut self, sink: &mut dyn FnMut(u8)) {

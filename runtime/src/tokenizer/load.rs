@@ -168,7 +168,9 @@ impl<'a> Loader<'_, 'a> {
         let mut tokens = [(&[][..], TokenKind::Unused); BLOCK];
         let mut hashes = [0; BLOCK];
         for (id, (token, place)) in (first..end).zip(tokens.iter_mut().zip(&mut hashes)) {
-            self.offsets[id] = self.texts.offset() as u32;
+            if let Some(offset) = self.offsets.get_mut(id) {
+                *offset = self.texts.offset() as u32;
+            }
             let text = self.texts.next().unwrap_or_default().as_bytes();
             let kind = self.kind(id, text)?;
             let (hash, blanks) = match self.source.spelling {
@@ -191,7 +193,9 @@ impl<'a> Loader<'_, 'a> {
     fn kind(&mut self, id: usize, text: &[u8]) -> Result<TokenKind, LoadError> {
         let number = self.source.kinds.number(id, self.source.spelling, text);
         // Counting has shown that every number is a kind.
-        self.kinds[id] = number as u8;
+        if let Some(kind) = self.kinds.get_mut(id) {
+            *kind = number as u8;
+        }
         let kind = KINDS.get(number as usize).copied().unwrap_or(TokenKind::Normal);
         if text.len() > MAX_TOKEN_BYTES {
             return Err(LoadError::TokenTooLong { id: id as u32, len: text.len() });
@@ -212,7 +216,9 @@ impl<'a> Loader<'_, 'a> {
             return Ok(());
         }
         let Source { spelling, file, .. } = self.source;
-        let text_of = |id: u32| text_at(file, self.offsets[id as usize]);
+        let text_of = |id: u32| {
+            self.offsets.get(id as usize).map_or(&[][..], |&offset| text_at(file, offset))
+        };
         if spelling.merges(kind) {
             let same = |other| match spelling {
                 Spelling::Bytes | Spelling::Words | Spelling::Escaped => text_of(other) == text,
@@ -253,9 +259,10 @@ impl<'a> Kinds<'a> {
             }
             Kinds::ListedUnsigned(kinds) => kinds.iter().enumerate().for_each(&mut count),
             Kinds::Guessed { control, .. } => {
-                counts[NORMAL as usize] = tokens;
-                counts[CONTROL as usize] = control.len();
-                counts[UNKNOWN as usize] = 1;
+                let most = [(NORMAL, tokens), (CONTROL, control.len()), (UNKNOWN, 1)];
+                for (kind, most) in most {
+                    counts.get_mut(kind as usize).into_iter().for_each(|count| *count = most);
+                }
             }
         }
         wrong.map_or(Ok(counts), Err)

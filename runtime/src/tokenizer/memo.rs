@@ -62,10 +62,10 @@ impl<'s> Memo<'s> {
         }
         let (word, rest) = entry.split_at_mut(WORD);
         word.copy_from_slice(&key.word);
-        for (place, token) in rest.iter_mut().zip(core::iter::once(0).chain(tokens)) {
-            *place = token;
+        let state = key.len | (count as u32) << 8;
+        for (place, value) in rest.iter_mut().zip(core::iter::once(state).chain(tokens)) {
+            *place = value;
         }
-        rest[0] = key.len | (count as u32) << 8;
     }
 }
 

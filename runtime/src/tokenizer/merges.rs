@@ -105,9 +105,10 @@ impl<'a> Loader<'_, 'a> {
         }
         let hashes = self.vocabulary.read_ahead(&halves);
         let mut tokens = [None; BLOCK];
-        for (at, tokens) in tokens.iter_mut().enumerate().take(len) {
-            let half = |side: usize| (hashes[2 * at + side], halves[2 * at + side]);
-            *tokens = self.find(first + at, half(0), half(1))?;
+        let merges = halves.as_chunks().0.iter().zip(hashes.as_chunks().0);
+        for ((rank, tokens), (texts, hashes)) in (first..).zip(&mut tokens).zip(merges).take(len) {
+            let ([left, right], [left_hash, right_hash]) = (*texts, *hashes);
+            *tokens = self.find(rank, (left_hash, left), (right_hash, right))?;
         }
         let mut places = [0; BLOCK];
         for (place, tokens) in places.iter_mut().zip(&tokens) {
@@ -138,7 +139,9 @@ impl<'a> Loader<'_, 'a> {
             self.result = find_result(self.vocabulary, left, right, self.result)?;
             Some((left_id, right_id))
         })();
-        self.results[rank] = self.result;
+        if let Some(result) = self.results.get_mut(rank) {
+            *result = self.result;
+        }
         if tokens.is_none() && !is_known(self.vocabulary, left, right) {
             return Err(LoadError::MergeToken(rank));
         }
@@ -224,8 +227,7 @@ fn is_known(vocabulary: &Vocabulary<'_>, left: &[u8], right: &[u8]) -> bool {
     let mut joined = [0; 256];
     let len = left.len() + right.len();
     let Some(joined) = joined.get_mut(..len) else { return false };
-    joined[..left.len()].copy_from_slice(left);
-    joined[left.len()..].copy_from_slice(right);
+    joined.iter_mut().zip(left.iter().chain(right)).for_each(|(place, byte)| *place = *byte);
     known(left) && known(right) && known(joined)
 }
 

@@ -23,8 +23,14 @@
 //! Results are those of Hugging Face's tokenizers library. Where llama.cpp differs from it
 //! (normalization form C for qwen2; runs of blanks in gemma), Hugging Face is followed.
 
+#[expect(clippy::indexing_slicing, reason = "tables of all bytes")]
 mod alphabet;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "lists that it links itself, of places in a word and ranks of merges"
+)]
 mod chain;
+#[expect(clippy::indexing_slicing, reason = "tables of two bits, and of ASCII")]
 mod characters;
 mod charsmap;
 mod class_tables;
@@ -34,19 +40,31 @@ mod encode;
 mod error;
 mod keys;
 mod load;
+#[expect(clippy::indexing_slicing, reason = "nodes of a tree that it sorted and linked itself")]
 mod longest;
 mod memo;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "places in a word of at most as many as the arrays have"
+)]
 mod merge;
 mod merges;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the generated tables belong together; places in a text that it found itself"
+)]
 mod nfc;
 mod nfc_tables;
 mod piece;
 mod pre;
 mod recent;
+#[expect(clippy::indexing_slicing, reason = "ids that it counted itself, sorted in place")]
 mod scores;
 mod scratch;
+#[expect(clippy::indexing_slicing, reason = "tables of all bytes")]
 mod special;
 mod table;
+#[expect(clippy::indexing_slicing, reason = "places in a text, in arrays of its length")]
 mod unigram;
 mod vocabulary;
 mod wordpiece;

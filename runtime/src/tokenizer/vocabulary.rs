@@ -167,8 +167,9 @@ impl Vocabulary<'_> {
     /// The token of bytes, which it has in the alphabet.
     pub(super) fn find_bytes(&self, bytes: &[u8]) -> Option<u32> {
         let mut buffer = [0; 128];
-        if let Some(len) = alphabet::write(bytes, &mut buffer) {
-            return self.find_merged(&buffer[..len]);
+        let len = alphabet::write(bytes, &mut buffer);
+        if let Some(text) = len.and_then(|len| buffer.get(..len)) {
+            return self.find_merged(text);
         }
         let hash = table::hash_bytes(alphabet::spell(bytes));
         self.merged.find(hash, |id| alphabet::spell(bytes).eq(self.text(id).iter().copied()))

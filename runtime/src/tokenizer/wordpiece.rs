@@ -133,7 +133,7 @@ impl Cleaning {
 impl Word {
     fn new() -> Self {
         let mut bytes = [0; _];
-        bytes[..piece::BLANK.len()].copy_from_slice(&piece::BLANK);
+        bytes.iter_mut().zip(piece::BLANK).for_each(|(place, byte)| *place = byte);
         Word { bytes, len: piece::BLANK.len(), characters: 0, ids: [0; _] }
     }
 

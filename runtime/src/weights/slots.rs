@@ -15,6 +15,25 @@ macro_rules! slots {
     };
 }
 
+impl Slot {
+    /// Its line in the list.
+    #[expect(clippy::indexing_slicing, reason = "a slot's number is its place in the list")]
+    fn line(self) -> &'static (Slot, &'static str, Width, Width) {
+        &LAYER[self as usize]
+    }
+
+    /// Its name in the file after `blk.N.`.
+    pub(super) fn name(self) -> &'static str {
+        self.line().1
+    }
+
+    /// Its inputs and outputs.
+    pub(super) fn shape(self) -> (Width, Width) {
+        let (_, _, cols, rows) = *self.line();
+        (cols, rows)
+    }
+}
+
 // From `Q` to `Sinks` they are attention's, from `MixIn` to `TimeNormBias` other mixers' (`Slot::fits`).
 slots! {
     AttentionNorm = "attn_norm.weight", Embd, One;

@@ -108,10 +108,8 @@ fn spelled(bytes: &[u8]) -> String {
             b' '..=b'~' => text.push(byte.into()),
             _ => {
                 text.push_str("\\x");
-                text.extend(
-                    [byte >> 4, byte & 15]
-                        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])),
-                );
+                let digits = [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
+                text.extend(digits.into_iter().flatten());
             }
         }
     }
