@@ -218,6 +218,42 @@ fn case_355_lengths_that_no_memory_has() {
     }
 }
 
+/// Room for nothing, for one, for one too few, for all and for one more: the number that is needed, and not
+/// a byte written behind the room.
+#[test]
+fn case_293_no_more_is_written_than_there_is_room_for() {
+    const CANARY: u8 = 0x5a;
+    let bytes = Bytes::fixture("models/llama-f32.gguf");
+    let model = bytes.model();
+    let text = "two tests, and \u{e9}";
+    let from: *const c_char = text.as_ptr().cast();
+    let (mut ids, mut n, mut m) = ([0_u32; 64], 0, 0);
+    // SAFETY: a live model, buffers at least of the sizes given.
+    unsafe {
+        assert_eq!(mote_tokenize(model.0, from, text.len(), 1, ids.as_mut_ptr(), 64, &mut n), OK);
+        for room in [0, 1, n - 1, n, n + 1] {
+            let mut out = [u32::from_ne_bytes([CANARY; 4]); 64];
+            let status =
+                mote_tokenize(model.0, from, text.len(), 1, out.as_mut_ptr(), room, &mut m);
+            let enough = if room < n { code(Code::TooSmall) } else { OK };
+            assert_eq!((status, m), (enough, n), "{room}");
+            assert!(out[room..].iter().all(|&id| id == u32::from_ne_bytes([CANARY; 4])), "{room}");
+        }
+        let mut size = 0;
+        let whole = &mut [0_u8; 64];
+        let o: *mut c_char = whole.as_mut_ptr().cast();
+        assert_eq!(mote_detokenize(model.0, ids.as_ptr(), n, 0, o, 64, &mut size), OK);
+        for room in [0, 1, size - 1, size, size + 1] {
+            let mut out = [CANARY; 64];
+            let o: *mut c_char = out.as_mut_ptr().cast();
+            let status = mote_detokenize(model.0, ids.as_ptr(), n, 0, o, room, &mut m);
+            let enough = if room < size { code(Code::TooSmall) } else { OK };
+            assert_eq!((status, m), (enough, size), "{room}");
+            assert!(out[room..].iter().all(|&byte| byte == CANARY), "{room}");
+        }
+    }
+}
+
 #[test]
 fn texts_and_tokens() {
     let bytes = Bytes::fixture("tokenizer/spm_llama.gguf");

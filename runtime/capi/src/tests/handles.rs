@@ -216,6 +216,70 @@ fn case_367_a_callback_that_calls_its_session() {
     assert!(statuses.iter().all(|&status| status == code(Code::Busy)));
 }
 
+/// What a callback waits for: another thread that uses the model and a session of its own.
+unsafe extern "C" fn waits(user: *mut c_void, _: usize, _: usize) -> c_int {
+    struct Sent(*mut ModelHandle);
+    // SAFETY: a model is for any number of threads.
+    unsafe impl Send for Sent {}
+    // SAFETY: the test's own struct, used by nobody else meanwhile.
+    let caller = unsafe { &mut *user.cast::<Caller>() };
+    let (sent, (done, result)) = (Sent(caller.model), std::sync::mpsc::channel());
+    std::thread::spawn(move || {
+        let sent = sent;
+        let (mut session, mut n, mut ids) = (null_mut(), 0, [0; 8]);
+        // SAFETY: the model outlives the call that this callback is part of.
+        let statuses = unsafe {
+            [
+                mote_model_retain(sent.0),
+                mote_tokenize(sent.0, c"ab".as_ptr(), 2, 0, ids.as_mut_ptr(), 8, &mut n),
+                mote_session_plan(sent.0, &small(), &mut PlanInfo::default()),
+                mote_session_new(sent.0, &SessionOptions { threads: 2, ..small() }, &mut session),
+                mote_session_feed(session, [3, 4].as_ptr(), 2, 0),
+                mote_session_next(session, &mut Piece::default()),
+                mote_session_free(session),
+                mote_model_free(sent.0),
+            ]
+        };
+        let _ = done.send(statuses);
+    });
+    // Whoever holds a lock meanwhile holds it for ever.
+    let statuses = result.recv_timeout(std::time::Duration::from_secs(60));
+    caller.statuses.extend(statuses.unwrap_or([code(Code::Busy); 8]));
+    0
+}
+
+/// That a callback must return (no C++ exception, no longjmp) is for mote.h to say. That the library holds no
+/// lock meanwhile is shown by a thread that does everything, while the callback waits for it.
+#[test]
+fn case_369_no_lock_is_held_while_a_callback_runs() {
+    let header = include_str!("../../include/mote.h");
+    assert!(header.contains("a C++ exception or a longjmp through the library is undefined"));
+    let bytes = Bytes::fixture(GEMMA);
+    let model = bytes.model();
+    for threads in [1, 2] {
+        let mut caller = Caller {
+            session: null_mut(),
+            model: model.0,
+            calls: 0,
+            stop_at: 0,
+            statuses: Vec::new(),
+        };
+        let user: *mut Caller = &raw mut caller;
+        let options = SessionOptions {
+            progress: Some(waits),
+            progress_user: user.cast(),
+            threads,
+            ..small()
+        };
+        let session = model.session(&options);
+        assert_eq!(session.feed(&prompt(9)), OK);
+        session.next().unwrap();
+        // SAFETY: no call is at work.
+        let statuses = unsafe { &(*user).statuses };
+        assert!(statuses.len() >= 8 * 2 && statuses.iter().all(|&status| status == OK));
+    }
+}
+
 unsafe extern "C" fn stops(user: *mut c_void, _: usize, _: usize) -> c_int {
     // SAFETY: the test's own struct.
     let caller = unsafe { &mut *user.cast::<Caller>() };
