@@ -119,6 +119,24 @@ fn a_tokenizer_in_protobuf() {
     sweep_tokenizer(Folder::from([("tokenizer.model".to_owned(), file)]), "tokenizer.model", 6);
 }
 
+/// Vocabularies of lines, alone and with merges beside them.
+#[test]
+fn tokenizers_of_lines() {
+    let folder = |files: &[(&str, &str)]| -> Folder {
+        files.iter().map(|(name, text)| ((*name).into(), text.as_bytes().to_vec())).collect()
+    };
+    let words = folder(&[("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nab\n##c\n")]);
+    sweep_tokenizer(words, "vocab.txt", 7);
+    let merged = folder(&[
+        ("vocab.json", r#"{"a":0,"b":1,"ab":2,"abb":3,"<|endoftext|>":4}"#),
+        ("merges.txt", "#version: 0.2\na b\nab b\n"),
+        ("tokenizer_config.json", r#"{"add_bos_token":false,"eos_token":"<|endoftext|>"}"#),
+    ]);
+    for name in ["vocab.json", "merges.txt", "tokenizer_config.json"] {
+        sweep_tokenizer(merged.clone(), name, 6);
+    }
+}
+
 /// A piece with a score and its type.
 fn piece(text: &str, kind: Option<u8>) -> Vec<u8> {
     let score = [&[2 << 3 | 5][..], &(-1.5_f32).to_le_bytes()].concat();

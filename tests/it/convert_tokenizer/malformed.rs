@@ -289,6 +289,11 @@ fn case_303_a_vocabulary_of_lines() {
     ] {
         assert_eq!(converted(&vocabulary, 8).unwrap(), expected, "{vocabulary:?}");
     }
+    // A reader would take tokens 100 to 102 for them.
+    for special in ["[UNK]", "[CLS]", "[SEP]"] {
+        let other = converted(&plain.replace(special, "other"), 8).unwrap_err();
+        assert!(matches!(other.reason(), Reason::Unsupported(_)), "{special}: {other}");
+    }
     let spaced = converted(&plain.replace("a\n", "a\n\n"), 9).unwrap();
     assert_ne!(spaced["tokenizer.ggml.tokens"], expected["tokenizer.ggml.tokens"]);
     let twice = converted(&plain.replace('\n', "\n\n"), 16).unwrap_err();
