@@ -223,6 +223,32 @@ fn templates_give_the_texts_of_jinja2() {
     }
 }
 
+/// Templates of a model that want to run code, to go on for ever, or to overflow the stack.
+#[test]
+fn case_412_templates_of_hostile_models() {
+    let context =
+        file("chat-412.json", b"{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}");
+    let mut seen = 0;
+    let mut render = |name: &str, path: &str| {
+        let start = Instant::now();
+        let outcome = mote(&["chat", "-m", path, "--render", &context]);
+        assert!([1, 3].contains(&outcome.code()), "{name}: {} {}", outcome.code(), outcome.out());
+        assert!(start.elapsed() < Duration::from_secs(30), "{name}");
+        // What the payload would have printed, had it run: a user's number.
+        assert!(!outcome.out().contains("uid="), "{name}: {}", outcome.out());
+        seen += 1;
+    };
+    for (id, bytes) in
+        crate::gguf_malformed::files().filter(|(id, _)| id.starts_with("tk_template_"))
+    {
+        render(&id, &file(&format!("chat-{id}.gguf"), &bytes));
+    }
+    if let Some(path) = mote_tests::shared::shared("malformed/tk_template_deep.gguf") {
+        render("tk_template_deep", path.to_str().unwrap());
+    }
+    assert!(seen >= 2, "{seen}");
+}
+
 #[test]
 fn a_template_is_not_trusted() {
     let context = file("chat-small.json", b"{\"messages\": []}");

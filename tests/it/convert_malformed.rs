@@ -54,6 +54,20 @@ fn write_index(checkpoint: &Checkpoint, map: &Value) {
     checkpoint.write("model.safetensors.index.json", index.to_string());
 }
 
+/// The file is large enough for what it says, and has no such bytes: nothing of its size is read or made.
+#[test]
+fn case_306_a_header_above_the_limit_in_a_file_of_holes() {
+    let checkpoint = Checkpoint::new("case_306");
+    let path = checkpoint.path("model.safetensors");
+    for length in [100_000_001_u64, 150_000_000, u64::MAX, 1 << 63] {
+        fs::write(&path, length.to_le_bytes()).unwrap();
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(200_000_000).unwrap();
+        let start = std::time::Instant::now();
+        fails(&checkpoint, DAMAGED, "header");
+        assert!(start.elapsed() < std::time::Duration::from_secs(1));
+    }
+}
+
 #[test]
 fn case_320_shards_lie_in_the_folder() {
     let checkpoint = Checkpoint::new("case_320");

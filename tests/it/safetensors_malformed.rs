@@ -253,28 +253,3 @@ fn peak_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
 }
-
-/// Any byte of a header may be another: an error or a header, never a crash.
-#[test]
-fn headers_with_any_byte_changed() {
-    let tensor = |begin: u64| {
-        let end = begin + 8;
-        format!(r#"{{"dtype":"F16","shape":[2,2],"data_offsets":[{begin},{end}]}}"#)
-    };
-    let header = format!(r#"{{"__metadata__":{{"a":"b"}},"s":{},"t":{}}}"#, tensor(0), tensor(8));
-    let file = safetensors(header.as_bytes(), &[0; 16]);
-    assert!(Header::parse(&file, file.len() as u64).is_ok());
-    for at in 0..file.len() - 16 {
-        for byte in [0, b'"', b'}', b'9', b' ', b'-', 0x80, 0xff, file[at] ^ 1, file[at] ^ 0x10] {
-            let mut file = file.clone();
-            file[at] = byte;
-            if let Ok(header) = Header::parse(&file, file.len() as u64) {
-                let total: u64 = header.tensors().iter().map(|tensor| tensor.data_bytes()).sum();
-                assert_eq!(header.data_at() + total, file.len() as u64);
-            }
-        }
-    }
-    for len in 0..file.len() {
-        assert!(Header::parse(&file[..len], len as u64).is_err());
-    }
-}

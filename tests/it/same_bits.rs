@@ -93,6 +93,31 @@ fn tiny_models_give_the_same_bits_everywhere() {
     }
 }
 
+/// As if the CPU lacked first the best instruction set, then the next: what is chosen then is the best of the rest,
+/// down to the scalar table, which needs none, and a whole model's logits are the same. (Each operation alone:
+/// kernels_match_scalar. CPUs that do lack them, emulated: `./ci.sh old-x86 aarch64`.)
+#[test]
+fn case_425_a_cpu_with_fewer_instructions_gives_the_same_bits() {
+    let available: Vec<_> = arch::available().collect();
+    let names: Vec<_> = arch::names().collect();
+    assert_eq!(arch::best().name(), available[0].name());
+    assert_eq!(available.last().map(|table| table.name()), Some("scalar"));
+    // What can be run is found by its name, in the order of the list; what cannot, or is not there, is not.
+    let known: Vec<_> = names.iter().filter_map(|name| arch::by_name(name)).collect();
+    assert_eq!(names.last(), Some(&"scalar"));
+    assert!(known.iter().map(|table| table.name()).eq(available.iter().map(|table| table.name())));
+    assert!(arch::by_name("").is_none() && arch::by_name("avx1024").is_none());
+    for kind in [QuantType::F32, QuantType::Q8_0, QuantType::Q4_0] {
+        let file = encoded(&fixture("models/llama-f32.gguf"), kind);
+        let of_scalar = Run { kernels: available[available.len() - 1], ..Run::default() };
+        for &kernels in &available {
+            let run = Run { kernels, ..Run::default() };
+            assert_same(("llama", &file), &text(33), of_scalar, [run].into_iter());
+            assert_eq!(run.greedy(&file, &text(9), 12), of_scalar.greedy(&file, &text(9), 12));
+        }
+    }
+}
+
 /// Every architecture, and caps, slopes, sinks, norms without biases, branches side by side, experts: with
 /// floats, and with integers where rows are whole blocks. A few conditions each, because emulated CPUs take long.
 #[test]

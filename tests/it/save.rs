@@ -172,6 +172,10 @@ fn case_380_damaged_bytes_are_refused_and_change_nothing() {
 /// The checksum that save.rs describes, so that other numbers can be put in.
 fn sealed(mut bytes: Vec<u8>, at: usize, field: &[u8]) -> Vec<u8> {
     bytes[at..at + field.len()].copy_from_slice(field);
+    resealed(bytes)
+}
+
+pub(super) fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let end = bytes.len() - 8;
     let mix = |sum: u64, word: [u8; 8]| {
         (sum ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)

@@ -24,12 +24,15 @@ mod words;
 mod world;
 
 /// Options for a text that may spell control tokens, and for one that may not.
-const TRUSTED: EncodeOptions = EncodeOptions { bos: false, eos: false, parse_special: true };
-const PLAIN: EncodeOptions = EncodeOptions { bos: false, eos: false, parse_special: false };
+pub(super) const TRUSTED: EncodeOptions =
+    EncodeOptions { bos: false, eos: false, parse_special: true };
+pub(super) const PLAIN: EncodeOptions =
+    EncodeOptions { bos: false, eos: false, parse_special: false };
 
-const WITH_SPECIAL: DecodeOptions =
+pub(super) const WITH_SPECIAL: DecodeOptions =
     DecodeOptions { skip_special: false, text_start: true, raw: false };
-const WITHOUT_SPECIAL: DecodeOptions = DecodeOptions { skip_special: true, ..WITH_SPECIAL };
+pub(super) const WITHOUT_SPECIAL: DecodeOptions =
+    DecodeOptions { skip_special: true, ..WITH_SPECIAL };
 const RAW: DecodeOptions = DecodeOptions { raw: true, ..WITH_SPECIAL };
 
 /// The vocabularies in the folder of fixtures.
@@ -54,7 +57,10 @@ pub(super) fn with_bytes<R>(bytes: &[u8], test: impl FnOnce(&Tokenizer<'_>) -> R
     try_with_bytes(bytes, test).unwrap()
 }
 
-fn try_with_bytes<R>(bytes: &[u8], test: impl FnOnce(&Tokenizer<'_>) -> R) -> Result<R, LoadError> {
+pub(super) fn try_with_bytes<R>(
+    bytes: &[u8],
+    test: impl FnOnce(&Tokenizer<'_>) -> R,
+) -> Result<R, LoadError> {
     let file = Gguf::parse(bytes).unwrap();
     let mut memory = vec![0xA5; Tokenizer::bytes_needed(&file)?];
     Ok(test(&Tokenizer::new(&file, &mut memory)?))
@@ -93,7 +99,7 @@ const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 const BYTE: i32 = 6;
 
-fn decode(tokenizer: &Tokenizer<'_>, ids: &[u32], options: DecodeOptions) -> Vec<u8> {
+pub(super) fn decode(tokenizer: &Tokenizer<'_>, ids: &[u32], options: DecodeOptions) -> Vec<u8> {
     let mut decoder = Decoder::new(tokenizer, options);
     let mut buffer = vec![0; decoder.max_text_bytes()];
     let mut text = Vec::new();

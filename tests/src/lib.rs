@@ -14,4 +14,5 @@ pub mod ngrams;
 pub mod random;
 pub mod shared;
 pub mod speak;
+pub mod sweep;
 pub mod variants;

@@ -158,6 +158,8 @@ fn case_405_grammars_that_are_too_much_are_refused_soon() {
         ("--grammar", "root ::= (\"a\"*)*".to_string(), true),
         ("--grammar", format!("root ::= r0\n{doubling}r400 ::= \"b\""), true),
         ("--grammar", "root ::= ".repeat(40_000), false),
+        ("--grammar", "root ::= root \"a\" | \"b\"".to_string(), true),
+        ("--grammar", "root ::= r\nr ::= s \"a\"\ns ::= r".to_string(), true),
         ("--regex", format!("{open}a{close}"), false),
         ("--regex", "((((".to_string(), false),
         ("--regex", "x{1000000000}".to_string(), true),

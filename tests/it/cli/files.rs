@@ -1,6 +1,7 @@
 //! What tells about files: inspect, verify, diff.
 
 use std::fs;
+use std::io::{Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
 use mote_formats::Gguf;
@@ -139,10 +140,14 @@ fn case_387_texts_of_a_file_drive_no_terminal() {
     let changed = [("general.architecture", hostile), ("general.name", hostile)];
     let path = file("hostile.gguf", &models::with_strings(&models::llama(), &changed));
     let mut hostile_files = vec![path];
-    for name in ["kv_key_escape", "tk_token_escape", "tk_rwkv_escape"] {
+    for name in ["kv_key_escape", "ti_name_escape", "tk_token_escape", "tk_rwkv_escape"] {
         let found = shared(&format!("malformed/{name}.gguf"));
         hostile_files.extend(found.map(|path| path.into_os_string().into_string().unwrap()));
+        let fixture = crate::gguf_malformed::files().find(|(id, _)| id == name);
+        hostile_files
+            .extend(fixture.map(|(id, bytes)| file(&format!("hostile-{id}.gguf"), &bytes)));
     }
+    assert!(hostile_files.len() > 3, "{hostile_files:?}");
     for path in &hostile_files {
         for option in ["--metadata", "--tensors", "--vocab", "--json"] {
             let shown = mote(&["inspect", path, option]);
@@ -206,6 +211,48 @@ fn verify_names_the_damaged_tensor() {
     assert_eq!(report["damage"][0]["tensor"], "blk.0.ffn_down.weight");
     assert_eq!(mote(&["verify", &file("verify_cut.gguf", &sound[..sound.len() / 2])]).code, 4);
     assert_eq!(mote(&["verify", "no such file"]).code, 1);
+}
+
+/// With the file's hash, a bit anywhere; without, one of the weights, whose tensor is named. A file whose index
+/// is damaged may not open at all.
+#[test]
+fn case_418_every_flipped_bit_is_found() {
+    const FLIPS: usize = 10_000;
+    let sound = summed(QuantType::Q8_0);
+    let path = file("flipped.gguf", &sound);
+    let hash = mote(&["verify", &path, "--json"]).json()["blake3"].as_str().unwrap().to_string();
+    let gguf = Gguf::parse(&sound).unwrap();
+    let tensor_at = |at: usize| {
+        gguf.tensors()
+            .find(|tensor| (tensor.offset()..tensor.offset() + tensor.data().len()).contains(&at))
+    };
+    let mut open = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let mut put = |at: usize, byte: u8| {
+        open.seek(SeekFrom::Start(at as u64)).unwrap();
+        open.write_all(&[byte]).unwrap();
+    };
+    let (mut in_tensors, mut refused) = (0, 0);
+    for i in 0..FLIPS {
+        // Spread over all of the file: header, metadata, index, tensors and what is between them.
+        let bit = i * (8 * sound.len() - 1) / (FLIPS - 1);
+        let at = bit / 8;
+        put(at, sound[at] ^ 1 << (bit % 8));
+        let outcome = mote(&["verify", &path, "--expect", &hash, "--json"]);
+        put(at, sound[at]);
+        let report: Value = serde_json::from_str(&outcome.out).unwrap();
+        assert!([3, 4].contains(&outcome.code), "bit {bit}: {report}");
+        if report["error"].is_object() {
+            refused += 1;
+        } else {
+            assert_eq!((outcome.code, &report["sound"]), (4, &Value::from(false)), "bit {bit}");
+        }
+        if let Some(tensor) = tensor_at(at) {
+            in_tensors += 1;
+            assert_eq!(report["damage"][0]["tensor"], *tensor.name(), "bit {bit}");
+        }
+    }
+    assert!(in_tensors > FLIPS / 2 && refused > FLIPS / 100, "{in_tensors}, {refused}");
+    assert_eq!(mote(&["verify", &path, "--expect", &hash]).code, 0);
 }
 
 #[test]

@@ -155,6 +155,11 @@ pub fn read(
         None => without_json(files, &settings, rows, pre)?,
     };
     let mut specials = special::read(&settings, json.as_ref(), &read.tokens, read.usual)?;
+    if matches!(read.rules, Rules::WordPieces { .. }) && !specials.has_those_of_bert() {
+        let reason = Reason::Unsupported("a vocabulary without [UNK], [CLS] or [SEP]");
+        let file = if json.is_some() { json::FILE } else { wordpiece::VOCAB_TXT };
+        return Err(TokenizerError::new(file, reason));
+    }
     // tokenizer.json would say so if one were added.
     if json.is_some() && read.adds_bos {
         specials.adds.entry("bos").or_insert(false);

@@ -124,7 +124,7 @@ fn score_by_pieces(model: &Model<'_>, tokens: &mut [Token]) {
 }
 
 /// Whether a text is `<0x00>` to `<0xFF>`.
-fn is_byte(text: &str) -> bool {
+pub(super) fn is_byte(text: &str) -> bool {
     let digits = text.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
     digits.is_some_and(|digits| {
         digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())

@@ -8,6 +8,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::error::{Reason, TokenizerError, quote};
+use super::pieces::is_byte;
 use super::protobuf::{Field, Message, ProtobufError, ProtobufReason, error};
 use super::vocabulary::{Kind, Token};
 use super::{MAX_PIECE_BYTES, MAX_TOKENS};
@@ -165,6 +166,9 @@ fn piece(mut message: Message<'_>, id: usize) -> Result<Piece<'_>, TokenizerErro
     }
     if !piece.score.is_finite() {
         return refuse(Reason::Score(id));
+    }
+    if piece.kind == Kind::Byte && !is_byte(piece.text) {
+        return refuse(Reason::Unsupported("a byte whose piece is not of the form <0x0A>"));
     }
     Ok(piece)
 }

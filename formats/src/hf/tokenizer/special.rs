@@ -40,6 +40,15 @@ pub(super) struct Specials {
     pub(super) adds: BTreeMap<&'static str, bool>,
 }
 
+impl Specials {
+    /// Whether the tokens are named for which a reader of WordPiece takes BERT's own ids, whatever they are in
+    /// this vocabulary.
+    pub(super) fn has_those_of_bert(&self) -> bool {
+        let needed = KINDS.iter().filter(|(kind, _)| ["bos", "unk", "sep"].contains(kind));
+        needed.filter_map(|&(_, key)| key).all(|key| self.ids.iter().any(|&(name, _)| name == key))
+    }
+}
+
 /// What is known while the files are read.
 struct Reader<'f> {
     settings: &'f Settings,

@@ -15,7 +15,7 @@ use super::settings::Settings;
 use super::vocabulary::{self, Added, Kind, Token};
 use super::{Files, Read, Rules, bytes, lines};
 
-const VOCAB_TXT: &str = "vocab.txt";
+pub(super) const VOCAB_TXT: &str = "vocab.txt";
 /// The name of the rules, of which there is one set.
 const PRE: &str = "default";
 const CONTINUES: &str = "##";

@@ -5,6 +5,7 @@ use std::ptr::{null, null_mut};
 
 use super::support::*;
 use crate::embed::*;
+use crate::fallback::*;
 use crate::model::*;
 use crate::options::*;
 use crate::session::*;
@@ -26,7 +27,7 @@ fn case_352_every_pointer_null_in_every_function() {
     let (mut info, mut plan, mut piece) = (Info::default(), PlanInfo::default(), Piece::default());
     let (mut n, mut n2, mut id, mut ids) = (0_usize, 0_usize, 0_u32, [0_u32; 64]);
     let (mut out, mut scratch, mut scores) = ([0_u8; 64], [0_u8; 64], [0.0_f64; 64]);
-    let (mut logits, mut states) = (null(), [0.0_f32; 32]);
+    let (mut logits, mut states, mut why) = (null(), [0.0_f32; 32], 0);
     let text: *const c_char = c"ab".as_ptr();
     let o: *mut c_char = out.as_mut_ptr().cast();
     let (p, i) = (scratch.as_mut_ptr(), ids.as_mut_ptr());
@@ -105,6 +106,9 @@ fn case_352_every_pointer_null_in_every_function() {
             ("restore 1", mote_session_restore(null_mut(), p, 64)),
             ("restore 2", mote_session_restore(s, null(), 64)),
             ("set_deadline", mote_session_set_deadline(null_mut(), 1)),
+            ("set_fallback", mote_session_set_fallback(null_mut(), m, null_mut(), 0)),
+            ("degraded 1", mote_session_degraded(null_mut(), &mut why)),
+            ("degraded 2", mote_session_degraded(s, null_mut())),
             ("cancel", mote_session_cancel(null())),
         ]
     };
@@ -112,6 +116,16 @@ fn case_352_every_pointer_null_in_every_function() {
         assert_eq!(status, code(Code::Null), "{call}");
     }
     assert!(out_model.is_null() && out_session.is_null());
+    // Free functions and the session's sentence below; four functions take no pointer.
+    let elsewhere = ["model_free", "session_free", "session_error"];
+    let without = ["abi_version", "version", "status_text", "guard_files"];
+    let mut named: Vec<&str> =
+        statuses.iter().filter_map(|(call, _)| call.split(' ').next()).collect();
+    named.iter_mut().for_each(|name| *name = name.trim_end_matches(','));
+    named.sort();
+    named.dedup();
+    let exported = include_str!("../../symbols.txt").lines().count();
+    assert_eq!(named.len() + elsewhere.len() + without.len(), exported, "{named:?}");
     // SAFETY: NULL is no error where something is freed, and texts are always there.
     unsafe {
         assert_eq!(mote_model_free(null_mut()), OK);
@@ -215,6 +229,42 @@ fn case_355_lengths_that_no_memory_has() {
         assert_eq!(mote_detokenize(model.0, i, 0, 0, o, 0, &mut n), OK);
         assert_eq!(mote_session_feed(session.0, i, 0, 0), code(Code::Empty));
         assert_eq!(mote_session_restore(session.0, out.as_ptr(), 0), code(Code::State));
+    }
+}
+
+/// Room for nothing, for one, for one too few, for all and for one more: the number that is needed, and not
+/// a byte written behind the room.
+#[test]
+fn case_293_no_more_is_written_than_there_is_room_for() {
+    const CANARY: u8 = 0x5a;
+    let bytes = Bytes::fixture("models/llama-f32.gguf");
+    let model = bytes.model();
+    let text = "two tests, and \u{e9}";
+    let from: *const c_char = text.as_ptr().cast();
+    let (mut ids, mut n, mut m) = ([0_u32; 64], 0, 0);
+    // SAFETY: a live model, buffers at least of the sizes given.
+    unsafe {
+        assert_eq!(mote_tokenize(model.0, from, text.len(), 1, ids.as_mut_ptr(), 64, &mut n), OK);
+        for room in [0, 1, n - 1, n, n + 1] {
+            let mut out = [u32::from_ne_bytes([CANARY; 4]); 64];
+            let status =
+                mote_tokenize(model.0, from, text.len(), 1, out.as_mut_ptr(), room, &mut m);
+            let enough = if room < n { code(Code::TooSmall) } else { OK };
+            assert_eq!((status, m), (enough, n), "{room}");
+            assert!(out[room..].iter().all(|&id| id == u32::from_ne_bytes([CANARY; 4])), "{room}");
+        }
+        let mut size = 0;
+        let whole = &mut [0_u8; 64];
+        let o: *mut c_char = whole.as_mut_ptr().cast();
+        assert_eq!(mote_detokenize(model.0, ids.as_ptr(), n, 0, o, 64, &mut size), OK);
+        for room in [0, 1, size - 1, size, size + 1] {
+            let mut out = [CANARY; 64];
+            let o: *mut c_char = out.as_mut_ptr().cast();
+            let status = mote_detokenize(model.0, ids.as_ptr(), n, 0, o, room, &mut m);
+            let enough = if room < size { code(Code::TooSmall) } else { OK };
+            assert_eq!((status, m), (enough, size), "{room}");
+            assert!(out[room..].iter().all(|&byte| byte == CANARY), "{room}");
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::support::*;
 use crate::call::tests_only::PANICS;
 use crate::embed::*;
+use crate::fallback::*;
 use crate::model::*;
 use crate::options::*;
 use crate::session::*;
@@ -89,6 +90,9 @@ fn case_371_a_model_lives_as_long_as_its_sessions() {
 /// A panic in the body of each exported function becomes a status.
 #[test]
 fn case_366_no_panic_crosses() {
+    PANICS.set(true);
+    assert_eq!(mote_guard_files(), code(Code::Internal));
+    PANICS.set(false);
     let bytes = Bytes::fixture(GEMMA);
     let model = bytes.model();
     type Call<'a> = (&'a str, &'a dyn Fn(*mut ModelHandle, *mut SessionHandle) -> i32);
@@ -139,8 +143,15 @@ fn case_366_no_panic_crosses() {
             ("save", &|_, s| mote_session_save(s, [0; 8].as_mut_ptr(), 8, &mut 0)),
             ("restore", &|_, s| mote_session_restore(s, [0; 8].as_ptr(), 8)),
             ("set_deadline", &|_, s| mote_session_set_deadline(s, 1)),
+            ("set_fallback", &|m, s| mote_session_set_fallback(s, m, null_mut(), 0)),
+            ("degraded", &|_, s| mote_session_degraded(s, &mut 0)),
         ]
     };
+    let first_of_sessions = calls.iter().position(|(name, _)| *name == "begin").unwrap();
+    // Those that only return a text or a number have no status; that which guards files has no handle.
+    let others = ["abi_version", "version", "status_text", "session_error", "guard_files"];
+    let exported = include_str!("../../symbols.txt").lines().count();
+    assert_eq!(calls.len() + others.len(), exported, "is a function missing here?");
     for (name, call) in calls {
         let session = model.session(&small());
         assert_eq!(session.feed(&[3]), OK);
@@ -150,7 +161,8 @@ fn case_366_no_panic_crosses() {
         assert_eq!(status, code(Code::Internal), "{name}");
         // A session whose call panicked is of no use any more, but freed as any other.
         let after = session.feed(&[3]);
-        let in_session = calls.iter().position(|(other, _)| other == name).unwrap() >= 16;
+        let place = calls.iter().position(|(other, _)| other == name).unwrap();
+        let in_session = place >= first_of_sessions;
         assert_eq!(after, if in_session { code(Code::Internal) } else { OK }, "{name}");
     }
 }
@@ -214,6 +226,70 @@ fn case_367_a_callback_that_calls_its_session() {
     let statuses = unsafe { &(*user).statuses };
     assert!(statuses.len() > 15 * 9);
     assert!(statuses.iter().all(|&status| status == code(Code::Busy)));
+}
+
+/// What a callback waits for: another thread that uses the model and a session of its own.
+unsafe extern "C" fn waits(user: *mut c_void, _: usize, _: usize) -> c_int {
+    struct Sent(*mut ModelHandle);
+    // SAFETY: a model is for any number of threads.
+    unsafe impl Send for Sent {}
+    // SAFETY: the test's own struct, used by nobody else meanwhile.
+    let caller = unsafe { &mut *user.cast::<Caller>() };
+    let (sent, (done, result)) = (Sent(caller.model), std::sync::mpsc::channel());
+    std::thread::spawn(move || {
+        let sent = sent;
+        let (mut session, mut n, mut ids) = (null_mut(), 0, [0; 8]);
+        // SAFETY: the model outlives the call that this callback is part of.
+        let statuses = unsafe {
+            [
+                mote_model_retain(sent.0),
+                mote_tokenize(sent.0, c"ab".as_ptr(), 2, 0, ids.as_mut_ptr(), 8, &mut n),
+                mote_session_plan(sent.0, &small(), &mut PlanInfo::default()),
+                mote_session_new(sent.0, &SessionOptions { threads: 2, ..small() }, &mut session),
+                mote_session_feed(session, [3, 4].as_ptr(), 2, 0),
+                mote_session_next(session, &mut Piece::default()),
+                mote_session_free(session),
+                mote_model_free(sent.0),
+            ]
+        };
+        let _ = done.send(statuses);
+    });
+    // Whoever holds a lock meanwhile holds it for ever.
+    let statuses = result.recv_timeout(std::time::Duration::from_secs(60));
+    caller.statuses.extend(statuses.unwrap_or([code(Code::Busy); 8]));
+    0
+}
+
+/// That a callback must return (no C++ exception, no longjmp) is for mote.h to say. That the library holds no
+/// lock meanwhile is shown by a thread that does everything, while the callback waits for it.
+#[test]
+fn case_369_no_lock_is_held_while_a_callback_runs() {
+    let header = include_str!("../../include/mote.h");
+    assert!(header.contains("a C++ exception or a longjmp through the library is undefined"));
+    let bytes = Bytes::fixture(GEMMA);
+    let model = bytes.model();
+    for threads in [1, 2] {
+        let mut caller = Caller {
+            session: null_mut(),
+            model: model.0,
+            calls: 0,
+            stop_at: 0,
+            statuses: Vec::new(),
+        };
+        let user: *mut Caller = &raw mut caller;
+        let options = SessionOptions {
+            progress: Some(waits),
+            progress_user: user.cast(),
+            threads,
+            ..small()
+        };
+        let session = model.session(&options);
+        assert_eq!(session.feed(&prompt(9)), OK);
+        session.next().unwrap();
+        // SAFETY: no call is at work.
+        let statuses = unsafe { &(*user).statuses };
+        assert!(statuses.len() >= 8 * 2 && statuses.iter().all(|&status| status == OK));
+    }
 }
 
 unsafe extern "C" fn stops(user: *mut c_void, _: usize, _: usize) -> c_int {
