@@ -246,7 +246,7 @@ example() {
 # threads at work, qemu's fork hangs now and then).
 emulated=(--skip guards_guard --skip a_file_larger_than_memory_is_mapped --skip ten_megabytes
     --skip measured_in_seconds --skip bench_compare --skip in_a_process
-    --skip manners::processes --skip tidy)
+    --skip manners::processes --skip faults::processes --skip tidy)
 # It is about 20 times slower, too: the fixtures show what it has to show, the large sets run natively.
 without_large_sets() { MOTE_SHARED=none MOTE_MODELS=none "$@"; }
 
