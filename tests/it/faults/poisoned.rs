@@ -74,7 +74,6 @@ fn written(model: &mut dyn LanguageModel<'_>, poison: Poison, ids: &[u32]) -> Wr
     while let Some(step) = completion.step().unwrap() {
         written.push(step.id);
     }
-    drop(completion);
     model.feed_generated(&[ids[0]]).unwrap();
     (written, model.logits().unwrap().iter().map(|logit| logit.to_bits()).collect())
 }

@@ -33,9 +33,13 @@ fn is_map(operation: &str) -> bool {
     ["mmap", "mmap64", "mprotect", "madvise", "mlock"].contains(&operation)
 }
 
-/// Lets every operation fail for which `wanted` holds. Returns how many runs that were.
-fn each_fails(job: &Job, wanted: fn(&str) -> bool) -> usize {
-    let place = folder(&format!("faults-operations-{}", job.name));
+fn is_file(operation: &str) -> bool {
+    !is_map(operation)
+}
+
+/// Lets every operation fail for which `wanted` holds, in folders of that name. Returns how many runs that were.
+fn each_fails(name: &str, job: &Job, wanted: fn(&str) -> bool) -> usize {
+    let place = folder(&format!("faults-{name}-{}", job.name));
     let usual = job.run(&place.join("usual"), &[]);
     assert_eq!(usual.code, 0, "{}", usual.errors);
     assert_eq!(usual.files.len(), usize::from(job.writes()), "{}", job.name);
@@ -91,7 +95,7 @@ fn with_inputs(work: impl FnOnce()) {
 #[test]
 fn case_416_operations_of_commands_that_write() {
     with_inputs(|| {
-        let runs: usize = writers().iter().map(|job| each_fails(job, |it| !is_map(it))).sum();
+        let runs: usize = writers().iter().map(|job| each_fails("writing", job, is_file)).sum();
         assert!(runs > 500, "{runs}");
     });
 }
@@ -99,7 +103,7 @@ fn case_416_operations_of_commands_that_write() {
 #[test]
 fn case_416_operations_of_commands_that_read() {
     with_inputs(|| {
-        let runs: usize = readers().iter().map(|job| each_fails(job, |it| !is_map(it))).sum();
+        let runs: usize = readers().iter().map(|job| each_fails("reading", job, is_file)).sum();
         assert!(runs > 100, "{runs}");
     });
 }
@@ -108,7 +112,7 @@ fn case_416_operations_of_commands_that_read() {
 fn case_420_maps_that_are_refused() {
     with_inputs(|| {
         let jobs = writers().into_iter().chain(readers());
-        let runs: usize = jobs.map(|job| each_fails(&job, is_map)).sum();
+        let runs: usize = jobs.map(|job| each_fails("mapping", &job, is_map)).sum();
         assert!(runs > 50, "{runs}");
     });
 }
