@@ -41,7 +41,7 @@ fn fixture_path(name: &str) -> String {
 }
 
 /// A trained model as others store it.
-fn checkpoint() -> String {
+pub(crate) fn checkpoint() -> String {
     fixture_path("checkpoint")
 }
 
@@ -50,7 +50,7 @@ fn strs(words: &[String]) -> Vec<&str> {
 }
 
 /// A text in which n-grams return. The same in every run.
-fn prose(words: usize) -> String {
+pub(crate) fn prose(words: usize) -> String {
     let mut state = 1_u64;
     let mut text = String::new();
     for i in 1..=words {

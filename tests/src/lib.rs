@@ -13,6 +13,9 @@ pub mod ngram;
 pub mod ngrams;
 pub mod random;
 pub mod shared;
+#[cfg(target_os = "linux")]
+#[path = "../support/signals.rs"]
+pub mod signals;
 pub mod speak;
 pub mod sweep;
 pub mod variants;

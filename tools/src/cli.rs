@@ -61,6 +61,8 @@ Exit codes:
   4    a damaged file, or one of another format
   5    not enough memory
   130  interrupted: by Ctrl-C, SIGTERM or SIGHUP (a second one ends the process at once)
+  134  no memory even for something small: the process aborts, as the system may also kill it. A file
+       .mote-*.part is then left beside an output, and can be removed; under a name there is all or nothing
   141  the output was closed";
 
 const JSON: &str = "\
@@ -141,7 +143,6 @@ pub fn command() -> clap::Command {
 /// The process: its arguments, streams and exit code.
 pub fn main() -> ExitCode {
     notes::install();
-    interrupt::install();
     // Without it, a file that is cut short while it is mapped ends the process as ever.
     #[cfg(unix)]
     let _ = mote_formats::guard::install();
@@ -159,6 +160,10 @@ pub fn main() -> ExitCode {
         errors: &mut anstream::stderr(),
         terminal,
     };
+    if let Err(failure) = interrupt::install() {
+        streams.error(&failure.message);
+        return failure.code.exit_code().into();
+    }
     run(std::env::args_os(), &mut streams).into()
 }
 

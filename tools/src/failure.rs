@@ -211,10 +211,15 @@ impl fmt::Display for Advised {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        let OpenError::NotAFile { directory: true } = error else {
-            return Failure::new(Code::Io, error);
-        };
-        Failure::new(Code::Io, format_args!("{error}; a checkpoint's folder: mote convert"))
+        match &error {
+            OpenError::NotAFile { directory: true } => {
+                Failure::new(Code::Io, format_args!("{error}; a checkpoint's folder: mote convert"))
+            }
+            OpenError::Io { error: cause, .. } if cause.kind() == io::ErrorKind::OutOfMemory => {
+                Failure::new(Code::Memory, error)
+            }
+            _ => Failure::new(Code::Io, error),
+        }
     }
 }
 

@@ -29,9 +29,16 @@ thread_local! {
 
 /// Listens from now on: for the process's `main` alone. A process that was started to ignore one of the
 /// signals (by nohup, or behind a script's `&`) leaves all of them as they are.
-pub fn install() {
-    // Without it, Ctrl-C ends the process as ever.
-    let _ = ctrlc::try_set_handler(hear);
+///
+/// It fails where the system has no thread for it: the signals are then caught, and nobody hears them.
+pub fn install() -> Result<()> {
+    match ctrlc::try_set_handler(hear) {
+        Err(ctrlc::Error::System(error)) => {
+            Err(Failure::new(Code::Io, format_args!("cannot listen for Ctrl-C: {error}")))
+        }
+        // Where somebody ignores them, Ctrl-C does what it did.
+        _ => Ok(()),
+    }
 }
 
 /// Runs in a thread of its own, not in the signal's handler.

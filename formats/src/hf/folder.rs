@@ -65,9 +65,19 @@ impl Folder {
         &self.path
     }
 
-    /// Whether there is something of that name.
-    pub fn has(&self, name: &str) -> bool {
-        is_plain(name) && self.path.join(name).symlink_metadata().is_ok()
+    /// Whether there is something of that name. A medium that cannot tell is no "no": a checkpoint converted
+    /// without a file that it has would be another model.
+    pub fn has(&self, name: &str) -> Result<bool, FolderError> {
+        if !is_plain(name) {
+            return Ok(false);
+        }
+        match self.path.join(name).symlink_metadata() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => {
+                Err(FolderError { name: name.to_string(), reason: FolderReason::Io(error) })
+            }
+        }
     }
 
     /// Names in the folder that are UTF-8, sorted.
@@ -91,7 +101,7 @@ impl Folder {
 
     /// A whole file, or `None` if there is none of that name. More than `limit` bytes are refused.
     pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, FolderError> {
-        if !self.has(name) {
+        if !self.has(name)? {
             return Ok(None);
         }
         let (file, size, _) = self.file(name)?;
@@ -108,7 +118,7 @@ impl Folder {
 
     /// The folder of that name in this one, or `None` if there is none.
     pub fn folder(&self, name: &str) -> Result<Option<Folder>, FolderError> {
-        if !self.has(name) {
+        if !self.has(name)? {
             return Ok(None);
         }
         let folder = Folder::open(self.path.join(name))?;

@@ -84,7 +84,7 @@ impl Weights {
     /// Opens the weights of a folder: `model.safetensors`, or what `model.safetensors.index.json`
     /// lists, or all files `model*.safetensors`.
     pub fn open(folder: &Folder) -> Result<Weights, WeightsError> {
-        if folder.has(SINGLE) {
+        if folder.has(SINGLE)? {
             return Self::open_files(folder, &[SINGLE.to_string()]);
         }
         if let Some(index) = folder.read(INDEX, MAX_INDEX_BYTES)? {

@@ -275,7 +275,8 @@ typedef struct mote_session_options {
     uint32_t batch;           /* tokens that pass the layers together, at most 65536; 0: 512. Changes
                                  speed and memory, never results */
     uint32_t threads;         /* 0: one for each CPU, of which fewer decode where that is faster; more
-                                 than this process has CPUs: one for each CPU */
+                                 than this process has CPUs: one for each CPU. To start others the
+                                 system needs a little memory; if it has none at all, it aborts */
     uint32_t cache;           /* enum mote_cache; AUTO: F16, or F32 for models of floats alone */
     uint32_t activations;     /* enum mote_activations */
     uint32_t max_top_k;       /* largest top_k that will be asked for (8 bytes each); 0: any */

@@ -370,14 +370,13 @@ impl Tokenizer<'_> {
     }
 }
 
-/// Zeros that the system makes when they are first used, or an error where there is no room.
+/// Zeros, or an error where there is no room. (`vec!` takes them from the system unwritten, but it aborts.)
 #[cfg(feature = "alloc")]
 fn zeros<T: Copy + Default>(len: usize) -> Result<alloc::vec::Vec<T>, EncodeError> {
-    let mut room = alloc::vec::Vec::<T>::new();
-    room.try_reserve_exact(len).map_err(|_| EncodeError::OutOfMemory)?;
-    drop(room);
-    // `resize` would write all of it; scratch for the worst case is mostly not used.
-    Ok(alloc::vec![T::default(); len])
+    let mut zeros = alloc::vec::Vec::new();
+    zeros.try_reserve_exact(len).map_err(|_| EncodeError::OutOfMemory)?;
+    zeros.resize(len, T::default());
+    Ok(zeros)
 }
 
 /// Pieces with merges in the place of scores.

@@ -2,12 +2,15 @@
 
 use std::ptr::null_mut;
 
+use super::ngrams::ngram;
 use super::support::*;
 use crate::Code;
+use crate::fallback::*;
 use crate::model::*;
 use crate::options::*;
 use crate::session::*;
 use crate::state::*;
+use crate::tokens::*;
 use crate::write::*;
 
 #[test]
@@ -218,6 +221,56 @@ fn case_364_allocations_that_fail() {
         }
         assert!(failures >= 3, "{failures}");
     }
+}
+
+/// The same of all that is done with a session: saved and restored, texts that become tokens and back, a
+/// fallback, whose tables are large.
+#[test]
+fn case_419_every_other_allocation() {
+    let (bytes, mut saved, mut ids) = (Bytes::fixture(GEMMA), vec![0; 1 << 20], vec![0; 4096]);
+    let gemma = std::fs::read(path(GEMMA)).unwrap();
+    let lm = Bytes::of(&ngram(&gemma, &prompt(300), 3));
+    let (model, lm) = (bytes.model(), lm.model());
+    let (long, first) = ("ab".repeat(1000), prompt(9));
+    let mut work = || -> i32 {
+        let (mut session, mut n, mut text) = (null_mut(), 0, [0; 64]);
+        // SAFETY: as mote.h demands.
+        unsafe {
+            let mut status = mote_session_new(model.0, &small(), &mut session);
+            let mut then = |call: &mut dyn FnMut() -> i32| {
+                if status == OK {
+                    status = call();
+                }
+            };
+            then(&mut || mote_session_set_fallback(session, lm.0, null_mut(), 0));
+            then(&mut || mote_session_feed(session, first.as_ptr(), first.len(), 0));
+            then(&mut || mote_session_save(session, saved.as_mut_ptr(), saved.len(), &mut n));
+            then(&mut || mote_session_restore(session, saved.as_ptr(), n));
+            then(&mut || {
+                let (start, len) = (long.as_ptr().cast(), long.len());
+                mote_tokenize(model.0, start, len, 0, ids.as_mut_ptr(), ids.len(), &mut n)
+            });
+            then(&mut || {
+                mote_detokenize(model.0, ids.as_ptr(), 9, 0, text.as_mut_ptr(), 64, &mut n)
+            });
+            mote_session_free(session);
+            status
+        }
+    };
+    assert_eq!(work(), OK);
+    let mut failures = 0;
+    loop {
+        let (status, left, failed) = failing(failures, &mut work);
+        assert_eq!(left, 0, "allocation {failures} failed");
+        if !failed {
+            assert_eq!(status, OK);
+            break;
+        }
+        assert_eq!(status, code(Code::NoMemory), "allocation {failures} failed");
+        assert_eq!(work(), OK, "a later try");
+        failures += 1;
+    }
+    assert!(failures >= 5, "{failures}");
 }
 
 #[test]

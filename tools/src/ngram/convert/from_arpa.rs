@@ -42,8 +42,11 @@ pub fn read(
     let unreadable = |error: io::Error| Failure::io(error).in_file(path);
     let mut file = File::open(path).map_err(unreadable)?;
     // A pipe has no length, and no end to go to.
-    let len = file.seek(io::SeekFrom::End(0)).and_then(|len| file.rewind().map(|()| len));
-    let bar = streams.bytes_progress(len.unwrap_or(0));
+    let len = file.seek(io::SeekFrom::End(0)).unwrap_or(0);
+    if len > 0 {
+        file.rewind().map_err(unreadable)?;
+    }
+    let bar = streams.bytes_progress(len);
     let mut text = BufReader::with_capacity(1 << 18, Stoppable::new(bar.wrap_read(file)));
     let is_packed = text.fill_buf().map_err(unreadable)?.starts_with(b"\x1F\x8B");
     let model = if is_packed {

@@ -111,7 +111,8 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     let input = &command.input;
     let unreadable = |error: io::Error| Failure::io(error).in_file(input);
     // A pipe cannot be looked at without reading it.
-    let is_gguf = input.is_file() && from_arpa::starts_with(input, b"GGUF").map_err(unreadable)?;
+    let is_file = fs::metadata(input).map_err(unreadable)?.is_file();
+    let is_gguf = is_file && from_arpa::starts_with(input, b"GGUF").map_err(unreadable)?;
     let mut report = if is_gguf {
         with_gguf(input, |gguf| match command.index {
             true => index_gguf(command, gguf),
@@ -120,7 +121,8 @@ pub fn execute(command: &Command, streams: &mut Streams<'_>) -> Result<()> {
     } else {
         command.with_units(|units| write_gguf(command, units, streams))?
     };
-    report.bytes = fs::metadata(&command.output)?.len();
+    let written = fs::metadata(&command.output);
+    report.bytes = written.map_err(|error| Failure::io(error).in_file(&command.output))?.len();
     let n_grams: u64 = report.counts.iter().sum();
     report.bytes_per_n_gram = report.bytes as f64 / n_grams.max(1) as f64;
     report.notes.iter().for_each(|note| streams.note(note));
