@@ -91,7 +91,7 @@ job_races() {
     local target=x86_64-unknown-linux-gnu directory=$target_dir/races
     RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=$directory \
         cargo +nightly build --target "$target" -p mote-tests --no-default-features --bin mote-soak
-    TSAN_OPTIONS=halt_on_error=1 "$directory/$target/debug/mote-soak" 60 --sanitized
+    TSAN_OPTIONS=halt_on_error=1 "$directory/$target/debug/mote-soak" 30 --sanitized
     echo "test result: ok. 1 passed; 0 failed;"
 }
 

@@ -14,7 +14,7 @@ use mote_tests::shared::{json, real_model, root, shared};
 use serde_json::Value;
 
 mod damaged;
-mod long;
+pub(crate) mod long;
 mod oracle;
 mod references;
 mod special;

@@ -29,7 +29,7 @@ fn remembered_words_have_the_same_tokens() {
 }
 
 /// Time that this thread has spent computing, where the system tells it; else time that passed.
-pub(super) fn thread_time() -> Duration {
+pub(crate) fn thread_time() -> Duration {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let nanoseconds = told.and_then(|told| told.split(' ').next()?.parse().ok());
