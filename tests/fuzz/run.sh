@@ -16,6 +16,8 @@ out=${CARGO_TARGET_DIR:-$PWD/../../target}/fuzz
 binary=$out/$host/release/mote-fuzz
 # Inputs of more bytes are no other code: what is large in a model is filled in by the targets.
 longest=16384
+# What is kept in the repository is smaller still.
+longest_kept=4096
 # A slice of --until: then its executions are counted.
 slice=600
 jobs=${FUZZ_JOBS:-2}
@@ -99,7 +101,7 @@ minimise() {
     local new=$out/minimised/$1
     rm -rf "$new"
     mkdir -p "$new" "$out/found/$1"
-    TARGET=$1 "$binary" -merge=1 -max_len=$longest -timeout=10 -rss_limit_mb=2048 "$new" "corpus/$1" \
+    TARGET=$1 "$binary" -merge=1 -max_len=$longest_kept -timeout=10 -rss_limit_mb=2048 "$new" "corpus/$1" \
         "$out/found/$1" >"$out/logs/$1.merge" 2>&1
     find "corpus/$1" -type f ! -name 'find-*' -delete
     # Their names are what they hold: half of a checksum tells them apart.

@@ -245,7 +245,7 @@ fn data_bytes(dims: &[u128], encoding: u32) -> Result<u128, Refused> {
     if dims.contains(&0) {
         return Err("a dimension of nothing");
     }
-    if dims.first().unwrap_or(&1) % block != 0 {
+    if !dims.first().unwrap_or(&1).is_multiple_of(block) {
         return Err("a part of a block");
     }
     // Four numbers of 64 bits: they may not fit 128, but then they do not fit 64 either.

@@ -21,7 +21,7 @@ pub fn run(bytes: &[u8]) {
             checkpoint.converted().as_ref() == Some(&converted),
             "another file, converted again"
         );
-        play(&Gguf::parse(&converted).expect("what was converted is a file"));
+        play(&Gguf::parse(&converted).expect("what was converted is a file"), 0);
     }
     checkpoint.restore("config.json");
 }

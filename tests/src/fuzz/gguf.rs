@@ -14,7 +14,7 @@ pub fn run(bytes: &[u8]) {
     let Some(file) = whole(bytes) else { return };
     let gguf = Gguf::parse(&file).expect("it was parsed before");
     check_written_again(&gguf);
-    play(&gguf);
+    play(&gguf, bytes.len() as u8);
 }
 
 /// The file with all the data that its index announces, if it is one.

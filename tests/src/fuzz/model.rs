@@ -16,15 +16,16 @@ const MOST_BYTES: usize = 128 << 10;
 /// Changes of one file.
 const MOST_CHANGES: usize = 12;
 
-/// The first byte chooses a model, the others change it.
+/// The first byte chooses how a model computes, the second one the model, and the others change it.
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
+    let variant = input.byte();
     let fixtures = fixtures();
     let Some(file) = changed(&fixtures.files[input.below(fixtures.files.len())], &mut input) else {
         return;
     };
     let gguf = Gguf::parse(&file).expect("what a builder wrote");
-    play(&gguf);
+    play(&gguf, variant);
 }
 
 /// The models by name, and all keys that any of them has, without the architecture's name.
@@ -157,7 +158,7 @@ fn resize(tensor: &mut OwnedTensor, input: &mut Input<'_>) {
     *dim = new;
     let elements: u64 = tensor.dims.iter().product();
     // Where rows are no whole blocks any more, the builder says no.
-    if bytes * elements % old == 0 {
+    if (bytes * elements).is_multiple_of(old) {
         tensor.data.resize((bytes * elements / old) as usize, 0x3c);
     }
 }

@@ -30,7 +30,7 @@ pub fn run(bytes: &[u8]) {
         let checkpoint = scratch_checkpoint();
         checkpoint.write("model.safetensors", &file);
         if let Some(converted) = checkpoint.converted() {
-            play(&Gguf::parse(&converted).expect("what was converted is a file"));
+            play(&Gguf::parse(&converted).expect("what was converted is a file"), 0);
         }
         checkpoint.restore("model.safetensors");
     }
@@ -38,9 +38,10 @@ pub fn run(bytes: &[u8]) {
 
 /// How long the file would be with all its tensors, as far as its text says.
 fn announced(bytes: &[u8]) -> Result<usize, ()> {
-    let start = 8 + u64::from_le_bytes(*bytes.first_chunk().ok_or(())?);
-    let end = usize::try_from(start).ok().and_then(|end| bytes.get(8..end)).ok_or(())?;
-    let header: serde_json::Value = serde_json::from_slice(end).map_err(drop)?;
+    let len = u64::from_le_bytes(*bytes.first_chunk().ok_or(())?);
+    let start = len.checked_add(8).filter(|&start| start <= bytes.len() as u64).ok_or(())?;
+    let text = bytes.get(8..start as usize).ok_or(())?;
+    let header: serde_json::Value = serde_json::from_slice(text).map_err(drop)?;
     let of = |tensor: &serde_json::Value| tensor["data_offsets"][1].as_u64();
     let data = header.as_object().ok_or(())?.values().filter_map(of).max().ok_or(())?;
     if data > MOST_BYTES { Err(()) } else { Ok((start + data) as usize) }

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use mote_formats::gguf::checksum::checksum;
 use mote_runtime::RestoreError;
+use mote_runtime::executor::Serial;
 
 use super::input::Input;
 use crate::equal::canonical;
@@ -21,7 +22,7 @@ fn saved() -> &'static [(Vec<u8>, Vec<u8>)] {
     SAVED.get_or_init(|| {
         let of = |name| {
             let file = fixture(&format!("models/{name}.gguf"));
-            let bytes = Run::default().session(&file, N_CTX, |session| {
+            let bytes = Run::default().session_with(&Serial, &file, N_CTX, |session| {
                 session.feed(&TEXT).expect("tokens");
                 let mut bytes = vec![0; session.saved_bytes()];
                 session.save(&mut bytes).expect("room");
@@ -38,7 +39,7 @@ pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let (file, whole) = &saved()[input.below(MODELS.len())];
     let damaged = damaged(whole, &mut input);
-    Run::default().session(file, N_CTX, |session| {
+    Run::default().session_with(&Serial, file, N_CTX, |session| {
         session.feed(&TEXT[..4]).expect("tokens");
         let before = (session.tokens().to_vec(), bits(session.logits()));
         let restored = session.restore(&damaged);
