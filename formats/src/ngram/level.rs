@@ -281,8 +281,8 @@ fn widths(packed: u32) -> (u32, u32) {
     (packed >> MAX_KEY_BITS & 31, packed >> (MAX_KEY_BITS + 5))
 }
 
-/// An exact value by its bits, which are looked at here and not when a file is opened: that would read all of it.
-/// What is beyond the bounds, or no number, becomes one of them.
+/// An exact value by its bits, which are looked at here and not, as a unigram's, when a file is opened: that would
+/// read all of it. What is beyond the bounds, or no number, becomes one of them.
 #[inline(always)]
 #[allow(clippy::manual_clamp)] // Which would keep NaN.
 pub(super) fn exact(bits: u32) -> f32 {

@@ -4,7 +4,7 @@ use xxhash_rust::xxh64::Xxh64;
 
 use super::error::TrieError;
 use super::level::{
-    Entry, Level, MAX_CODE_BITS, RECORD, RECORD_LAST, Range, VALUE_BITS_EXACT, exact, word,
+    Entry, Level, MAX_CODE_BITS, RECORD, RECORD_LAST, Range, VALUE_BITS_EXACT, word,
 };
 use super::packed;
 use super::{ARCHITECTURE, MAX_ORDER, MAX_WORDS, NEVER, keys};
@@ -174,7 +174,7 @@ impl<'a> Trie<'a> {
             [a, b, c, d, ..] if words == PACKED_UNIGRAM => {
                 packed::unpack(u32::from_le_bytes([*a, *b, *c, *d]))
             }
-            _ => (exact(word(record, 0)?), exact(word(record, 1)?)),
+            _ => (f32::from_bits(word(record, 0)?), f32::from_bits(word(record, 1)?)),
         };
         let begin = word(record, words - 1).unwrap_or(0);
         let end = word(record, words * 2 - 1).unwrap_or(0);
