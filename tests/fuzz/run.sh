@@ -27,7 +27,10 @@ build() {
     RUSTC_WRAPPER=$PWD/watch.sh RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" \
         cargo +nightly build --release --locked --target "$host" --target-dir "$out"
     # Where files are made, memory is faster than a disk.
-    [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
+    [ ! -w /dev/shm ] || TMPDIR=/dev/shm
+    TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/mote-fuzz.XXXXXX")
+    export TMPDIR
+    trap 'rm -rf "$TMPDIR"' EXIT
     export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 }
 
