@@ -18,14 +18,14 @@ export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 
 # ---- The jobs, quick ones first
 
-jobs=(fmt clippy supply doc features models test test-release docs no-std capi races spark)
+jobs=(fmt clippy supply doc features models test test-release fuzz docs no-std capi races spark)
 # Emulated CPUs and cross-compilers: set up for an x86-64 host.
 [ "$(uname -m)" != x86_64 ] || jobs+=(counts old-x86 aarch64 armv7 release bare-metal)
 
 job_fmt() {
     local manifest
     cargo fmt --all --check
-    for manifest in runtime/examples/*/Cargo.toml; do
+    for manifest in runtime/examples/*/Cargo.toml tests/fuzz/Cargo.toml; do
         cargo fmt --check --manifest-path "$manifest"
     done
 }
@@ -61,6 +61,10 @@ job_test_release() {
     require_shared
     MOTE_REQUIRE_MODELS=1 cargo test --release --workspace --no-fail-fast
 }
+
+# Each target half a minute, behind a sanitizer that finds what safe Rust does not. A longer run:
+# tests/fuzz/README.md.
+job_fuzz() { tests/fuzz/run.sh 30; }
 
 # Every command that the README and docs/ print, from a fresh clone.
 job_docs() {

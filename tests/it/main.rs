@@ -24,6 +24,7 @@ mod embedding;
 mod encodings;
 mod fallback;
 mod faults;
+mod fuzz_corpus;
 mod gguf_malformed;
 mod hostile_keys;
 mod importance;

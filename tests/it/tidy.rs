@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("runtime", &["mote-kernels", "mote-formats"]),
     ("runtime/capi", &["mote-kernels", "mote-formats", "mote-runtime"]),
     ("tools", &["mote-kernels", "mote-formats", "mote-runtime"]),
-    ("tests", &["mote-kernels", "mote-formats", "mote-runtime", "mote-tools"]),
+    ("tests", &["mote-kernels", "mote-formats", "mote-runtime", "mote-capi", "mote-tools"]),
 ];
 
 /// The crates that print nothing and work without std.

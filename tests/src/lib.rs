@@ -5,6 +5,8 @@ pub mod allocations;
 pub mod checkpoint;
 pub mod equal;
 pub mod every_architecture;
+#[cfg(feature = "tools")]
+pub mod fuzz;
 #[path = "../support/guard.rs"]
 pub mod guard;
 pub mod models;
@@ -12,6 +14,7 @@ pub mod models;
 pub mod ngram;
 pub mod ngrams;
 pub mod random;
+pub mod second_reader;
 pub mod shared;
 #[cfg(target_os = "linux")]
 #[path = "../support/signals.rs"]

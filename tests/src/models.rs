@@ -93,6 +93,18 @@ pub struct OwnedTensor {
     pub data: Vec<u8>,
 }
 
+impl OwnedTensor {
+    /// A copy of a file's.
+    pub fn new(tensor: &Tensor<'_>) -> Self {
+        OwnedTensor {
+            name: tensor.name().into(),
+            dims: tensor.dims().to_vec(),
+            kind: tensor.tensor_type(),
+            data: tensor.data().to_vec(),
+        }
+    }
+}
+
 /// The same file with other values of some keys, which may be new, and with its tensors edited.
 pub fn edited(
     file: &[u8],
@@ -108,13 +120,7 @@ pub fn edited(
     for (key, value) in keys.iter().filter(|(key, _)| gguf.get(key).is_none()) {
         builder.set(key, *value).unwrap();
     }
-    let owned = |tensor: Tensor<'_>| OwnedTensor {
-        name: tensor.name().into(),
-        dims: tensor.dims().to_vec(),
-        kind: tensor.tensor_type(),
-        data: tensor.data().to_vec(),
-    };
-    let mut tensors: Vec<_> = gguf.tensors().map(owned).collect();
+    let mut tensors: Vec<_> = gguf.tensors().map(|tensor| OwnedTensor::new(&tensor)).collect();
     edit(&mut tensors);
     for tensor in &tensors {
         builder.add_tensor(&tensor.name, &tensor.dims, tensor.kind).unwrap();

@@ -79,13 +79,19 @@ pub struct Definition {
 impl Definition {
     /// Of an ARPA text.
     pub fn new(text: &[u8]) -> Self {
+        Self::try_new(text).unwrap()
+    }
+
+    /// Of any text; `None` of one that is none, or whose words are not.
+    pub fn try_new(text: &[u8]) -> Option<Self> {
         let mut model = Definition::default();
-        let mut reader = Reader::new(SliceLines::new(text)).unwrap();
-        while let Some(entry) = reader.next_entry().unwrap() {
-            let words = entry.words().map(|word| String::from_utf8(word.to_vec()).unwrap());
-            model.n_grams.insert(words.collect(), (entry.probability, entry.backoff));
+        let mut reader = Reader::new(SliceLines::new(text)).ok()?;
+        while let Some(entry) = reader.next_entry().ok()? {
+            let words = entry.words().map(|word| String::from_utf8(word.to_vec()).ok());
+            let words = words.collect::<Option<_>>()?;
+            model.n_grams.insert(words, (entry.probability, entry.backoff));
         }
-        model
+        Some(model)
     }
 
     /// log10 of the last word's probability after the others.

@@ -8,7 +8,7 @@
 
 mod bench;
 #[cfg(feature = "chat")]
-mod chat;
+pub mod chat;
 mod cli;
 #[cfg(feature = "pages")]
 mod completions;

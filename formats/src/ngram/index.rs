@@ -9,6 +9,7 @@
 //! mark, nearly always where it began.
 
 use super::error::TrieError;
+use super::level::exact;
 use super::trie::{Trie, number};
 use super::{VALUE_BITS_EXACT, keys};
 
@@ -86,7 +87,7 @@ impl<'a> Index<'a> {
     pub fn find(&self, length: usize, hash: u64) -> Option<(f32, f32)> {
         if self.trie.value_bits() == VALUE_BITS_EXACT {
             let [_, values] = self.slot::<2>(hash)?;
-            return Some((f32::from_bits(values as u32), f32::from_bits((values >> 32) as u32)));
+            return Some((exact(values as u32), exact((values >> 32) as u32)));
         }
         let [codes] = self.slot::<1>(hash)?;
         let code_mask = (1 << CODE_BITS) - 1;

@@ -13,7 +13,7 @@
 //! cost little where little is to be told. A directory says where each block lies, where its
 //! children begin, which key is its first, and the widths.
 
-use super::bits;
+use super::{NEVER, bits};
 
 /// Entries of a block.
 pub(super) const BLOCK: usize = 32;
@@ -96,7 +96,7 @@ impl Values<'_> {
     #[inline(always)]
     fn get(&self, code: u64) -> f32 {
         if self.bits == VALUE_BITS_EXACT {
-            return f32::from_bits(code as u32);
+            return exact(code as u32);
         }
         word(self.values, code as usize).map_or(0.0, f32::from_bits)
     }
@@ -279,6 +279,14 @@ fn last_at_most(first: usize, mut len: usize, key: u32, at: impl Fn(usize) -> u3
 /// Widths of keys and offsets, above the first key.
 fn widths(packed: u32) -> (u32, u32) {
     (packed >> MAX_KEY_BITS & 31, packed >> (MAX_KEY_BITS + 5))
+}
+
+/// An exact value by its bits, which are looked at here and not, as a unigram's, when a file is opened: that would
+/// read all of it. What is beyond the bounds, or no number, becomes one of them.
+#[inline(always)]
+#[allow(clippy::manual_clamp)] // Which would keep NaN.
+pub(super) fn exact(bits: u32) -> f32 {
+    f32::from_bits(bits).max(NEVER).min(-NEVER)
 }
 
 /// The u32 of this index.

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::vec;
 use std::vec::Vec;
 
-use super::level::VALUE_BITS_EXACT;
+use super::level::{VALUE_BITS_EXACT, exact};
 use super::*;
 use crate::gguf::{Builder, Gguf};
 
@@ -269,4 +269,16 @@ fn with_slots(file: &[u8], len: usize, with_seed: bool) -> Vec<u8> {
 fn refusal(file: &[u8]) -> TrieError {
     let gguf = Gguf::parse(file).unwrap();
     Index::new(&Trie::new(&gguf).unwrap()).unwrap_err()
+}
+
+/// Values of longer n-grams are not looked at when a file is opened.
+#[test]
+fn exact_values_stay_in_their_bounds() {
+    for value in [NEVER, -3.25, -0.0, 0.0, 1.5, -NEVER] {
+        assert_eq!(exact(value.to_bits()).to_bits(), value.to_bits());
+    }
+    for beyond in [f32::NAN, -f32::NAN, f32::NEG_INFINITY, -1e30] {
+        assert_eq!(exact(beyond.to_bits()), NEVER);
+    }
+    assert_eq!(exact(f32::INFINITY.to_bits()), -NEVER);
 }

@@ -4,7 +4,7 @@ mod commands;
 mod conversation;
 mod editor;
 mod python;
-mod template;
+pub mod template;
 mod turn;
 
 use std::num::NonZeroUsize;

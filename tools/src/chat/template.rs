@@ -115,18 +115,19 @@ fn without_generation(source: &str) -> String {
     while let Some(start) = rest.find("{%") {
         // What stands in a comment is none.
         if let Some(comment) = rest[..start].find("{#") {
-            let end = rest[comment..].find("#}").map_or(rest.len(), |end| comment + end + 2);
+            let inner = comment + 2;
+            let end = rest[inner..].find("#}").map_or(rest.len(), |end| inner + end + 2);
             text.push_str(&rest[..end]);
             rest = &rest[end..];
             continue;
         }
         let (before, block) = rest.split_at(start);
         text.push_str(before);
-        let Some(end) = block.find("%}") else {
+        // The end is not in the beginning, as it seems in `{%}`.
+        let Some((inner, after)) = block[2..].split_once("%}") else {
             text.push_str(block);
             return text;
         };
-        let (inner, after) = (&block[2..end], &block[end + 2..]);
         let word = inner.trim_matches(|c: char| c == '-' || c == '+' || c.is_whitespace());
         let replacement = match word {
             "generation" => Some("if true"),
