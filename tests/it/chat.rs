@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mote_formats::Gguf;
 use mote_formats::gguf::Builder;
-use mote_tests::models::fixture;
+use mote_tests::models::{fixture, llama, with_strings};
 use serde_json::{Value, json};
 
 use crate::cli::{Outcome, file, mote, mote_reading};
@@ -243,10 +243,10 @@ fn case_412_templates_of_hostile_models() {
     {
         render(&id, &file(&format!("chat-{id}.gguf"), &bytes));
     }
-    if let Some(path) = mote_tests::shared::shared("malformed/tk_template_deep.gguf") {
-        render("tk_template_deep", path.to_str().unwrap());
-    }
-    assert!(seen >= 2, "{seen}");
+    let deep = format!("{{{{ {}1{} }}}}", "(".repeat(60_000), ")".repeat(60_000));
+    let deep = with_strings(&llama(), &[("tokenizer.chat_template", &deep)]);
+    render("deep", &file("chat-deep.gguf", &deep));
+    assert!(seen >= 3, "{seen}");
 }
 
 #[test]

@@ -139,8 +139,13 @@ fn case_387_texts_of_a_file_drive_no_terminal() {
     let hostile = "\x1b[2J\x07 \u{202e}";
     let changed = [("general.architecture", hostile), ("general.name", hostile)];
     let path = file("hostile.gguf", &models::with_strings(&models::llama(), &changed));
-    let mut hostile_files = vec![path];
-    for name in ["kv_key_escape", "ti_name_escape", "tk_token_escape", "tk_rwkv_escape"] {
+    let with_tensor = models::edited(&models::llama(), &[], |tensors| {
+        let mut tensor = tensors[0].clone();
+        tensor.name = hostile.into();
+        tensors.push(tensor);
+    });
+    let mut hostile_files = vec![path, file("hostile-tensor.gguf", &with_tensor)];
+    for name in ["kv_key_escape", "tk_token_escape", "tk_rwkv_escape"] {
         let found = shared(&format!("malformed/{name}.gguf"));
         hostile_files.extend(found.map(|path| path.into_os_string().into_string().unwrap()));
         let fixture = crate::gguf_malformed::files().find(|(id, _)| id == name);
