@@ -157,11 +157,12 @@ old_x86() {
 }
 
 # The whole suite as a Raspberry Pi would run it, emulated; then the kernels on older CPUs. A kernel
-# chosen wrongly dies of an illegal instruction.
+# chosen wrongly dies of an illegal instruction. Without link-time optimisation, which takes minutes for each
+# binary (what is given to users has it: job release).
 job_aarch64() {
     local target=aarch64-unknown-linux-gnu status=0 cpu
     cross "$target" std,test
-    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CARGO_PROFILE_RELEASE_LTO=off
     arm_test max "$arm_tables" "${libraries[@]}" -p mote-tests --lib --tests \
         -- "${emulated[@]}" || status=1
     for cpu in cortex-a53:neon cortex-a72:neon cortex-a76:neon,dotprod neoverse-n1:neon,dotprod; do
@@ -192,7 +193,7 @@ job_armv7() {
     test=("${cargo[@]}" test --release --target "$target" --no-fail-fast)
     export CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc
     export CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_RUNNER="qemu-arm-static -L /usr/arm-linux-gnueabihf -cpu cortex-a7"
-    export MOTE_REQUIRE=scalar
+    export MOTE_REQUIRE=scalar CARGO_PROFILE_RELEASE_LTO=off
     without_large_sets "${test[@]}" "${libraries[@]}" --lib -- "${emulated[@]}"
     without_large_sets "${test[@]}" -p mote-tests --test it -- \
         encodings reference::tiny same_bits::encoded same_bits::mixed two_cores "${emulated[@]}"
