@@ -108,7 +108,10 @@ impl Ended {
             0 => {
                 // Who writes a file says how long that took.
                 let is_same = self.out == usual.out || usual.output().is_some();
-                assert!(is_same, "{what}: another result");
+                // It says in its result that there is no memory to look at the model with.
+                let out = String::from_utf8_lossy(&self.out);
+                let says_so = what.starts_with("inspect:") && out.contains("cannot get");
+                assert!(is_same || says_so, "{what}: another result: {out}");
                 assert!(self.output() == usual.output(), "{what}: another file");
             }
             // A file that cannot be read is not for that a damaged one.
