@@ -270,7 +270,8 @@ emulated=(--skip guards_guard --skip a_file_larger_than_memory_is_mapped --skip 
     --skip manners::processes --skip faults::processes --skip case_416_a_page
     --skip tidy --skip catalogue)
 # Readers of files have nothing of the CPU, and a great many files are shown to them; some moments are enough.
-emulated+=(--skip sweeps --skip fuzz_corpus --skip every_flipped_bit --skip ten_thousand)
+emulated+=(--skip sweeps --skip fuzz_corpus --skip every_flipped_bit --skip ten_thousand
+    --skip hostile_keys --skip case_300_json)
 # It is about 20 times slower, too: the fixtures show what it has to show, the large sets run natively.
 without_large_sets() { MOTE_SHARED=none MOTE_MODELS=none "$@"; }
 
