@@ -167,7 +167,7 @@ job_aarch64() {
         -- "${emulated[@]}" || status=1
     for cpu in cortex-a53:neon cortex-a72:neon cortex-a76:neon,dotprod neoverse-n1:neon,dotprod; do
         arm_test "${cpu%:*}" "scalar,${cpu#*:}" -p mote-kernels -p mote-tests --lib --test it \
-            -- kernels_match_scalar arch "${emulated[@]}" || status=1
+            -- kernels_match_scalar arch:: "${emulated[@]}" || status=1
     done
     return $status
 }

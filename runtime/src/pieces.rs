@@ -84,7 +84,7 @@ fn first_of<'s>(text: &[u8], stops: impl Iterator<Item = &'s [u8]>) -> Option<us
 fn begun<'s>(text: &[u8], stops: impl Iterator<Item = &'s [u8]>) -> usize {
     let begun = |stop: &[u8]| {
         let begins = |&len: &usize| stop.get(..len).is_some_and(|begun| text.ends_with(begun));
-        (1..stop.len()).rev().find(begins).unwrap_or(0)
+        (1..stop.len().min(text.len() + 1)).rev().find(begins).unwrap_or(0)
     };
     stops.map(begun).max().unwrap_or(0)
 }

@@ -370,13 +370,11 @@ impl Tokenizer<'_> {
     }
 }
 
-/// Zeros, or an error where there is no room. (`vec!` takes them from the system unwritten, but it aborts.)
+/// Zeros that the system makes when they are first used (scratch for the worst case mostly is not), or an error
+/// where there is no room.
 #[cfg(feature = "alloc")]
-fn zeros<T: Copy + Default>(len: usize) -> Result<alloc::vec::Vec<T>, EncodeError> {
-    let mut zeros = alloc::vec::Vec::new();
-    zeros.try_reserve_exact(len).map_err(|_| EncodeError::OutOfMemory)?;
-    zeros.resize(len, T::default());
-    Ok(zeros)
+fn zeros<T: bytemuck::Zeroable>(len: usize) -> Result<alloc::vec::Vec<T>, EncodeError> {
+    bytemuck::allocation::try_zeroed_vec(len).map_err(|()| EncodeError::OutOfMemory)
 }
 
 /// Pieces with merges in the place of scores.
